@@ -1,0 +1,43 @@
+"""netc: a compiler for Caffe networks.
+
+>>> module = netc.compile("deploy.prototxt", "weights.caffemodel")     # doctest: +SKIP
+>>> module.run(data=image)["prob"]                                     # doctest: +SKIP
+
+Importing the package costs nothing: NumPy and LLVM are imported when one of the names below is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netc.ir.diagnostics import NetcError
+    from netc.runtime.api import compile_net as compile
+    from netc.runtime.api import load
+    from netc.runtime.module import Module
+
+__version__ = "0.1.0"
+__all__ = ["Module", "NetcError", "__version__", "compile", "load"]
+
+# public name -> where it is defined, and what it is called there
+_HOMES = {
+    "compile": ("netc.runtime.api", "compile_net"),
+    "load": ("netc.runtime.api", "load"),
+    "Module": ("netc.runtime.module", "Module"),
+    "NetcError": ("netc.ir.diagnostics", "NetcError"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'netc' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = getattr(import_module(home[0]), home[1])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

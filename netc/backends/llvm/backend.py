@@ -1,0 +1,110 @@
+"""The LLVM backend's entry: a buffer-level module in, named kernels and their object files out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from netc.backends.llvm.compile_pool import Job, compile_all
+from netc.backends.llvm.emit import emit_kernel
+from netc.backends.llvm.lower.table import lower_launch
+from netc.backends.llvm.object_cache import ObjectCache
+from netc.backends.llvm.target import Target
+from netc.ir.core import Block, Func, Module, Op, Value
+from netc.ir.printer import print_op
+
+
+@dataclass(frozen=True)
+class CompiledKernels:
+    """``module``: the buffer module with the kernel's name on every launch; ``objects``: name → object file."""
+
+    module: Module
+    objects: dict[str, bytes]
+
+
+def kernel_key(launch: Op) -> str:
+    """All that a kernel depends on, with canonical names: equal launches share a kernel."""
+    assert launch.body is not None
+    names: dict[str, Value] = {}
+
+    def canonical(value: Value) -> Value:
+        if value.name not in names:
+            names[value.name] = Value(str(len(names)), value.type)
+        return names[value.name]
+
+    operands = tuple(canonical(v) for v in launch.operands)
+    types = " ".join(str(v.type) for v in operands)
+    body = Block(
+        tuple(canonical(a) for a in launch.body.args),
+        tuple(
+            replace(
+                op,
+                operands=tuple(canonical(v) for v in op.operands),
+                results=tuple(canonical(v) for v in op.results),
+                location=None,
+            )
+            for op in launch.body.ops
+        ),
+        tuple(canonical(v) for v in launch.body.results),
+    )
+    bare = replace(launch, operands=operands, body=body, attrs=replace(launch.attrs, kernel=None), location=None)
+    return f"{types}\n{print_op(bare, locations=False)}"
+
+
+def kernel_name(launch: Op) -> str:
+    """A name made of the anchor op and a digest of the key."""
+    assert launch.body is not None
+    digest = hashlib.sha256(kernel_key(launch).encode()).hexdigest()[:16]
+    anchor = launch.body.ops[0].name.rpartition(".")[2] if launch.body.ops else "copy"
+    return f"{anchor}_{digest}"
+
+
+def name_kernels(module: Module) -> Module:
+    """Set the kernel attribute of every launch of ``@main``."""
+
+    def named(op: Op) -> Op:
+        if op.name != "buffer.launch":
+            return op
+        return replace(op, attrs=replace(op.attrs, kernel=kernel_name(op)))
+
+    main = module.func("main")
+    return module.with_func(replace(main, ops=tuple(named(op) for op in main.ops)))
+
+
+def launches(module: Module) -> dict[str, Op]:
+    """Kernel name → the first launch that uses it, for a module with named kernels."""
+    found: dict[str, Op] = {}
+    for op in module.func("main").ops:
+        if op.name == "buffer.launch":
+            found.setdefault(op.attrs.kernel, op)
+    return found
+
+
+def lower_module(module: Module, target: Target) -> Module:
+    """The loop-level module: one function a distinct kernel of a module with named kernels."""
+    funcs: list[Func] = [lower_launch(name, op, target) for name, op in launches(module).items()]
+    return Module(module.name, "loop", tuple(funcs))
+
+
+def compile_launches(
+    module: Module,
+    target: Target,
+    opt_level: int,
+    cache: ObjectCache,
+    threads: int,
+    on_done: Callable[[int, int], None] | None = None,
+) -> CompiledKernels:
+    """Compile every distinct kernel; objects come from the cache where they are known.
+
+    ``opt_level`` is LLVM's level, see :mod:`netc.backends.llvm.engine`.
+    """
+    named = name_kernels(module)
+
+    def job(name: str, op: Op) -> Job:
+        return Job(f"{name}\n{kernel_key(op)}", lambda: emit_kernel(lower_launch(name, op, target)))
+
+    found = launches(named)
+    jobs = {name: job(name, op) for name, op in found.items()}
+    objects = compile_all(list(jobs.values()), target, opt_level, cache, threads, on_done)
+    return CompiledKernels(named, {name: objects[j.key] for name, j in jobs.items()})

@@ -1,0 +1,345 @@
+"""Convolution with blocked output channels: register-tiled, without an im2col buffer.
+
+An item of work is a group of output-channel vectors x an image x some output rows. Within an item the
+input channels are walked in passes whose weights stay in the L1 cache; partial sums rest in the output
+between passes. The innermost loop holds ``pixels x vectors`` accumulators in registers, reads the weights
+of one tap as vectors and the inputs as broadcast scalars, so the input may be row-major (images) or
+blocked alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netc.backends.llvm.lower.columns import Tile, Window, static_tiles, symbolic_tiles
+from netc.backends.llvm.lower.conv_schedule import MacTile, choose_tile, row_cost, rows_per_item
+from netc.backends.llvm.lower.kernel import Kernel, Memory
+from netc.backends.llvm.lower.point import Point, finish_at
+from netc.ir.core import Op, Value
+from netc.ir.loop_builder import Index
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """Rows x columns of inputs and outputs, with the windows along each; a 1x1 plane may be one long row."""
+
+    rows: Index
+    columns: Index
+    in_rows: Index
+    in_columns: Index
+    static_columns: int | None
+    static_in_columns: int | None
+    vertical: Window
+    horizontal: Window
+    in_row_stride: Index
+    out_row_stride: Index
+
+
+def applies(anchor: Op) -> bool:
+    """2-D, output channels blocked, and groups of whole blocks."""
+    x, w = anchor.operands[0].type, anchor.operands[1].type
+    layout = w.layout  # type: ignore[union-attr]
+    if layout is None or layout.axis != 0 or len(x.shape) != 4:  # type: ignore[union-attr]
+        return False
+    groups = anchor.attrs.group
+    outputs, depth = w.shape[0], w.shape[1]  # type: ignore[union-attr]
+    if groups == 1:
+        return True
+    return (outputs // groups) % layout.size == 0 and depth % layout.size == 0
+
+
+def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
+    """Emit the whole kernel: the convolution ``anchor`` and its elementwise ``tail``."""
+    _ConvLowering(kernel, anchor, tail).emit()
+
+
+class _ConvLowering:
+    def __init__(self, kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
+        self.kernel = kernel
+        self.b = kernel.b
+        self.anchor = anchor
+        self.tail = tail
+        self.x = kernel.operand(anchor.operands[0])
+        self.w = kernel.operand(anchor.operands[1])
+        self.bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+        self.y = kernel.writes[0]
+        assert self.w.type.layout is not None
+        self.block = self.w.type.layout.size
+        self.groups = anchor.attrs.group
+        outputs, depth, self.taps_v, self.taps_h = self.w.type.static_shape
+        self.depth = depth
+        self.blocks = -(-outputs // self.groups // self.block) if self.groups > 1 else -(-outputs // self.block)
+        self.plane, self.tile = self.choose()
+
+    def choose(self) -> tuple[_Plane, MacTile]:
+        """Walk a 1x1 plane row by row, or as one row where that tiles better."""
+        plane = self.plane_of_rows()
+        rows, columns = self.y.type.shape[2], plane.static_columns
+        tile = choose_tile(
+            self.kernel.target, columns, self.blocks, self.taps_v * self.taps_h, self.depth, 2
+        )
+        if not self.can_flatten(plane):
+            return plane, tile
+        flat = self.flat_plane()
+        long = choose_tile(self.kernel.target, flat.static_columns, self.blocks, 1, self.depth)
+        if isinstance(rows, int) and columns is not None and flat.static_columns is not None:
+            by_rows = rows * row_cost(columns, self.blocks, tile.pixels, tile.vectors)
+            at_once = row_cost(flat.static_columns, self.blocks, long.pixels, long.vectors)
+            # rows are also units of work to share; equal cost keeps them
+            if by_rows <= at_once * 1.02 and rows * columns > 400:
+                return plane, tile
+        return flat, long
+
+    def plane_of_rows(self) -> _Plane:
+        attrs = self.anchor.attrs
+        x, y = self.x, self.y
+        vertical = Window(self.taps_v, attrs.stride[0], attrs.dilation[0], *attrs.pad[0])
+        horizontal = Window(self.taps_h, attrs.stride[1], attrs.dilation[1], *attrs.pad[1])
+        width, out_width = x.type.shape[3], y.type.shape[3]
+        known = isinstance(width, int) and isinstance(out_width, int)
+        return _Plane(
+            rows=self.b.dim(y.type.shape[2]),
+            columns=self.b.dim(out_width),
+            in_rows=self.b.dim(x.type.shape[2]),
+            in_columns=self.b.dim(width),
+            static_columns=out_width if known and isinstance(out_width, int) else None,
+            static_in_columns=width if known and isinstance(width, int) else None,
+            vertical=vertical,
+            horizontal=horizontal,
+            in_row_stride=x.strides[2],
+            out_row_stride=y.strides[2],
+        )
+
+    def can_flatten(self, plane: _Plane) -> bool:
+        one = Window(1, 1, 1, 0, 0)
+        return plane.vertical == one and plane.horizontal == one and all(
+            m.strides[2] == self.b.imul(m.strides[3], self.b.dim(m.type.shape[3]))
+            if isinstance(m.strides[2], int)
+            else True
+            for m in (self.x, self.y)
+        )
+
+    def flat_plane(self) -> _Plane:
+        one = Window(1, 1, 1, 0, 0)
+        extent = self.y.type.shape[2] * self.y.type.shape[3]
+        known = extent if isinstance(extent, int) else None
+        columns = self.b.dim(extent)
+        return _Plane(1, columns, 1, columns, known, known, one, one, 0, 0)
+
+    # --- loops ---
+    def emit(self) -> None:
+        b = self.b
+        plane = self.plane
+        images = b.dim(self.y.type.shape[0])
+        per_group = -(-self.blocks // self.tile.vectors)
+        channel_groups = self.groups * per_group
+        static_rows = plane.rows if isinstance(plane.rows, int) else None
+        columns = plane.static_columns or 96
+        size = rows_per_item(
+            static_rows,
+            columns * self.tile.vectors * self.block * 4,
+            channel_groups * (images if isinstance(images, int) else 1),
+            self.kernel.target,
+        )
+        row_items = b.ceildiv(plane.rows, size)
+        first, last = self.kernel.share(b.imul(b.imul(images, row_items), channel_groups))
+        with b.loop(first, last) as item:
+            # images and rows innermost: neighbouring items share their weights
+            channels, image, row_item = b.split(item.index, [channel_groups, images, row_items])
+            row = b.imul(row_item, size)
+            row_end = b.imin(b.iadd(row, size), plane.rows)
+            group = b.idiv(channels, per_group)
+            within = b.imul(b.irem(channels, per_group), self.tile.vectors)
+            rest = self.blocks % self.tile.vectors
+            whole = b.icompare("le", within, self.blocks - self.tile.vectors) if rest else True
+            with b.when(whole):
+                self.item(group, within, self.tile.vectors, image, row, row_end)
+            if rest:
+                with b.when(b.icompare("gt", within, self.blocks - self.tile.vectors)):
+                    self.item(group, within, rest, image, row, row_end)
+
+    def item(
+        self, group: Index, within: Index, vectors: int, image: Index, row: Index, row_end: Index
+    ) -> None:
+        """All passes over the input channels for some rows of some output channels of an image."""
+        b = self.b
+        out_block = b.iadd(b.imul(group, self.blocks), within)
+        with b.loop(0, self.depth, self.tile.depth) as step:
+            end = b.imin(self.depth, b.iadd(step.index, self.tile.depth))
+            first = b.icompare("eq", step.index, 0)
+            last = b.icompare("eq", end, self.depth)
+            with b.loop(row, row_end) as rows:
+                for tile in self.tiles():
+                    with b.loop(0, tile.repeat) as repeat:
+                        column = b.iadd(tile.start, b.imul(repeat.index, tile.size))
+                        _MicroKernel(
+                            self, tile, vectors, group, out_block, image, rows.index, column
+                        ).emit(step.index, end, first, last)
+
+    def tiles(self) -> list[Tile]:
+        plane = self.plane
+        if plane.static_columns is not None and plane.static_in_columns is not None:
+            return static_tiles(
+                plane.horizontal, plane.static_columns, plane.static_in_columns, self.tile.pixels
+            )
+        return symbolic_tiles(self.b, plane.horizontal, plane.columns, plane.in_columns, self.tile.pixels)
+
+
+class _MicroKernel:
+    """One register tile: ``tile.size`` pixels of one row x ``vectors`` blocks of output channels."""
+
+    def __init__(
+        self,
+        conv: _ConvLowering,
+        tile: Tile,
+        vectors: int,
+        group: Index,
+        out_block: Index,
+        image: Index,
+        row: Index,
+        column: Index,
+    ) -> None:
+        self.conv = conv
+        self.b = conv.b
+        self.tile = tile
+        self.vectors = vectors
+        self.group = group
+        self.out_block = out_block
+        self.image = image
+        self.row = row
+        self.column = column
+
+    def emit(self, start: Index, end: Index, first: Value | bool, last: Value | bool) -> None:
+        totals = self.accumulate(start, end, self.initial(first))
+        with self.b.when(last):
+            for (pixel, vector), total in zip(self.cells(), totals, strict=True):
+                point = self.point(pixel, vector)
+                finish_at(
+                    self.conv.kernel, self.conv.anchor, total, self.conv.tail, self.conv.kernel.writes, point
+                )
+        if last is not True:
+            with self.b.when(self.inverse(last)):
+                for (pixel, vector), total in zip(self.cells(), totals, strict=True):
+                    self.b.store(total, self.conv.y.pointer, self.out_offset(pixel, vector))
+
+    def inverse(self, condition: Value | bool) -> Value | bool:
+        if isinstance(condition, bool):
+            return not condition
+        yes, no = self.b.const(1, "i1"), self.b.const(0, "i1")
+        return self.b.select(condition, no, yes)
+
+    def cells(self) -> list[tuple[int, int]]:
+        return [(p, v) for p in range(self.tile.size) for v in range(self.vectors)]
+
+    def point(self, pixel: int, vector: int) -> Point:
+        b, plane = self.b, self.conv.plane
+        column = b.iadd(self.column, pixel)
+        row = self.row
+        if plane.rows == 1 and plane.in_row_stride == 0:
+            # one long row: its columns have the stride of the last axis
+            row = 0
+        indices = (self.image, b.iadd(self.out_block, vector), row, column)
+        return Point(indices, self.conv.y.type.layout, 1, self.conv.block)
+
+    def out_offset(self, pixel: int, vector: int) -> Index:
+        return self.b.linear(self.point(pixel, vector).indices, self.conv.y.strides[:4])
+
+    def initial(self, first: Value | bool) -> list[Value]:
+        """Bias (or zero) on the first pass, the partial sums of the output afterwards."""
+        b, conv = self.b, self.conv
+        zero = b.const(0.0, f"f32x{conv.block}")
+        starts = [zero] * self.vectors
+        if conv.bias is not None:
+            starts = [self.bias_vector(conv.bias, v) for v in range(self.vectors)]
+        if first is True:
+            return [starts[v] for _, v in self.cells()]
+        return [
+            b.select(first, starts[v], b.load(conv.y.pointer, self.out_offset(p, v), conv.block))
+            for p, v in self.cells()
+        ]
+
+    def bias_vector(self, bias: Memory, vector: int) -> Value:
+        at = self.b.imul(self.b.iadd(self.out_block, vector), self.conv.block)
+        return self.b.load(bias.pointer, at, self.conv.block)
+
+    def accumulate(self, start: Index, end: Index, totals: list[Value]) -> list[Value]:
+        """Loop over channel blocks, kernel rows, channels of a block; taps of a row are unrolled."""
+        b, conv = self.b, self.conv
+        block = conv.block
+        vertical = conv.plane.vertical
+        first_tap, last_tap = vertical.tap_bounds(b, self.row, conv.plane.in_rows)
+        with b.loop(start, end, block, totals) as blocks:
+            channels: Index = b.imin(block, b.isub(end, blocks.index))
+            if conv.depth % block == 0:
+                channels = block
+            with b.loop(first_tap, last_tap, 1, blocks.carried) as tap_rows:
+                with b.loop(0, channels, 1, tap_rows.carried) as channel:
+                    x_at = self.input_offset(blocks.index, channel.index, tap_rows.index)
+                    w_at = self.weight_offset(b.iadd(blocks.index, channel.index), tap_rows.index)
+                    channel.carry(self.taps(list(channel.carried), x_at, w_at))
+                tap_rows.carry(channel.results)
+            blocks.carry(tap_rows.results)
+        return list(blocks.results)
+
+    def input_offset(self, channel_block: Index, channel: Index, tap_row: Index) -> Index:
+        """Offset of the (possibly virtual) input under the tile's first pixel and tap 0."""
+        b, conv = self.b, self.conv
+        x, plane = conv.x, conv.plane
+        row = b.iadd(
+            b.isub(b.imul(self.row, plane.vertical.stride), plane.vertical.before),
+            b.imul(tap_row, plane.vertical.dilation),
+        )
+        column = b.isub(b.imul(self.column, plane.horizontal.stride), plane.horizontal.before)
+        at = b.linear([self.image, row, column], [x.strides[0], plane.in_row_stride, x.strides[3]])
+        first_channel = b.imul(self.group, conv.depth)
+        if x.type.layout is None:
+            index = b.iadd(b.iadd(first_channel, channel_block), channel)
+            return b.iadd(at, b.imul(index, x.strides[1]))
+        index = b.idiv(b.iadd(first_channel, channel_block), conv.block)
+        return b.iadd(b.iadd(at, b.imul(index, x.strides[1])), channel)
+
+    def weight_offset(self, channel: Index, tap_row: Index) -> Index:
+        strides = self.conv.w.strides
+        return self.b.linear([self.out_block, channel, tap_row], strides[:3])
+
+    def taps(self, totals: list[Value], x_at: Index, w_at: Index) -> list[Value]:
+        """One channel, one kernel row: every tap of every pixel."""
+        b, conv = self.b, self.conv
+        horizontal = conv.plane.horizontal
+        if self.tile.taps is None:
+            bounds = horizontal.tap_bounds(b, self.column, conv.plane.in_columns)
+            with b.loop(*bounds, 1, totals) as tap:
+                tap.carry(self.one_tap(list(tap.carried), x_at, w_at, tap.index, [0]))
+            return list(tap.results)
+        for tap_number in range(horizontal.taps):
+            pixels = [p for p, taps in enumerate(self.tile.taps) if tap_number in taps]
+            if pixels:
+                if tap_number:
+                    b.fence()  # a broadcast shared by two taps would sit in a register between them
+                totals = self.one_tap(totals, x_at, w_at, tap_number, pixels)
+        return totals
+
+    def one_tap(
+        self, totals: list[Value], x_at: Index, w_at: Index, tap: Index, pixels: Sequence[int]
+    ) -> list[Value]:
+        b, conv = self.b, self.conv
+        block = conv.block
+        horizontal = conv.plane.horizontal
+        x_stride = conv.x.strides[3]
+        weights = [
+            b.load(
+                conv.w.pointer,
+                b.iadd(b.iadd(w_at, b.imul(tap, conv.w.strides[3])), b.imul(v, conv.w.strides[0])),
+                block,
+            )
+            for v in range(self.vectors)
+        ]
+        totals = list(totals)
+        for pixel in pixels:
+            step = b.iadd(b.imul(tap, horizontal.dilation), pixel * horizontal.stride)
+            x = b.splat(b.load(conv.x.pointer, b.iadd(x_at, b.imul(step, x_stride))), block)
+            for v in range(self.vectors):
+                cell = pixel * self.vectors + v
+                totals[cell] = b.fma(x, weights[v], totals[cell])
+        return totals

@@ -1,0 +1,57 @@
+"""Elementwise tensor ops on registers: one function an op, in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from netc.ir.core import Value
+from netc.ir.loop_builder import LoopBuilder
+
+Emitter = Callable[[LoopBuilder, Any, Sequence[Value]], Value]
+
+
+def _relu(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
+    (x,) = xs
+    zero = b.like(0, x)
+    # max(0, x) keeps a NaN, as Caffe's std::max(x, 0) does
+    positive = b.maximum(zero, x)
+    if attrs.slope == 0:
+        return positive
+    return b.fma(b.binary("min", x, zero), b.like(attrs.slope, x), positive)
+
+
+def _prelu(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
+    x, slope = xs
+    zero = b.like(0, x)
+    return b.fma(b.binary("min", x, zero), slope, b.maximum(zero, x))
+
+
+def _affine(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
+    (x,) = xs
+    if attrs.scale == 1:
+        return b.add(x, b.like(attrs.shift, x))
+    if attrs.shift == 0:
+        return b.mul(x, b.like(attrs.scale, x))
+    return b.fma(x, b.like(attrs.scale, x), b.like(attrs.shift, x))
+
+
+def _reciprocal_or_zero(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
+    (x,) = xs
+    zero = b.like(0, x)
+    return b.select(b.compare("eq", x, zero), zero, b.div(b.like(1, x), x))
+
+
+ELEMENTWISE: Mapping[str, Emitter] = {
+    "math.add": lambda b, _, xs: b.add(xs[0], xs[1]),
+    "math.sub": lambda b, _, xs: b.sub(xs[0], xs[1]),
+    "math.mul": lambda b, _, xs: b.mul(xs[0], xs[1]),
+    "math.div": lambda b, _, xs: b.div(xs[0], xs[1]),
+    "math.max": lambda b, _, xs: b.maximum(xs[0], xs[1]),
+    "math.relu": _relu,
+    "math.prelu": _prelu,
+    "math.affine": _affine,
+    "math.abs": lambda b, _, xs: b.unary("abs", xs[0]),
+    "math.sqrt": lambda b, _, xs: b.unary("sqrt", xs[0]),
+    "math.reciprocal_or_zero": _reciprocal_or_zero,
+}

@@ -1,0 +1,1 @@
+"""Reads Caffe's files, and translates nets into the tensor IR."""

@@ -1,0 +1,66 @@
+"""What importing a net gives: its tensor IR, and what is known of its parameters, layers and blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from netc.frontend.message import Message
+from netc.ir.core import Module, Value
+from netc.ir.dim import Dim
+from netc.ir.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class ParamInfo:
+    """Parameter blob ``index`` of a layer, and the IR value that holds it.
+
+    Layers that share a parameter have one entry each, with the same ``value``; ``shape`` is the layer's
+    own, which under PERMISSIVE sharing may differ from the value's. ``stored`` is a blob that the
+    definition itself holds; without one ``filler`` draws the first values, where None means zeros. A blob
+    that is not ``learnable`` comes from no file of weights (DummyData). ``owner`` is the position of its
+    layer among all layers: names may repeat.
+    """
+
+    value: Value
+    layer: str
+    index: int
+    shape: tuple[int, ...]
+    filler: Message | None = field(compare=False)
+    location: Location | None
+    owner: int
+    learnable: bool = True
+    stored: Message | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """A layer as the net states it, with the shapes found for it.
+
+    ``macs`` counts the multiply-accumulates of its convolutions and inner products.
+    """
+
+    name: str
+    type: str
+    location: Location | None
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    bottom_shapes: tuple[tuple[Dim, ...], ...]
+    top_shapes: tuple[tuple[Dim, ...], ...]
+    params: tuple[ParamInfo, ...]
+    macs: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedNet:
+    """A net as tensor IR: ``module`` has one function, ``main``.
+
+    Its arguments are the input blobs (role ``input``) and the parameters (role ``param``), in the order
+    of the layers; its results are named after blobs. ``blobs`` holds the last value of every blob.
+    """
+
+    module: Module
+    params: tuple[ParamInfo, ...]
+    layers: tuple[LayerInfo, ...]
+    blobs: Mapping[str, Value]
+    warnings: tuple[str, ...] = ()

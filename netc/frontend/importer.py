@@ -1,0 +1,212 @@
+"""Translates a net, as the reader gives it, to tensor IR.
+
+Every layer's type has a rule in :mod:`netc.frontend.layers`; this file connects them. A top that names
+its layer's bottom (Caffe's in-place) becomes a new value, so values never change.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+import netc.frontend.layers
+import netc.ir.ops  # noqa: F401  # fills the table
+from netc.frontend.imported_net import ImportedNet, LayerInfo, ParamInfo
+from netc.frontend.known_layers import plug_in_remedy, why_unsupported
+from netc.frontend.layers.context import LayerContext, NetUnderConstruction, Shape
+from netc.frontend.layers.registry import LayerType, check_blob_counts, layer_type, layer_type_names
+from netc.frontend.message import Message
+from netc.frontend.suggest import MAX_COMPARED, did_you_mean
+from netc.frontend.unknown_fields import check_unknown_fields
+from netc.ir.builder import FuncBuilder
+from netc.ir.core import Module, Op, Value
+from netc.ir.diagnostics import NetcError
+from netc.ir.dim import Dim, product
+from netc.ir.types import TensorType
+
+__all__ = ["ImportedNet", "LayerInfo", "ParamInfo", "import_net"]
+
+DEFAULT_NAME = "net"
+SHOWN_BLOBS = 3
+
+
+def import_net(
+    net: Message,
+    *,
+    phase: str = "TEST",
+    input_shapes: Mapping[str, Shape] | None = None,
+    keep: Iterable[str] = (),
+) -> ImportedNet:
+    """The tensor IR of a current-generation net whose layers were selected for ``phase``.
+
+    ``input_shapes`` replaces or states the shapes of inputs by name. Results are the blobs that no layer
+    reads, in the order they are made, and those in ``keep``. Raises NetcError, located, for any net that
+    cannot be translated.
+    """
+    if net.has("layers"):
+        raise NetcError("the net is of an older generation", location=net.where("layers"))
+    layers = net.messages("layer")
+    if not layers:
+        where = next((field.location for field in net.unknown), net.location)
+        raise NetcError("no layers: this is not the definition of a net", location=where)
+    read = frozenset(bottom for layer in layers for bottom in layer.texts("bottom"))
+    importer = _Importer(NetUnderConstruction(FuncBuilder("main"), phase, dict(input_shapes or {}), read))
+    importer.warn_unknown(net)
+    for position, layer in enumerate(layers):
+        importer.add(layer, position)
+    return importer.finish(net.text("name") or DEFAULT_NAME, tuple(keep))
+
+
+class _Importer:
+    """The blobs so far, and which of them nobody has read."""
+
+    def __init__(self, net: NetUnderConstruction) -> None:
+        self.net = net
+        self.blobs: dict[str, Value] = {}
+        self.makers: dict[str, Message] = {}
+        self.unread: dict[str, None] = {}
+        self.layers: list[LayerInfo] = []
+
+    def warn_unknown(self, net: Message) -> None:
+        """Note fields of the net itself that the schema lacks; none of them reaches a layer."""
+        for field in {field.name: field for field in reversed(net.unknown)}.values():
+            where = f"{field.location}: " if field.location else ""
+            self.net.warnings.append(f"{where}warning: ignored unknown field {field.name}")
+
+    def add(self, message: Message, position: int) -> None:
+        """Translate one layer."""
+        entry = _find_type(message)
+        bottoms = [self._bottom(message, index) for index in range(len(message.list("bottom")))]
+        ctx = LayerContext(self.net, message, bottoms, position)
+        check_blob_counts(ctx, entry)
+        self._check_tops(ctx)
+        first_op = len(self.net.builder.ops)
+        entry.rule(ctx)
+        check_unknown_fields(ctx)
+        self._record_tops(ctx, entry)
+        self.layers.append(_layer_info(ctx, self.net.builder.ops[first_op:]))
+
+    def finish(self, name: str, keep: tuple[str, ...]) -> ImportedNet:
+        """The module and all that is known of it."""
+        self._check_input_shapes()
+        for blob in keep:
+            if blob not in self.blobs:
+                raise NetcError(f"the net has no blob '{blob}' to keep", remedy=_nearest(blob, self.blobs))
+        names = list(dict.fromkeys((*self.unread, *keep)))
+        func = self.net.builder.finish([self.blobs[n] for n in names], names)
+        return ImportedNet(
+            Module(name, "tensor", (func,)),
+            tuple(self.net.params),
+            tuple(self.layers),
+            dict(self.blobs),
+            tuple(self.net.warnings),
+        )
+
+    def _bottom(self, message: Message, index: int) -> Value:
+        name = message.texts("bottom")[index]
+        value = self.blobs.get(name)
+        if value is None:
+            raise NetcError(
+                f"bottom '{name}' is made by no layer before",
+                location=message.where("bottom", index),
+                layer=message.text("name") or message.text("type"),
+                remedy=_nearest(name, self.blobs),
+            )
+        self.unread.pop(name, None)
+        return value
+
+    def _check_tops(self, ctx: LayerContext) -> None:
+        """A top is new, or names the bottom at the same position."""
+        for index, name in enumerate(ctx.top_names):
+            in_place = index < len(ctx.bottom_names) and ctx.bottom_names[index] == name
+            if name in ctx.top_names[:index] or (name in self.blobs and not in_place):
+                maker = self.makers.get(name, ctx.message)
+                error = ctx.error(f"top blob '{name}' is produced by multiple sources", "top", index)
+                error.notes += (f"layer '{maker.text('name')}' makes it too ({maker.location})",)
+                raise error
+
+    def _record_tops(self, ctx: LayerContext, entry: LayerType) -> None:
+        for index, name in enumerate(ctx.top_names):
+            value = ctx.tops.get(index)
+            if value is None:
+                if name in self.net.read:
+                    raise ctx.error(f"the rule of layer type '{entry.name}' gave no value for top '{name}'")
+                continue
+            self.blobs[name] = value
+            self.makers[name] = ctx.message
+            self.unread.pop(name, None)
+            self.unread[name] = None
+
+    def _check_input_shapes(self) -> None:
+        builder = self.net.builder
+        inputs = [a.name for a, role in zip(builder.args, builder.roles, strict=True) if role == "input"]
+        dummies = [t for info in self.layers if info.type == "DummyData" for t in info.tops]
+        for name in self.net.input_shapes:
+            if name not in (*inputs, *dummies):
+                known = f"its inputs are {', '.join(inputs)}" if inputs else "it has no inputs"
+                raise NetcError(f"a shape is given for '{name}', which is no input of the net; {known}")
+
+
+def _find_type(message: Message) -> LayerType:
+    name = message.text("type")
+    entry = layer_type(name)
+    if entry is not None:
+        return entry
+    layer = message.text("name") or None
+    if not name:
+        raise NetcError("the layer has no type", location=message.location, layer=layer)
+    known = why_unsupported(name)
+    if known is not None:
+        text, remedy = known
+        raise NetcError(text, location=message.where("type"), layer=layer, remedy=remedy)
+    raise NetcError(
+        f"unknown layer type '{name}'",
+        location=message.where("type"),
+        layer=layer,
+        remedy=did_you_mean(name, layer_type_names()) or plug_in_remedy(name),
+    )
+
+
+def _layer_info(ctx: LayerContext, ops: list[Op]) -> LayerInfo:
+    tops = {name: ctx.tops[i] for i, name in enumerate(ctx.top_names) if i in ctx.tops}
+    macs: Dim = 0
+    for op in ops:
+        macs = macs + _multiply_accumulates(op)
+    return LayerInfo(
+        ctx.name,
+        ctx.type,
+        ctx.location,
+        ctx.bottom_names,
+        tuple(tops),
+        tuple(_shape(v) for v in ctx.bottoms),
+        tuple(_shape(v) for v in tops.values()),
+        tuple(ctx.params),
+        macs,
+    )
+
+
+def _multiply_accumulates(op: Op) -> Dim:
+    """One for each weight that meets an element."""
+    if op.name == "nn.conv":
+        return product(_shape(op.result)) * product(_shape(op.operands[1])[1:])
+    if op.name == "nn.deconv":
+        return product(_shape(op.operands[0])) * product(_shape(op.operands[1])[1:])
+    if op.name == "nn.inner_product":
+        return _shape(op.operands[0])[0] * product(_shape(op.operands[1]))
+    return 0
+
+
+def _shape(value: Value) -> Shape:
+    assert isinstance(value.type, TensorType)
+    return value.type.shape
+
+
+def _nearest(name: str, blobs: Iterable[str]) -> str:
+    """The blobs most like ``name``, or else those made last."""
+    known = list(blobs)
+    if not known:
+        return "no blob is made before this layer"
+    near = difflib.get_close_matches(name[:MAX_COMPARED], known, n=SHOWN_BLOBS)
+    if near:
+        return f"the nearest blobs are {', '.join(near)}"
+    return f"the last blobs made are {', '.join(known[-SHOWN_BLOBS:])}"

@@ -1,0 +1,23 @@
+"""Import rules, one per layer type. Importing this package fills the table."""
+
+from netc.frontend.layers import (
+    activation,
+    combine,
+    convolution,
+    inner_product,
+    input,
+    normalization,
+    pooling,
+    shape,
+)
+
+__all__ = [
+    "activation",
+    "combine",
+    "convolution",
+    "inner_product",
+    "input",
+    "normalization",
+    "pooling",
+    "shape",
+]

@@ -1,0 +1,161 @@
+"""Elementwise functions of one input: ReLU and its kin, Sigmoid, TanH, AbsVal, Power, Exp, Log."""
+
+from __future__ import annotations
+
+import math
+
+from netc.frontend.layers.context import LayerContext
+from netc.frontend.layers.registry import layer
+from netc.frontend.message import Message
+from netc.ir.core import Value
+from netc.ir.ops.elementwise import AffineAttrs, EluAttrs, PowAttrs, ReluAttrs
+from netc.ir.ops.shape import FillAttrs
+from netc.ir.types import TensorType
+
+RELU6_LIMIT = 6.0
+DEFAULT_PRELU_SLOPE = 0.25
+
+
+@layer("ReLU")
+def import_relu(ctx: LayerContext) -> None:
+    """``max(x, 0) + negative_slope min(x, 0)``; the forks' ``relu6`` cuts at 6."""
+    param = ctx.param("relu_param")
+    attrs = ReluAttrs(param.number("negative_slope"))
+    if not param.flag("relu6"):
+        ctx.top(0, ctx.emit("math.relu", ctx.bottoms, attrs))
+        return
+    # min(y, 6) = -max(-y, -6), exact
+    y = ctx.emit("math.relu", ctx.bottoms, attrs, part="relu")
+    negative = ctx.emit("math.affine", (y,), AffineAttrs(scale=-1.0), part="negative")
+    ones = (1,) * len(ctx.shape())
+    limit = ctx.emit("tensor.fill", (), FillAttrs(TensorType("f32", ones), -RELU6_LIMIT), part="limit")
+    cut = ctx.emit("math.max", (negative, limit), part="cut")
+    ctx.top(0, ctx.emit("math.affine", (cut,), AffineAttrs(scale=-1.0)))
+
+
+@layer("PReLU")
+def import_prelu(ctx: LayerContext) -> None:
+    """``max(x, 0) + a[c] min(x, 0)`` with a learned slope per channel (axis 1), or one shared scalar.
+
+    A shared slope is a blob without axes. The slopes start at 0.25 unless a filler says otherwise.
+    """
+    param = ctx.param("prelu_param")
+    shape = ctx.shape()
+    if len(shape) < 2:
+        raise ctx.error(f"needs an input with at least 2 axes, got {len(shape)}", "bottom")
+    shared = param.flag("channel_shared")
+    filler = param.message("filler") if param.has("filler") else constant_filler(DEFAULT_PRELU_SLOPE)
+    slope = ctx.param_value("slope", () if shared else (shape[1],), 0, filler)
+    broadcast = (1, 1 if shared else shape[1], *(1,) * (len(shape) - 2))
+    slope = ctx.reshape(slope, broadcast, part="slope")
+    ctx.top(0, ctx.emit("math.prelu", (ctx.bottoms[0], slope)))
+
+
+@layer("ELU")
+def import_elu(ctx: LayerContext) -> None:
+    """``x`` where positive, else ``alpha (exp(x) - 1)``."""
+    ctx.top(0, ctx.emit("math.elu", ctx.bottoms, EluAttrs(ctx.param("elu_param").number("alpha"))))
+
+
+@layer("Sigmoid")
+def import_sigmoid(ctx: LayerContext) -> None:
+    """``1 / (1 + exp(-x))``."""
+    ctx.param("sigmoid_param")
+    ctx.top(0, ctx.emit("math.sigmoid", ctx.bottoms))
+
+
+@layer("TanH")
+def import_tanh(ctx: LayerContext) -> None:
+    """``tanh(x)``."""
+    ctx.param("tanh_param")
+    ctx.top(0, ctx.emit("math.tanh", ctx.bottoms))
+
+
+@layer("AbsVal")
+def import_absval(ctx: LayerContext) -> None:
+    """``|x|``."""
+    ctx.top(0, ctx.emit("math.abs", ctx.bottoms))
+
+
+@layer("Power")
+def import_power(ctx: LayerContext) -> None:
+    """``(shift + scale x) ^ power``.
+
+    Where ``power scale`` is 0 the result is a constant, ``shift ^ power`` (1 for power 0), whatever x is.
+    """
+    param = ctx.param("power_param")
+    power, scale, shift = (param.number(name) for name in ("power", "scale", "shift"))
+    if power * scale == 0:
+        value = 1.0 if power == 0 else _power_of(shift, power)
+        (x,) = ctx.bottoms
+        assert isinstance(x.type, TensorType)
+        ctx.top(0, ctx.emit("tensor.fill", (), FillAttrs(x.type, value)))
+        return
+    x = _affine(ctx, ctx.bottoms[0], scale, shift, last=power == 1)
+    ctx.top(0, x if power == 1 else raise_to(ctx, x, power))
+
+
+@layer("Exp")
+def import_exp(ctx: LayerContext) -> None:
+    """``base ^ (shift + scale x)``; a base of -1, the default, is e."""
+    param = ctx.param("exp_param")
+    base, scale, shift = (param.number(name) for name in ("base", "scale", "shift"))
+    if base != -1 and base <= 0:
+        raise ctx.error(f"base must be positive, or -1 for e; got {base:g}", "exp_param.base")
+    rate = 1.0 if base == -1 else math.log(base)
+    # base^(shift + scale x) = base^shift * e^(rate scale x)
+    x = _affine(ctx, ctx.bottoms[0], rate * scale, 0.0)
+    factor = _exp_of(rate * shift)
+    y = ctx.emit("math.exp", (x,), part=None if factor == 1 else "exp")
+    ctx.top(0, _affine(ctx, y, factor, 0.0, last=True) if factor != 1 else y)
+
+
+@layer("Log")
+def import_log(ctx: LayerContext) -> None:
+    """``log_base(shift + scale x)``; a base of -1, the default, is e."""
+    param = ctx.param("log_param")
+    base, scale, shift = (param.number(name) for name in ("base", "scale", "shift"))
+    if base != -1 and (base <= 0 or base == 1):
+        raise ctx.error(f"base must be positive and not 1, or -1 for e; got {base:g}", "log_param.base")
+    factor = 1.0 if base == -1 else 1 / math.log(base)
+    x = _affine(ctx, ctx.bottoms[0], scale, shift)
+    y = ctx.emit("math.log", (x,), part=None if factor == 1 else "log")
+    ctx.top(0, _affine(ctx, y, factor, 0.0, last=True) if factor != 1 else y)
+
+
+def constant_filler(value: float) -> Message:
+    """The filler of a parameter that starts at one value."""
+    filler = Message("FillerParameter")
+    filler.set("value", value)
+    return filler
+
+
+def raise_to(ctx: LayerContext, x: Value, power: float) -> Value:
+    """``x ^ power``; a square is a product, which costs less and is exact."""
+    if power == 2:
+        return ctx.emit("math.mul", (x, x))
+    return ctx.emit("math.pow", (x,), PowAttrs(power))
+
+
+def _affine(ctx: LayerContext, x: Value, scale: float, shift: float, *, last: bool = False) -> Value:
+    """``scale x + shift``; nothing is added where that is x, unless it makes the layer's top."""
+    if scale == 1 and shift == 0 and not last:
+        return x
+    return ctx.emit("math.affine", (x,), AffineAttrs(scale, shift), part=None if last else "affine")
+
+
+def _power_of(base: float, exponent: float) -> float:
+    """C's pow: infinity and NaN where Python raises."""
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.inf if base == 0 else math.nan
+
+
+def _exp_of(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf

@@ -1,0 +1,242 @@
+"""What a layer's import rule works with: the layer's message, its input values, and ways to add IR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.frontend.imported_net import ParamInfo
+from netc.frontend.layers.custom_param import CustomParam
+from netc.frontend.message import Message
+from netc.ir.builder import FuncBuilder
+from netc.ir.core import Value
+from netc.ir.diagnostics import NetcError, OpError
+from netc.ir.dim import Dim, product, symbols
+from netc.ir.location import Location
+from netc.ir.ops.shape import ReshapeAttrs
+from netc.ir.types import TensorType
+
+MAX_ELEMENTS = 2**31 - 1  # Caffe counts elements in an int
+MAX_AXES = 32  # Caffe's kMaxBlobAxes
+
+Shape = tuple[Dim, ...]
+
+
+@dataclass(slots=True)
+class NetUnderConstruction:
+    """What all layers of a net share while it is imported.
+
+    ``input_shapes`` are the caller's; ``read`` are the names of all blobs that some layer reads.
+    ``shared`` maps the name of a parameter to its first declaration.
+    """
+
+    builder: FuncBuilder
+    phase: str
+    input_shapes: Mapping[str, Shape]
+    read: frozenset[str]
+    params: list[ParamInfo] = field(default_factory=list)
+    shared: dict[str, ParamInfo] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class LayerContext:
+    """One layer while its rule runs.
+
+    ``bottoms`` are the values of its input blobs. The rule gives every top a value with :meth:`top`.
+    """
+
+    def __init__(self, net: NetUnderConstruction, message: Message, bottoms: Sequence[Value], position: int) -> None:
+        self.net = net
+        self.message = message
+        self.bottoms = tuple(bottoms)
+        self.position = position
+        self.type = message.text("type")
+        self.name = message.text("name")
+        self.bottom_names = message.texts("bottom")
+        self.top_names = message.texts("top")
+        self.location: Location | None = message.location
+        self.phase = net.phase
+        self.tops: dict[int, Value] = {}
+        self.params: list[ParamInfo] = []
+        self.params_read: set[str] = set()
+
+    # ---- reading
+
+    @property
+    def label(self) -> str:
+        """A name to call the layer by in messages and in names of values; never empty."""
+        return self.name or next(iter(self.top_names), self.type)
+
+    def shape(self, bottom: int = 0) -> Shape:
+        """The shape of an input blob."""
+        return _tensor(self.bottoms[bottom]).shape
+
+    def param(self, name: str) -> Message:
+        """The message that holds the layer's settings, such as ``convolution_param``."""
+        self.params_read.add(name)
+        return self.message.message(name)
+
+    def custom_param(self, name: str) -> CustomParam:
+        """Settings that Caffe's schema does not know, as plug-ins use them."""
+        self.params_read.add(name)
+        found = next((u for u in self.message.unknown if u.name == name), None)
+        return CustomParam(name, found, self.location, self.label)
+
+    def axis(self, field_path: str, rank: int, index: int, *, limit: int | None = None) -> int:
+        """A setting that counts from the end where it is negative, as a non-negative axis below ``limit``."""
+        most = rank if limit is None else limit
+        axis = index + rank if index < 0 else index
+        if not 0 <= axis < most:
+            raise self.error(f"axis {index} is not an axis of an input with {rank} axes", field_path)
+        return axis
+
+    # ---- complaining
+
+    def error(
+        self, message: str, field_path: str | None = None, index: int = 0, *, remedy: str | None = None
+    ) -> NetcError:
+        """An error of this layer that points at a field, for example ``"convolution_param.stride"``."""
+        return NetcError(message, location=self.where(field_path, index), layer=self.label, remedy=remedy)
+
+    def where(self, field_path: str | None = None, index: int = 0) -> Location | None:
+        """Where a field of the layer stands; of one that is not set, where its message does."""
+        message = self.message
+        for name in (field_path or "").split(".")[:-1]:
+            message = message.message(name)
+        return message.where(field_path.split(".")[-1], index) if field_path else self.location
+
+    def refuse(self, field_path: str) -> NetcError:
+        """The error for a setting that changes the numbers and is not supported."""
+        return self.error(f"'{field_path}' changes the result and is not supported", field_path)
+
+    def warn(self, message: str, field_path: str | None = None) -> None:
+        """Note something that the user should know and that does not stop the import."""
+        where = self.where(field_path)
+        self.net.warnings.append(f"{f'{where}: ' if where else ''}warning: layer '{self.label}': {message}")
+
+    # ---- adding
+
+    def emit(
+        self,
+        op: str,
+        operands: Sequence[Value],
+        attrs: Any = None,
+        *,
+        top: int = 0,
+        part: str | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> Value:
+        """Add an op with one result, named after a top; ``part`` is added to the name of a value on the way.
+
+        ``fields`` says which field of the layer an attribute comes from, so that an error of the op's own
+        rule points there.
+        """
+        name = self.top_names[top] if top < len(self.top_names) else self.label
+        hint = f"{name}.{part}" if part else name
+        try:
+            value = self.net.builder.add1(op, operands, attrs, hint=hint, location=self.location)
+        except OpError as error:
+            path = (fields or {}).get(error.attr or "")
+            error.location = self.where(path)
+            error.layer = self.label
+            error.notes += (f"while importing {self.type} as {op}",)
+            raise
+        self.check_size(_tensor(value).shape, f"blob '{name}'")
+        return value
+
+    def top(self, index: int, value: Value) -> None:
+        """Give a top its value."""
+        self.tops[index] = value
+
+    def input(self, index: int, declared: Shape | None) -> None:
+        """Make a top an input of the net, of the caller's shape or else of the declared one.
+
+        A top without a shape that no layer reads is left out.
+        """
+        name = self.top_names[index]
+        shape = self.net.input_shapes.get(name, declared)
+        if shape is None:
+            if name in self.net.read:
+                raise NetcError(
+                    f"the shape of input '{name}' is not stated",
+                    location=self.message.where("top", index),
+                    layer=self.label,
+                    remedy=f"give it: --input-shape {name}=N,3,224,224 (N stands for any size)",
+                )
+            return
+        self.check_size(shape, f"input '{name}'")
+        self.top(index, self.net.builder.arg(name, TensorType("f32", shape), "input"))
+
+    def reshape(self, value: Value, shape: Shape, *, part: str | None = None, top: int = 0) -> Value:
+        """The value in another shape; the same value where it has that shape."""
+        if _tensor(value).shape == shape:
+            return value
+        return self.emit("tensor.reshape", (value,), ReshapeAttrs(shape), part=part, top=top)
+
+    def param_value(
+        self, role: str, shape: Shape, index: int, filler: Message | None = None, *, learnable: bool = True
+    ) -> Value:
+        """Declare parameter blob ``index``; ``role`` names it. A shared one is declared once."""
+        static = self._static(role, shape)
+        self.check_size(static, f"its {role}")
+        shared_name = self._share_name(index)
+        first = self.net.shared.get(shared_name) if shared_name else None
+        if first is None:
+            value = self.net.builder.arg(f"{self.label}.{role}", TensorType("f32", static), "param")
+        else:
+            self._check_sharing(first, shared_name, static, index)
+            value = first.value
+        blobs = self.message.messages("blobs")
+        stored = blobs[index] if learnable and index < len(blobs) else None
+        info = ParamInfo(
+            value, self.name, index, static, filler, self.location, self.position, learnable, stored
+        )
+        self.net.params.append(info)
+        self.params.append(info)
+        if shared_name and first is None:
+            self.net.shared[shared_name] = info
+        return self.reshape(value, static, part=role)
+
+    def check_size(self, shape: Shape, what: str) -> None:
+        """Refuse extents below one and sizes beyond Caffe's own limit."""
+        if len(shape) > MAX_AXES:
+            raise self.error(f"{what} has {len(shape)} axes; at most {MAX_AXES} are possible")
+        shown = "x".join(map(str, shape))
+        if any(isinstance(d, int) and d < 1 for d in shape):
+            raise self.error(f"{what} would have the shape {shown}; every extent must be at least 1")
+        if (count := product(tuple(d for d in shape if isinstance(d, int)))) > MAX_ELEMENTS:  # type: ignore[operator]
+            raise self.error(f"{what} of {shown} would have {count} elements; Caffe's limit is {MAX_ELEMENTS}")
+
+    def _static(self, role: str, shape: Shape) -> tuple[int, ...]:
+        for extent in shape:
+            if not isinstance(extent, int):
+                free = ", ".join(sorted(symbols(extent)))
+                raise self.error(
+                    f"the size of its {role} depends on {free}, which is not fixed",
+                    remedy=f"give the input's shape with a number for {free}",
+                )
+        return tuple(d for d in shape if isinstance(d, int))
+
+    def _share_name(self, index: int) -> str:
+        specs = self.message.messages("param")
+        return specs[index].text("name") if index < len(specs) else ""
+
+    def _check_sharing(self, first: ParamInfo, name: str, shape: tuple[int, ...], index: int) -> None:
+        spec = self.message.messages("param")[index]
+        have = _tensor(first.value)
+        permissive = spec.text("share_mode") == "PERMISSIVE"
+        if have.elements == product(shape) if permissive else have.static_shape == shape:
+            return
+        wanted, got = ("x".join(map(str, s)) or "scalar" for s in (have.static_shape, shape))
+        raise NetcError(
+            f"parameter '{name}' is {wanted} in layer '{first.layer}', but {got} here; they cannot be shared",
+            location=spec.where("name"),
+            layer=self.label,
+            remedy=None if permissive else "share_mode: PERMISSIVE allows another shape of the same size",
+        )
+
+
+def _tensor(value: Value) -> TensorType:
+    assert isinstance(value.type, TensorType)
+    return value.type

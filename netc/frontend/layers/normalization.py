@@ -1,0 +1,173 @@
+"""Normalisation and learned scales: LRN, BatchNorm, Softmax, Scale, Bias, and the forks' Axpy."""
+
+from __future__ import annotations
+
+from netc.frontend.layers.activation import constant_filler
+from netc.frontend.layers.context import LayerContext, Shape
+from netc.frontend.layers.registry import layer
+from netc.frontend.message import Message
+from netc.ir.core import Value
+from netc.ir.ops.elementwise import AffineAttrs, PowAttrs
+from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
+from netc.ir.ops.pool import PoolAttrs
+from netc.ir.ops.reduce import ReduceAttrs
+
+
+@layer("LRN")
+def import_lrn(ctx: LayerContext) -> None:
+    """``x / (k + alpha/n sum x^2) ^ beta`` over ``n = local_size`` neighbouring channels.
+
+    WITHIN_CHANNEL sums over an n x n window of the plane instead: ``x / (1 + alpha avg(x^2)) ^ beta``,
+    the average being an AVE pooling with pad (n - 1) / 2 — divided by n^2 at the borders too — and
+    ``k`` not used.
+    """
+    param = ctx.param("lrn_param")
+    size = param.integer("local_size")
+    if size % 2 == 0:
+        raise ctx.error(f"local_size must be odd, got {size}", "lrn_param.local_size")
+    if len(ctx.shape()) != 4:
+        raise ctx.error(f"needs an input with 4 axes, got {len(ctx.shape())}", "bottom")
+    alpha, beta, k = (param.number(name) for name in ("alpha", "beta", "k"))
+    if param.text("norm_region") == "ACROSS_CHANNELS":
+        ctx.top(0, ctx.emit("nn.lrn", ctx.bottoms, LrnAttrs(size, alpha, beta, k)))
+        return
+    (x,) = ctx.bottoms
+    reach = (size - 1) // 2
+    square = ctx.emit("math.mul", (x, x), part="square")
+    pool = PoolAttrs("ave", (size, size), (1, 1), ((reach, reach), (reach, reach)))
+    mean = ctx.emit("nn.pool", (square,), pool, part="mean")
+    base = ctx.emit("math.affine", (mean,), AffineAttrs(alpha, 1.0), part="base")
+    factor = ctx.emit("math.pow", (base,), PowAttrs(-beta), part="factor")
+    ctx.top(0, ctx.emit("math.mul", (x, factor)))
+
+
+@layer("BatchNorm")
+def import_batch_norm(ctx: LayerContext) -> None:
+    """``(x - mean) / sqrt(variance + eps)`` per channel (axis 1; a 1-axis input has one channel).
+
+    The blobs are a sum of means, a sum of variances, and the number to divide both by, where 0 makes
+    both 0. They count with ``use_global_stats``, which defaults to phase TEST; otherwise mean and
+    (biased) variance are the batch's own. There is no scale and shift: that is the Scale layer.
+    """
+    param = ctx.param("batch_norm_param")
+    if param.flag("scale_bias"):
+        raise ctx.refuse("batch_norm_param.scale_bias")
+    eps = param.number("eps")
+    shape = ctx.shape()
+    if not shape:
+        raise ctx.error("needs an input with axes, got a scalar", "bottom")
+    channels = shape[1] if len(shape) > 1 else 1
+    sums = [ctx.param_value(role, (channels,), i) for i, role in enumerate(("mean", "variance"))]
+    count = ctx.param_value("count", (1,), 2)
+    (x,) = ctx.bottoms
+    use_stored = param.flag("use_global_stats") if param.has("use_global_stats") else ctx.phase == "TEST"
+    if use_stored:
+        rate = ctx.emit("math.reciprocal_or_zero", (count,), part="rate")
+        mean, variance = (
+            _along_channels(ctx, ctx.emit("math.mul", (s, rate), part=part), len(shape), part)
+            for s, part in zip(sums, ("mean", "variance"), strict=True)
+        )
+        centred = ctx.emit("math.sub", (x, mean), part="centred")
+    else:
+        over = ReduceAttrs("mean", tuple(a for a in range(len(shape)) if a != 1))
+        mean = ctx.emit("tensor.reduce", (x,), over, part="mean")
+        centred = ctx.emit("math.sub", (x, mean), part="centred")
+        square = ctx.emit("math.mul", (centred, centred), part="square")
+        variance = ctx.emit("tensor.reduce", (square,), over, part="variance")
+    safe = ctx.emit("math.affine", (variance,), AffineAttrs(1.0, eps), part="safe")
+    factor = ctx.emit("math.pow", (safe,), PowAttrs(-0.5), part="factor")
+    ctx.top(0, ctx.emit("math.mul", (centred, factor)))
+
+
+def _along_channels(ctx: LayerContext, value: Value, rank: int, part: str) -> Value:
+    """(C) as (1, C, 1, ...), or as it is for a 1-axis input."""
+    if rank == 1:
+        return value
+    shape = value.type.shape  # type: ignore[union-attr]
+    return ctx.reshape(value, (1, shape[0], *(1,) * (rank - 2)), part=part)
+
+
+@layer("Softmax")
+def import_softmax(ctx: LayerContext) -> None:
+    """``exp(x - m) / sum exp(x - m)`` along ``axis``, m being the largest x."""
+    param = ctx.param("softmax_param")
+    axis = ctx.axis("softmax_param.axis", len(ctx.shape()), param.integer("axis"))
+    ctx.top(0, ctx.emit("nn.softmax", ctx.bottoms, SoftmaxAttrs(axis)))
+
+
+@layer("Scale", bottoms=(1, 2))
+def import_scale(ctx: LayerContext) -> None:
+    """``x * s`` with s broadcast over ``num_axes`` axes from ``axis`` on, plus a bias with ``bias_term``.
+
+    s is learned (it starts at 1), or the second bottom, whose own number of axes counts then. With
+    ``num_axes`` 0 it is one number, with -1 it has all axes from ``axis`` on.
+    """
+    param = ctx.param("scale_param")
+    factor, shape = _factor(ctx, param, "scale_param", default=1.0)
+    y = ctx.emit("math.mul", (ctx.bottoms[0], factor), part="scaled" if param.flag("bias_term") else None)
+    if param.flag("bias_term"):
+        index = 0 if len(ctx.bottoms) == 2 else 1
+        bias = ctx.param_value("bias", shape, index, param.message("bias_filler"))
+        broadcast = factor.type.shape  # type: ignore[union-attr]
+        y = ctx.emit("math.add", (y, ctx.reshape(bias, broadcast, part="bias")))
+    ctx.top(0, y)
+
+
+@layer("Bias", bottoms=(1, 2))
+def import_bias(ctx: LayerContext) -> None:
+    """``x + b`` with b broadcast as Scale broadcasts its factor; a learned b starts at 0."""
+    bias, _ = _factor(ctx, ctx.param("bias_param"), "bias_param", default=0.0)
+    ctx.top(0, ctx.emit("math.add", (ctx.bottoms[0], bias)))
+
+
+@layer("Axpy", bottoms=(3, 3))
+def import_axpy(ctx: LayerContext) -> None:
+    """``a x + y`` with one a per sample and channel: bottoms a (N, C[, 1, 1]), x, y (SENet's fork)."""
+    ctx.param("axpy_param")
+    a, x, y = ctx.bottoms
+    scale, shape = ctx.shape(0), ctx.shape(1)
+    if len(shape) < 2 or scale[:2] != shape[:2] or any(d != 1 for d in scale[2:]):
+        raise ctx.error(
+            f"the first bottom must have one number per sample and channel of the second: "
+            f"got {_show(scale)} for {_show(shape)}",
+            "bottom",
+        )
+    if ctx.shape(2) != shape:
+        raise ctx.error(f"cannot add {_show(ctx.shape(2))} to {_show(shape)}", "bottom", 2)
+    factor = ctx.reshape(a, (*shape[:2], *(1,) * (len(shape) - 2)), part="factor")
+    ctx.top(0, ctx.emit("math.add", (ctx.emit("math.mul", (x, factor), part="scaled"), y)))
+
+
+def _factor(ctx: LayerContext, param: Message, path: str, default: float) -> tuple[Value, Shape]:
+    """The second operand of Scale or Bias, reshaped to broadcast, and the shape it had before."""
+    shape = ctx.shape()
+    given = ctx.shape(1) if len(ctx.bottoms) == 2 else None
+    axis = 0 if given == () else ctx.axis(f"{path}.axis", len(shape), param.integer("axis"), limit=len(shape))
+    count = len(given) if given is not None else param.integer("num_axes")
+    if count < -1:
+        raise ctx.error(f"num_axes must be -1, 0 or more, got {count}", f"{path}.num_axes")
+    if count == -1:
+        count = len(shape) - axis
+    if axis + count > len(shape):
+        where = f"{path}.num_axes" if given is None else "bottom"
+        raise ctx.error(
+            f"{count} axes from axis {axis} on are more than the input {_show(shape)} has",
+            where,
+            0 if given is None else 1,
+        )
+    own = shape[axis : axis + count]
+    if given is not None and given != own:
+        raise ctx.error(
+            f"the second bottom is {_show(given)}; from axis {axis} on the first is {_show(own)}", "bottom", 1
+        )
+    if given is not None:
+        value = ctx.bottoms[1]
+    else:
+        filler = param.message("filler") if param.has("filler") else constant_filler(default)
+        value = ctx.param_value("scale" if path == "scale_param" else "bias", own, 0, filler)
+    broadcast = (*(1,) * axis, *own, *(1,) * (len(shape) - axis - count))
+    return ctx.reshape(value, broadcast, part="factor"), own
+
+
+def _show(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "a scalar"

@@ -1,0 +1,76 @@
+"""Writes trained weights as a caffemodel."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.frontend.wire import length_prefix, varint
+from netc.ir.diagnostics import NetcError
+
+Layer = tuple[str, str, Sequence[NDArray[Any]]]
+"""A layer's name, its type as V2 names it, and its blobs."""
+
+# the numbers of the fields that are written
+_NET_NAME, _NET_LAYER = 1, 100
+_LAYER_NAME, _LAYER_TYPE, _LAYER_BLOBS = 1, 2, 7
+_BLOB_DATA, _BLOB_SHAPE, _SHAPE_DIM = 5, 7, 1
+_NEW_FILE_MODE = 0o666
+
+
+def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterable[Layer]) -> None:
+    """Write a V2 binary net with the blobs of the layers, and nothing else of their settings.
+
+    The file appears under its name when it is whole. Arrays are written from where they are.
+    """
+    name = os.fspath(path)
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(name) or ".", prefix=".caffemodel-")
+    except OSError as error:
+        raise NetcError(f"{name}: {error.strerror or error}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_text(_NET_NAME, net_name))
+            for layer in layers:
+                _write_layer(file, layer)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, _NEW_FILE_MODE & ~mask)
+        os.replace(temporary, name)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise NetcError(f"{name}: {error.strerror or error}") from None
+        raise
+
+
+def _write_layer(file: BinaryIO, layer: Layer) -> None:
+    name, kind, arrays = layer
+    arrays = [np.ascontiguousarray(array, "<f4") for array in arrays]
+    head = _text(_LAYER_NAME, name) + _text(_LAYER_TYPE, kind)
+    heads = [_blob_head(array) for array in arrays]
+    sizes = [len(head) + array.nbytes for head, array in zip(heads, arrays, strict=True)]
+    prefixes = [length_prefix(_LAYER_BLOBS, size) for size in sizes]
+    file.write(length_prefix(_NET_LAYER, len(head) + sum(sizes) + sum(map(len, prefixes))) + head)
+    for prefix, blob_head, array in zip(prefixes, heads, arrays, strict=True):
+        file.write(prefix + blob_head)
+        file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _blob_head(array: NDArray[np.float32]) -> bytes:
+    """A blob up to its numbers: its shape, and the length of its numbers."""
+    dims = b"".join(varint(extent) for extent in array.shape)
+    packed = length_prefix(_SHAPE_DIM, len(dims)) + dims if dims else b""
+    return length_prefix(_BLOB_SHAPE, len(packed)) + packed + length_prefix(_BLOB_DATA, array.nbytes)
+
+
+def _text(number: int, text: str) -> bytes:
+    encoded = text.encode("utf-8")
+    return length_prefix(number, len(encoded)) + encoded

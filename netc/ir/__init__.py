@@ -1,0 +1,1 @@
+"""The intermediate representation: three levels of typed SSA, printable and parseable."""

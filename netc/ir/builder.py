@@ -1,0 +1,94 @@
+"""Makes functions op by op: infers result types, keeps names unique."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from netc.ir import ops as _ops  # noqa: F401  fills the op table
+from netc.ir.core import Block, Func, Op, Role, Value, fresh_name
+from netc.ir.diagnostics import OpError
+from netc.ir.location import Location
+from netc.ir.opdef import NoAttrs, opdef
+from netc.ir.types import Type
+
+
+def infer_types(name: str, operands: Sequence[Value], attrs: Any, body: Block | None = None) -> tuple[Type, ...]:
+    """The result types of an op; OpError if operands or attributes break its rule."""
+    definition = opdef(name)
+    definition.check_operand_count(len(operands))
+    if not isinstance(attrs, definition.attrs):
+        raise OpError(f"{name} takes attributes of {definition.attrs.__name__}, got {type(attrs).__name__}")
+    types = tuple(v.type for v in operands)
+    if definition.infer_body is not None:
+        if body is None:
+            raise OpError(f"{name} needs a body")
+        return definition.infer_body(types, attrs, body)
+    assert definition.infer is not None
+    return definition.infer(types, attrs)
+
+
+class FuncBuilder:
+    """Collects the arguments and ops of one function.
+
+    ``add`` returns the results of the new op; errors in the op's rule carry the location of its layer.
+    """
+
+    def __init__(self, name: str, taken: Iterable[str] = ()) -> None:
+        self.name = name
+        self.args: list[Value] = []
+        self.roles: list[Role] = []
+        self.ops: list[Op] = []
+        self.taken = set(taken)
+
+    def arg(self, name: str, type_: Type, role: Role) -> Value:
+        """A new argument of the function."""
+        value = Value(fresh_name(name, self.taken), type_)
+        self.args.append(value)
+        self.roles.append(role)
+        return value
+
+    def add(
+        self,
+        name: str,
+        operands: Sequence[Value],
+        attrs: Any = None,
+        *,
+        hint: str,
+        location: Location | None = None,
+        body: Block | None = None,
+    ) -> tuple[Value, ...]:
+        """Append an op; its results are named after ``hint`` (``hint``, ``hint.1``, … where taken)."""
+        attrs = NoAttrs() if attrs is None else attrs
+        try:
+            types = infer_types(name, operands, attrs, body)
+        except OpError as error:
+            error.at(location)
+            raise
+        results = tuple(Value(fresh_name(hint, self.taken), t) for t in types)
+        self.ops.append(Op(name, tuple(operands), attrs, results, body, location))
+        return results
+
+    def add1(
+        self,
+        name: str,
+        operands: Sequence[Value],
+        attrs: Any = None,
+        *,
+        hint: str,
+        location: Location | None = None,
+    ) -> Value:
+        """:meth:`add` for an op with one result."""
+        (result,) = self.add(name, operands, attrs, hint=hint, location=location)
+        return result
+
+    def finish(self, results: Sequence[Value], result_names: Sequence[str]) -> Func:
+        """The function built so far."""
+        return Func(
+            self.name,
+            tuple(self.args),
+            tuple(self.roles),
+            tuple(self.ops),
+            tuple(results),
+            tuple(result_names),
+        )

@@ -1,0 +1,80 @@
+"""The one family of errors a user sees: a message, where it is, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netc.ir.location import Location
+
+MAX_SHOWN_LINE = 160
+
+
+class NetcError(Exception):
+    """Bad input of any kind.
+
+    ``message`` says what was expected and what was got; ``location`` points at the text, ``layer`` names
+    the Caffe layer (or IR op) concerned, ``notes`` add context, ``remedy`` says the nearest way out.
+    ``span`` is the number of columns to underline.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: Location | None = None,
+        layer: str | None = None,
+        notes: Sequence[str] = (),
+        remedy: str | None = None,
+        span: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.location = location
+        self.layer = layer
+        self.notes = tuple(notes)
+        self.remedy = remedy
+        self.span = span
+
+    def at(self, location: Location | None, layer: str | None = None) -> NetcError:
+        """Fill in the location and the layer where they are not known yet; returns self."""
+        if self.location is None:
+            self.location = location
+        if self.layer is None:
+            self.layer = layer
+        return self
+
+    def render(self) -> str:
+        """The full text: ``file:line:col: error: layer: message``, the source line, a caret, notes."""
+        where = f"{self.location}: " if self.location else ""
+        who = f"layer '{self.layer}': " if self.layer else ""
+        lines = [f"{where}error: {who}{self.message}"]
+        text = self.location.source_line() if self.location else None
+        if self.location and text is not None:
+            lines += _excerpt(self.location, text, self.span)
+        lines += [f"note: {note}" for note in self.notes]
+        if self.remedy:
+            lines.append(f"help: {self.remedy}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+def _excerpt(location: Location, text: str, span: int) -> list[str]:
+    """The source line with a caret; a very long line is cut to a window around the column."""
+    column = location.column - 1
+    start = max(0, column - MAX_SHOWN_LINE // 2) if len(text) > MAX_SHOWN_LINE else 0
+    shown = text[start : start + MAX_SHOWN_LINE]
+    # tabs and control characters would move the caret away from its column
+    shown = "".join(" " if ch == "\t" else ch if ch.isprintable() else "?" for ch in shown)
+    prefix = f"{location.line:>5} | "
+    caret = " " * (column - start) + "^" * max(1, min(span, len(shown) - (column - start)))
+    return [prefix + shown, " " * (len(prefix) - 2) + "| " + caret]
+
+
+class OpError(NetcError):
+    """An op's types or attributes break its rule. ``attr`` names the attribute at fault, if one is."""
+
+    def __init__(self, message: str, *, attr: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.attr = attr

@@ -1,0 +1,175 @@
+"""Elementwise maps: unary functions and broadcasting binary ones.
+
+Operands have one dtype and one rank; extents are equal or 1 (as NumPy broadcasts). On a blocked layout
+an operand lies in the result's layout, or is row-major with extent 1 on the blocked axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netc.ir.diagnostics import OpError
+from netc.ir.dim import Dim
+from netc.ir.opdef import Array, NoAttrs, OpDef, define
+from netc.ir.types import TensorType
+
+
+def broadcast_types(operands: tuple[TensorType, ...]) -> TensorType:
+    """The type of an elementwise result; OpError where dtype, rank, extents or layouts do not fit."""
+    first = operands[0]
+    shape: list[Dim] = list(first.shape)
+    for other in operands[1:]:
+        if other.dtype != first.dtype:
+            raise OpError(f"operands of one dtype expected, got {first.dtype} and {other.dtype}")
+        if other.rank != first.rank:
+            raise OpError(f"operands of one rank expected, got {first} and {other}")
+        for axis, extent in enumerate(other.shape):
+            if shape[axis] == 1:
+                shape[axis] = extent
+            elif extent not in (1, shape[axis]):
+                raise OpError(f"axis {axis} has {shape[axis]} elements in {first} and {extent} in {other}")
+    layout = next((t.layout for t in operands if t.layout is not None), None)
+    for type_ in operands:
+        if type_.layout != layout and (
+            layout is None or type_.layout is not None or type_.shape[layout.axis] != 1
+        ):
+            raise OpError(f"operands of one layout expected, got {', '.join(map(str, operands))}")
+    return TensorType(first.dtype, tuple(shape), layout)
+
+
+def _infer(operands: tuple[TensorType, ...], attrs: Any) -> tuple[TensorType, ...]:
+    del attrs
+    return (broadcast_types(operands),)
+
+
+def _unary(name: str, doc: str, attrs: type[Any], function: Callable[[Array, Any], Array]) -> OpDef[Any]:
+    return define(
+        OpDef(
+            name,
+            "tensor",
+            doc,
+            ("x",),
+            attrs,
+            infer=_infer,
+            reference=lambda operands, a: (function(operands[0], a),),
+            in_place=(0,),
+            elementwise=True,
+        )
+    )
+
+
+def _binary(name: str, doc: str, function: Callable[[Array, Array], Array]) -> OpDef[Any]:
+    return define(
+        OpDef(
+            name,
+            "tensor",
+            doc,
+            ("x", "y"),
+            NoAttrs,
+            infer=_infer,
+            reference=lambda operands, _: (function(operands[0], operands[1]),),
+            in_place=(0, 1),
+            elementwise=True,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReluAttrs:
+    """``slope`` multiplies negative inputs."""
+
+    slope: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EluAttrs:
+    """``alpha`` scales the negative branch."""
+
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PowAttrs:
+    """``exponent`` of the power."""
+
+    exponent: float
+
+
+@dataclass(frozen=True, slots=True)
+class AffineAttrs:
+    """``scale * x + shift``."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+def _scalar(value: float, like: Array) -> Any:
+    return like.dtype.type(value)
+
+
+def _sigmoid(x: Array, _: NoAttrs) -> Array:
+    # Caffe: 0.5 * tanh(0.5 * x) + 0.5, which cannot overflow
+    half = _scalar(0.5, x)
+    return np.asarray(half * np.tanh(half * x) + half)
+
+
+def _elu(x: Array, attrs: EluAttrs) -> Array:
+    negative = _scalar(attrs.alpha, x) * (np.exp(np.minimum(x, 0)) - 1)
+    return np.asarray(np.where(x > 0, x, negative))
+
+
+def _power(x: Array, attrs: PowAttrs) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.power(x, _scalar(attrs.exponent, x)))
+
+
+def _log(x: Array, _: NoAttrs) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.log(x))
+
+
+def _reciprocal_or_zero(x: Array, _: NoAttrs) -> Array:
+    safe = np.where(x == 0, 1, x)
+    return np.asarray(np.where(x == 0, _scalar(0, x), _scalar(1, x) / safe), x.dtype)
+
+
+RELU = _unary(
+    "math.relu",
+    "max(x, 0) + slope * min(x, 0).",
+    ReluAttrs,
+    lambda x, a: np.maximum(x, 0) + _scalar(a.slope, x) * np.minimum(x, 0),
+)
+ELU = _unary("math.elu", "x where x > 0, else alpha * (exp(x) - 1).", EluAttrs, _elu)
+SIGMOID = _unary("math.sigmoid", "1 / (1 + exp(-x)).", NoAttrs, _sigmoid)
+TANH = _unary("math.tanh", "tanh(x).", NoAttrs, lambda x, _: np.tanh(x))
+ABS = _unary("math.abs", "|x|.", NoAttrs, lambda x, _: np.abs(x))
+EXP = _unary("math.exp", "e^x.", NoAttrs, lambda x, _: np.exp(x))
+LOG = _unary("math.log", "ln(x).", NoAttrs, _log)
+SQRT = _unary("math.sqrt", "The square root.", NoAttrs, lambda x, _: np.sqrt(x))
+POW = _unary("math.pow", "x^exponent; NaN for a negative x and a fractional exponent, as C's pow.", PowAttrs, _power)
+AFFINE = _unary(
+    "math.affine",
+    "scale * x + shift.",
+    AffineAttrs,
+    lambda x, a: _scalar(a.scale, x) * x + _scalar(a.shift, x),
+)
+RECIPROCAL_OR_ZERO = _unary(
+    "math.reciprocal_or_zero",
+    "1 / x, and 0 for 0: how Caffe's BatchNorm reads its scale factor.",
+    NoAttrs,
+    _reciprocal_or_zero,
+)
+ADD = _binary("math.add", "x + y.", np.add)
+SUB = _binary("math.sub", "x - y.", np.subtract)
+MUL = _binary("math.mul", "x * y.", np.multiply)
+DIV = _binary("math.div", "x / y.", np.divide)
+MAX = _binary("math.max", "The larger of x and y.", np.maximum)
+PRELU = _binary(
+    "math.prelu",
+    "max(x, 0) + y * min(x, 0): a leaky ReLU whose slope y is learned, per channel or shared.",
+    lambda x, y: np.asarray(np.maximum(x, 0) + y * np.minimum(x, 0)),
+)

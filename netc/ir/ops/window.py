@@ -1,0 +1,100 @@
+"""Windows that slide over spatial axes: the size rules and array views that conv and pool share.
+
+Along one axis, ``in`` elements with ``lo`` and ``hi`` padded on, a kernel of ``k`` taps ``dilation``
+apart covers ``dilation * (k - 1) + 1`` elements; window ``o`` begins at ``o * stride - lo``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netc.ir.diagnostics import OpError
+from netc.ir.dim import Dim, ceildiv, floordiv, minimum
+from netc.ir.opdef import Array
+from netc.ir.types import TensorType
+
+Pads = tuple[tuple[int, int], ...]
+
+
+def kernel_extent(kernel: int, dilation: int) -> int:
+    """How many elements a dilated kernel covers."""
+    return dilation * (kernel - 1) + 1
+
+
+def floor_extent(size: Dim, covered: int, stride: int, pad: tuple[int, int]) -> Dim:
+    """The number of windows that lie within the padded axis as a whole: convolution's rule."""
+    return floordiv(size + (pad[0] + pad[1] - covered), stride) + 1
+
+
+def ceil_extent(size: Dim, covered: int, stride: int, pad: tuple[int, int], *, clip: bool) -> Dim:
+    """The number of windows needed to cover the padded axis: Caffe's pooling rule.
+
+    ``clip`` drops a last window that would begin beyond ``size + pad[0]``; Caffe does so on every axis as
+    soon as one axis is padded, and never otherwise.
+    """
+    count = ceildiv(size + (pad[0] + pad[1] - covered), stride) + 1
+    return minimum(count, ceildiv(size + pad[0], stride)) if clip else count
+
+
+def check_per_axis(what: str, values: tuple[object, ...], axes: int) -> None:
+    """OpError unless there is one entry a spatial axis."""
+    if len(values) != axes:
+        raise OpError(f"{what} needs one entry for each of {axes} spatial axes, got {len(values)}", attr=what)
+
+
+def check_at_least(what: str, values: tuple[int, ...], least: int) -> None:
+    """OpError unless every value is ``least`` or more."""
+    for value in values:
+        if value < least:
+            raise OpError(f"{what} must be >= {least}, got {value}", attr=what)
+
+
+def check_window_attrs(stride: tuple[int, ...], pad: Pads, axes: int) -> None:
+    """OpError unless stride and pad have an entry an axis, strides >= 1, pads >= 0."""
+    check_per_axis("stride", stride, axes)
+    check_per_axis("pad", pad, axes)
+    check_at_least("stride", stride, 1)
+    for entry in pad:
+        if len(entry) != 2:
+            raise OpError(f"pad needs two numbers (low, high) for an axis, got {len(entry)}", attr="pad")
+        check_at_least("pad", entry, 0)
+
+
+def check_one_dtype(operands: tuple[TensorType, ...]) -> str:
+    """The dtype of all operands; OpError if they differ."""
+    dtypes = list(dict.fromkeys(t.dtype for t in operands))
+    if len(dtypes) != 1:
+        raise OpError(f"operands of one dtype expected, got {' and '.join(dtypes)}")
+    return dtypes[0]
+
+
+def taps(
+    x: Array,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    low: tuple[int, ...],
+    out: tuple[int, ...],
+    fill: float,
+) -> Iterator[tuple[tuple[Any, ...], Array]]:
+    """For each position in the kernel: the elements of ``x`` (N, C, *S) that it meets, as (N, C, *out).
+
+    Where a window leaves ``x`` it meets ``fill``.
+    """
+    spatial = x.shape[2:]
+    last = [
+        (o - 1) * s + kernel_extent(k, d) for o, s, k, d in zip(out, stride, kernel, dilation, strict=True)
+    ]
+    total = [max(lo + size, need) for lo, size, need in zip(low, spatial, last, strict=True)]
+    if tuple(total) != spatial:
+        padded = np.full((*x.shape[:2], *total), fill, x.dtype)
+        inner = tuple(slice(lo, lo + size) for lo, size in zip(low, spatial, strict=True))
+        padded[:, :, *inner] = x
+        x = padded
+    for tap in np.ndindex(*kernel):
+        begin = [t * d for t, d in zip(tap, dilation, strict=True)]
+        picked = tuple(slice(b, b + (o - 1) * s + 1, s) for b, o, s in zip(begin, out, stride, strict=True))
+        yield tap, x[:, :, *picked]

@@ -1,0 +1,38 @@
+"""Which values follow from the parameters alone, and so need computing only when the weights change."""
+
+from __future__ import annotations
+
+from netc.ir.core import Func, Op
+from netc.ir.opdef import opdef
+from netc.ir.types import type_symbols
+
+# Besides elementwise arithmetic. Convolutions and the like are left out on purpose: a net that is fed with
+# constants (DummyData) would otherwise be run by the reference once and be gone.
+_DATA_MOVEMENT = frozenset(
+    {
+        "layout.convert",
+        "tensor.concat",
+        "tensor.fill",
+        "tensor.reduce",
+        "tensor.reshape",
+        "tensor.slice",
+        "tensor.transpose",
+    }
+)
+
+
+def param_only(func: Func) -> frozenset[str]:
+    """The names of the params and of all values made of params and constants by cheap arithmetic.
+
+    Values whose shape has symbols are not among them: the weights are prepared before sizes are known.
+    """
+    found = {p.name for p in func.params}
+    for op in func.ops:
+        if _is_preparable(op) and all(v.name in found for v in op.operands):
+            found.update(r.name for r in op.results)
+    return frozenset(found)
+
+
+def _is_preparable(op: Op) -> bool:
+    cheap = op.name in _DATA_MOVEMENT or opdef(op.name).elementwise
+    return cheap and not any(type_symbols(r.type) for r in op.results)

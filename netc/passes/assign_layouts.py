@@ -1,0 +1,218 @@
+"""Assign blocked layouts to regions of the net, and convert at their borders.
+
+Does: walks the ops in order and picks a layout for each result. ``{1:block}`` (channels in blocks) starts at
+convolutions and is carried on for as long as the ops can carry it:
+
+1.  ``conv``: weights ``{0:block}``, so the result is blocked. The input is blocked too, except that a
+    row-major one of at most 4 channels (an image) is read as it is. Grouped convolutions only where blocks
+    do not straddle groups, or with one channel a group (depthwise).
+2.  ``deconv``: weights ``{1:block}``; depthwise ``{0:block}``; other groups stay row-major.
+3.  ``pool``, ``global_pool``, ``lrn``, ``dropout``: the operand's layout.
+4.  elementwise: that of the operands as large as the result; others are converted, but for those with
+    extent 1 on the channel axis, which are row-major.
+5.  ``concat``, ``slice``: blocked if an operand is and the boundaries fall between blocks.
+6.  ``inner_product``: weights ``{0:block}``; input and result are row-major.
+7.  all else, and the results of the function: row-major.
+
+Operations on params alone stay row-major; their values are converted where they are used. Weights that are
+not param-only are never converted: that would cost a conversion per call.
+
+Requires: a tensor module, row-major all over.
+Ensures: a value is converted to a layout at most once, and never back to one it already exists in.
+Refuses: nothing. What cannot be blocked stays row-major.
+
+Example (``assign_layouts(block=4)``)::
+
+    module m tensor {
+    func @main(%x: f32[1,3,8,8], %w: param f32[8,3,3,3], %v: param f32[8,8,1,1]) -> (y = %y) {
+      %c: f32[1,8,6,6] = nn.conv %x, %w {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %r: f32[1,8,6,6] = math.relu %c {slope = 0.0}
+      %y: f32[1,8,6,6] = nn.conv %r, %v {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+    }
+    }
+
+becomes::
+
+    module m tensor {
+    func @main(%x: f32[1,3,8,8], %w: param f32[8,3,3,3], %v: param f32[8,8,1,1]) -> (y = %y) {
+      %wb: f32[8,3,3,3]{0:4} = layout.convert %w {axis = 0, size = 4}
+      %c: f32[1,8,6,6]{1:4} = nn.conv %x, %wb {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %r: f32[1,8,6,6]{1:4} = math.relu %c {slope = 0.0}
+      %vb: f32[8,8,1,1]{0:4} = layout.convert %v {axis = 0, size = 4}
+      %yb: f32[1,8,6,6]{1:4} = nn.conv %r, %vb {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %y: f32[1,8,6,6] = layout.convert %yb {axis = none, size = 1}
+    }
+    }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from netc.ir.builder import infer_types
+from netc.ir.core import Func, Module, Op, Value
+from netc.ir.diagnostics import OpError
+from netc.ir.layout import Blocked, Layout
+from netc.ir.opdef import opdef
+from netc.ir.ops.layout_ops import LayoutAttrs
+from netc.ir.param_only import param_only
+from netc.ir.rewrite import Rewriter
+from netc.ir.types import TensorType
+
+ROW_MAJOR_CHANNELS = 4  # an input of so few channels is not worth padding to a block
+_FOLLOWERS = frozenset({"nn.pool", "nn.global_pool", "nn.lrn", "nn.dropout"})
+
+
+def assign_layouts(module: Module, *, block: int) -> Module:
+    """The module with channels in blocks of ``block`` (the vector width, say) where that helps."""
+    return replace(module, funcs=tuple(_Assigner(f, block).run() for f in module.funcs))
+
+
+class _Assigner:
+    """One sweep over a function: ``versions`` are the layouts in which each old value exists so far."""
+
+    def __init__(self, func: Func, block: int) -> None:
+        self.func = func
+        self.block = block
+        self.channels = Blocked(1, block)
+        self.rewriter = Rewriter(func)
+        self.params = param_only(func)
+        self.versions: dict[str, dict[Layout, Value]] = {a.name: {None: a} for a in func.args}
+        self.made: dict[str, Value] = {a.name: a for a in func.args}
+
+    def run(self) -> Func:
+        """The function with layouts."""
+        for op in self.func.ops:
+            self._assign(op)
+        results = tuple(self._in_layout(v, None) for v in self.func.results)
+        return replace(self.func, ops=tuple(self.rewriter.ops), results=results)
+
+    def _assign(self, op: Op) -> None:
+        rule = _RULES.get(op.name)
+        if op.results and all(r.name in self.params for r in op.results):
+            layouts: Sequence[Layout] = [None] * len(op.operands)
+        elif rule is not None:
+            layouts = rule(self, op)
+        elif op.name in _FOLLOWERS:
+            layouts = [self._layout(op.operands[0])]
+        elif opdef(op.name).elementwise:
+            layouts = self._elementwise(op)
+        else:
+            layouts = [None] * len(op.operands)
+        operands = tuple(self._in_layout(v, c, op) for v, c in zip(op.operands, layouts, strict=True))
+        types = infer_types(op.name, operands, op.attrs, op.body)
+        results = tuple(Value(r.name, t) for r, t in zip(op.results, types, strict=True))
+        self.rewriter.append(replace(op, operands=operands, results=results))
+        for result in results:
+            self.made[result.name] = result
+            self.versions[result.name] = {_tensor(result).layout: result}
+
+    # --- the versions of a value ---
+    def _layout(self, value: Value) -> Layout:
+        """The layout in which a value was made."""
+        return _tensor(self.made[value.name]).layout
+
+    def _in_layout(self, value: Value, layout: Layout, user: Op | None = None) -> Value:
+        """The version of a value in a layout, converted if it does not exist yet."""
+        versions = self.versions[value.name]
+        if layout not in versions:
+            location = user.location if user is not None else None
+            versions[layout] = self.rewriter.add1(
+                "layout.convert",
+                (self.made[value.name],),
+                LayoutAttrs.of(layout),
+                hint=value.name,
+                location=location,
+            )
+        return versions[layout]
+
+    def _input_layout(self, x: Value) -> Layout:
+        """The layout in which a blocked convolution reads its input."""
+        if self._layout(x) is not None:
+            return self.channels
+        channels = _tensor(x).shape[1]
+        few = isinstance(channels, int) and channels <= ROW_MAJOR_CHANNELS
+        return None if few else self.channels
+
+    def _constant_weights(self, op: Op) -> bool:
+        return all(v.name in self.params for v in op.operands[1:])
+
+    # --- the layouts of an op's operands ---
+    def conv(self, op: Op) -> Sequence[Layout]:
+        """Case 1."""
+        x, w = op.operands[0], _tensor(op.operands[1])
+        if not self._constant_weights(op) or not self._conv_can_block(op.attrs.group, w):
+            return [None] * len(op.operands)
+        depthwise = op.attrs.group > 1 and w.shape[1] == 1
+        layout = self.channels if depthwise else self._input_layout(x)
+        return [layout, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
+
+    def _conv_can_block(self, group: int, w: TensorType) -> bool:
+        out, per_group = w.shape[0], w.shape[1]
+        if w.rank != 4 or not isinstance(out, int) or not isinstance(per_group, int):
+            return False
+        if group == 1 or (per_group == 1 and out == group):
+            return True
+        return (out // group) % self.block == 0 and per_group % self.block == 0
+
+    def deconv(self, op: Op) -> Sequence[Layout]:
+        """Case 2."""
+        x, w = op.operands[0], _tensor(op.operands[1])
+        group = op.attrs.group
+        depthwise = group > 1 and w.shape[1] == 1 and w.shape[0] == group
+        if not self._constant_weights(op) or w.rank != 4 or (group != 1 and not depthwise):
+            return [None] * len(op.operands)
+        layout = self.channels if depthwise else self._input_layout(x)
+        weights = Blocked(0 if depthwise else 1, self.block)
+        return [layout, weights, Blocked(0, self.block)][: len(op.operands)]
+
+    def inner_product(self, op: Op) -> Sequence[Layout]:
+        """Case 6."""
+        if op.attrs.transpose or not self._constant_weights(op):
+            return [None] * len(op.operands)
+        return [None, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
+
+    def concat(self, op: Op) -> Sequence[Layout]:
+        """Case 5."""
+        return self._blocked_if_legal(op, [self.channels] * len(op.operands))
+
+    def slice(self, op: Op) -> Sequence[Layout]:
+        """Case 5."""
+        return self._blocked_if_legal(op, [self.channels])
+
+    def _blocked_if_legal(self, op: Op, layouts: Sequence[Layout]) -> Sequence[Layout]:
+        if not any(self._layout(v) for v in op.operands):
+            return [None] * len(op.operands)
+        tried = tuple(
+            Value(v.name, _tensor(v).with_layout(c)) for v, c in zip(op.operands, layouts, strict=True)
+        )
+        try:
+            infer_types(op.name, tried, op.attrs)
+        except OpError:
+            return [None] * len(op.operands)
+        return layouts
+
+    def _elementwise(self, op: Op) -> Sequence[Layout]:
+        """Case 4."""
+        result = _tensor(op.result)
+        data = [v for v in op.operands if v.name not in self.params]
+        largest = [v for v in data if _tensor(v).shape == result.shape] or data
+        if not any(self._layout(v) for v in largest):
+            return [None] * len(op.operands)
+        spread = result.shape[1] != 1
+        return [None if spread and _tensor(v).shape[1] == 1 else self.channels for v in op.operands]
+
+
+def _tensor(value: Value) -> TensorType:
+    assert isinstance(value.type, TensorType)
+    return value.type
+
+
+_RULES: dict[str, Callable[[_Assigner, Op], Sequence[Layout]]] = {
+    "nn.conv": _Assigner.conv,
+    "nn.deconv": _Assigner.deconv,
+    "nn.inner_product": _Assigner.inner_product,
+    "tensor.concat": _Assigner.concat,
+    "tensor.slice": _Assigner.slice,
+}

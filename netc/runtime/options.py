@@ -1,0 +1,85 @@
+"""What a caller may ask of a compilation; checked once, then passed on unchanged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from netc.ir.diagnostics import NetcError
+from netc.ir.dim import Dim, SymDim, symbol
+
+Phase = Literal["TRAIN", "TEST"]
+Shape = tuple[Dim, ...]
+
+MAX_EXTENT = 2**31 - 1  # Caffe counts the elements of a blob in an int
+MAX_THREADS = 1024
+NUMPY_TARGET = "numpy"
+_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """How a net is read and compiled.
+
+    ``target`` is ``cpu``, ``cpu:LEVEL`` or ``numpy`` (the reference, slow). ``phase``, ``level`` and
+    ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces shapes of the net's inputs;
+    a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names intermediate blobs to be
+    had after a run. ``fully_convolutional`` turns inner products into convolutions.
+    """
+
+    target: str = "cpu"
+    phase: Phase = "TEST"
+    level: int = 0
+    stages: tuple[str, ...] = ()
+    input_shapes: tuple[tuple[str, Shape], ...] = ()
+    opt_level: int = 3
+    threads: int | None = None
+    keep: tuple[str, ...] = ()
+    fully_convolutional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.phase not in ("TRAIN", "TEST"):
+            raise NetcError(f"phase is TRAIN or TEST, got '{self.phase}'")
+        if self.opt_level not in (0, 1, 2, 3):
+            raise NetcError(f"the optimisation level is one of 0, 1, 2, 3, got {self.opt_level}")
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise NetcError(f"the number of threads lies in 1 … {MAX_THREADS}, got {self.threads}")
+
+
+def as_input_shapes(
+    shapes: Mapping[str, Iterable[int | str | SymDim]] | None,
+) -> tuple[tuple[str, Shape], ...]:
+    """The shapes a caller gave, as options hold them: numbers, or names of symbols."""
+    if shapes is None:
+        return ()
+    return tuple((name, tuple(_extent(name, d) for d in dims)) for name, dims in shapes.items())
+
+
+def parse_input_shape(text: str) -> tuple[str, Shape]:
+    """``data=1,3,224,224`` or ``data=N,3,H,W``."""
+    name, equals, dims = text.rpartition("=")
+    if not equals or not name or not dims:
+        raise NetcError(
+            f"'{text}' is not an input shape",
+            remedy="write NAME=DIM,DIM,… such as data=1,3,224,224 or data=N,3,H,W",
+        )
+    return name, tuple(_extent(name, d.strip()) for d in dims.split(","))
+
+
+def _extent(name: str, given: int | str | SymDim) -> Dim:
+    if isinstance(given, SymDim):
+        return given
+    if isinstance(given, str) and _SYMBOL.match(given):
+        return symbol(given)
+    try:
+        value = int(given)
+    except ValueError:
+        value = 0
+    if not 1 <= value <= MAX_EXTENT:
+        raise NetcError(
+            f"the shape of input '{name}' has the dimension '{given}'; expected a number in 1 … {MAX_EXTENT} "
+            "or the name of a symbol such as N"
+        )
+    return value

@@ -1,0 +1,203 @@
+"""A compiled net at one size: its memory, and the kernels with the addresses they work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from netc.backends.llvm.engine import Library
+from netc.backends.llvm.spmd import Executor, Step
+from netc.backends.llvm.spmd import Program as StepProgram
+from netc.ir.core import Block, Func, Module, Op, walk
+from netc.ir.dim import Dim, SymDim, product, symbols
+from netc.ir.layout import pack, unpack
+from netc.ir.opdef import numpy_dtype
+from netc.ir.ops.buffer import AllocAttrs, LaunchAttrs, ViewAttrs
+from netc.ir.types import DTYPE_BYTES, BufferType, TensorType, type_symbols
+from netc.runtime.memory import ALIGN_BYTES, Array, aligned_zeros, show_bytes
+from netc.runtime.shapes import tensor_of
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel call of a program: the op, which ran as step ``index``."""
+
+    index: int
+    kernel: str
+    op: Op
+
+
+class KernelProgram:
+    """The buffers of ``func`` (static, offsets set) allocated, and its launches ready to run.
+
+    ``symbols`` gives for each kernel the names of its symbols; ``values`` what they stand for here.
+    """
+
+    def __init__(
+        self,
+        func: Func,
+        kernel_symbols: Mapping[str, Sequence[str]],
+        values: Mapping[str, int],
+        library: Library,
+        prepared: Mapping[str, Array],
+        executor: Executor,
+    ) -> None:
+        self.func = func
+        self.arena_bytes, self.unshared_bytes = arena_sizes(func)
+        arena = aligned_zeros(
+            (self.arena_bytes,), np.uint8, what=f"the memory for intermediate blobs ({show_bytes(self.arena_bytes)})"
+        )
+        self.storages: dict[str, Array] = {}
+        addresses: dict[str, int] = {}
+        for arg, role in zip(func.args, func.roles, strict=True):
+            if role == "param":
+                storage = prepared[arg.name]
+            else:
+                storage = _storage(arg.name, tensor_of(arg.type))
+                self.storages[arg.name] = storage
+            addresses[arg.name] = storage.ctypes.data
+        steps: list[Step] = []
+        launches: list[Launch] = []
+        for op in func.ops:
+            if op.name == "buffer.launch":
+                kernel = _kernel_name(op)
+                words = [addresses[v.name] for v in op.operands]
+                words += [values[name] for name in kernel_symbols[kernel]]
+                launches.append(Launch(len(steps), kernel, op))
+                steps.append(Step(kernel, library.address(kernel), np.array(words, dtype=np.int64)))
+            else:
+                addresses[op.result.name] = _address(op, addresses, arena.ctypes.data)
+        self.launches = tuple(launches)
+        self._program = StepProgram(executor, steps, [library, arena, *prepared.values()])
+
+    @property
+    def inputs_outputs_bytes(self) -> int:
+        """Memory of the inputs and outputs."""
+        return sum(s.nbytes for s in self.storages.values())
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs for these inputs, as new arrays."""
+        self.fill(arrays)
+        self._program.run()
+        return self.outputs()
+
+    def run_timed(self) -> list[float]:
+        """Run on the inputs of last time; the seconds that each launch took."""
+        return self._program.run_timed()
+
+    def fill(self, arrays: Mapping[str, Array]) -> None:
+        """Copy the inputs into their buffers, as float32."""
+        for value in self.func.inputs:
+            layout = tensor_of(value.type).layout
+            storage, array = self.storages[value.name], arrays[value.name]
+            np.copyto(storage, array if layout is None else pack(array, layout), casting="unsafe")
+
+    def outputs(self) -> dict[str, Array]:
+        """Copies of the outputs of the last run."""
+        found = {}
+        for value in self.func.outputs:
+            type_ = tensor_of(value.type)
+            logical = unpack(self.storages[value.name], type_.static_shape, type_.layout)
+            found[value.name] = logical.copy() if type_.layout is None else logical
+        return found
+
+
+def arena_sizes(func: Func) -> tuple[int, int]:
+    """Bytes of the arena, and what its buffers would take side by side."""
+    shared = unshared = 0
+    for op in func.ops:
+        if isinstance(op.attrs, AllocAttrs):
+            size = op.attrs.tensor.storage_bytes
+            assert isinstance(size, int)
+            size += -size % ALIGN_BYTES
+            shared = max(shared, (op.attrs.offset or 0) + size)
+            unshared += size
+    return shared, unshared
+
+
+def kernel_symbols(module: Module) -> dict[str, tuple[str, ...]]:
+    """For each kernel of a buffer module its symbols, sorted: they follow the operands in its slots."""
+    return {
+        _kernel_name(op): launch_symbols(op)
+        for func in module.funcs
+        for op in func.ops
+        if op.name == "buffer.launch"
+    }
+
+
+def launch_symbols(op: Op) -> tuple[str, ...]:
+    """The symbols in the types and attributes of a launch and of its body, sorted."""
+    found: set[str] = set()
+    for value in op.operands:
+        assert isinstance(value.type, BufferType)
+        found |= type_symbols(value.type)
+        for stride in value.type.strides or ():
+            found |= symbols(stride)
+    if op.body is not None:
+        found |= _block_symbols(op.body)
+    return tuple(sorted(found))
+
+
+def _block_symbols(block: Block) -> set[str]:
+    found: set[str] = set()
+    for op in walk(block.ops):
+        for result in op.results:
+            found |= type_symbols(result.type)
+        for field in fields(op.attrs):
+            found |= _attr_symbols(getattr(op.attrs, field.name))
+    return found
+
+
+def _attr_symbols(item: Any) -> frozenset[str]:
+    if isinstance(item, SymDim):
+        return symbols(item)
+    if isinstance(item, TensorType | BufferType):
+        return type_symbols(item)
+    if isinstance(item, tuple):
+        return frozenset().union(*map(_attr_symbols, item))
+    return frozenset()
+
+
+def _storage(name: str, type_: TensorType) -> Array:
+    size = type_.storage_bytes
+    assert isinstance(size, int)
+    dtype = numpy_dtype(type_.dtype)
+    flat = aligned_zeros((size // dtype.itemsize,), dtype, what=f"the memory for '{name}'")
+    return flat.reshape(type_.static_shape) if type_.layout is None else flat
+
+
+def _kernel_name(op: Op) -> str:
+    assert isinstance(op.attrs, LaunchAttrs)
+    if op.attrs.kernel is None:
+        raise ValueError("the module has launches without a kernel")
+    return op.attrs.kernel
+
+
+def _address(op: Op, addresses: Mapping[str, int], arena: int) -> int:
+    """Where the buffer that an op defines begins."""
+    attrs = op.attrs
+    if isinstance(attrs, AllocAttrs):
+        if attrs.offset is None:
+            raise ValueError(f"%{op.result.name} has no place in the arena")
+        return arena + attrs.offset
+    base = op.operands[0]
+    assert isinstance(base.type, BufferType)
+    if isinstance(attrs, ViewAttrs):
+        return addresses[base.name] + _view_elements(base.type, attrs) * DTYPE_BYTES[base.type.tensor.dtype]
+    return addresses[base.name]  # buffer.reinterpret
+
+
+def _view_elements(base: BufferType, attrs: ViewAttrs) -> int:
+    """How many elements of storage lie before the view."""
+    layout = base.tensor.layout
+    total: Dim = 0
+    for axis, (start, stride) in enumerate(
+        zip(attrs.start, base.storage_strides[: base.tensor.rank], strict=True)
+    ):
+        steps = start // layout.size if layout is not None and layout.axis == axis else start
+        total = total + product((steps, stride))
+    assert isinstance(total, int)
+    return total

@@ -1,0 +1,81 @@
+"""Tables and arithmetic of the benchmark report."""
+
+import pytest
+from report import (
+    Case,
+    Timing,
+    agreement_table,
+    floor_ms,
+    geometric_mean,
+    ratios_of,
+    ratios_table,
+    times_table,
+)
+
+MACHINE = {"gflops": 100.0, "gbytes": 10.0, "last_level_cache": 1 << 20}
+
+
+def case(batch: int = 1, **ms: float) -> Case:
+    timings = {engine: Timing(rounds=[value], difference=0.0) for engine, value in ms.items()}
+    return Case("net", batch, macs=50_000_000, param_bytes=20_000_000, reference="torch", timings=timings)
+
+
+def test_time_is_the_median_of_the_rounds():
+    assert Timing(rounds=[3.0, 1.0, 2.0]).ms == 2.0
+
+
+def test_floor_of_arithmetic():
+    assert floor_ms(case(batch=16), MACHINE) == pytest.approx(1.0)  # 2 * 50 M / 100 GFLOP/s
+
+
+def test_floor_of_reading_parameters_once_per_batch():
+    assert floor_ms(case(batch=1), MACHINE) == pytest.approx(2.0)  # 20 MB / 10 GB/s
+
+
+def test_parameters_in_cache_cost_no_reading():
+    assert floor_ms(case(), MACHINE | {"last_level_cache": 32 << 20}) == pytest.approx(1.0)
+
+
+def test_ratio_above_one_means_netc_is_faster():
+    assert ratios_of(case(netc=2.0, torch=3.0, ort=5.0), ["torch", "ort"]) == [1.5, 2.5, 1.5]
+
+
+def test_ratio_without_netc_is_missing():
+    assert ratios_of(case(torch=3.0), ["torch", "ort"]) == [None, None, None]
+
+
+def test_geometric_mean_skips_what_is_missing():
+    assert geometric_mean([2.0, None, 8.0]) == pytest.approx(4.0)
+    assert geometric_mean([None]) is None
+
+
+def test_wrong_results_have_no_time_and_no_ratio():
+    wrong = case(netc=1.0, torch=3.0)
+    wrong.timings["netc"].agrees = False
+    wrong.timings["netc"].difference = 0.5
+    assert ratios_of(wrong, ["torch"]) == [None, None]
+    assert "~~1~~" in times_table([wrong], ["netc", "torch"], MACHINE)
+    assert "5.0e-01 WRONG" in agreement_table([wrong], ["netc", "torch"])
+
+
+def test_times_table():
+    assert times_table([case(netc=2.5, torch=30.0)], ["netc", "torch", "ort"], MACHINE).splitlines() == [
+        "| net | batch | netc | torch | onnxruntime | floor | netc / floor | best / floor |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| net | 1 | **2.5** | 30 | — | 2 | 1.2 | 1.2 |",
+    ]
+
+
+def test_ratios_table_ends_in_geometric_means():
+    cases = [case(1, netc=1.0, torch=2.0), case(16, netc=1.0, torch=8.0)]
+    assert ratios_table(cases, ["netc", "torch"]).splitlines()[2:] == [
+        "| net | 1 | 2.00 | 2.00 |",
+        "| net | 16 | 8.00 | 8.00 |",
+        "| **geometric mean** | 1 | 2.00 | 2.00 |",
+        "| **geometric mean** | 16 | 8.00 | 8.00 |",
+        "| **geometric mean** | all | 4.00 | 4.00 |",
+    ]
+
+
+def test_no_machine_no_floor():
+    assert times_table([case(torch=3.0)], ["torch"], {}).splitlines()[2] == "| net | 1 | **3** | — | — | — |"
