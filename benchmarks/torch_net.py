@@ -54,7 +54,7 @@ def _params(layer: Message, weights: Weights) -> list[nn.Parameter]:
     blobs = [blob for name in names for blob in weights.get(name, [])]
     if layer.get("type") == "BatchNorm":
         blobs = _divided_statistics(*blobs)
-    return [nn.Parameter(torch.from_numpy(blob)) for blob in blobs]
+    return [nn.Parameter(torch.from_numpy(blob), requires_grad=False) for blob in blobs]
 
 
 def _divided_statistics(mean: Array, variance: Array, factor: Array, *affine: Array) -> list[Array]:

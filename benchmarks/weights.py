@@ -41,7 +41,7 @@ def random_weights(layers: list[Message], shapes: NetShapes, seed: int = 0) -> W
         elif blobs:
             raise NotImplementedError(f"random weights of {kind}")
         for top in layer.all("top"):
-            moment[top] = _outgoing(kind, [moment[b] for b in bottoms])
+            moment[top] = _outgoing(layer, [moment[b] for b in bottoms], weights.get(name, []))
     return weights
 
 
@@ -50,13 +50,21 @@ def _filters(rng: np.random.Generator, blobs: list[Shape], incoming: float) -> l
     return [_normal(rng, blobs[0], (fan_in * incoming) ** -0.5), *(_normal(rng, b, 0.1) for b in blobs[1:])]
 
 
-def _outgoing(kind: str, moments: list[float]) -> float:
+def _outgoing(layer: Message, moments: list[float], blobs: list[Array]) -> float:
+    kind = layer.get("type")
     if kind in ("Convolution", "InnerProduct"):
         return 1.0
+    if kind == "BatchNorm":
+        mean, variance, _ = blobs
+        return float(np.mean((moments[0] + mean**2) / variance))
+    if kind == "Scale":
+        return moments[0] * float(np.mean(blobs[0] ** 2))
+    if kind == "Pooling" and layer.sub("pooling_param").get("pool", "MAX") == "MAX":
+        return 2 * moments[0]  # as measured on these nets
     if kind == "ReLU":
         return moments[0] / 2
     if kind == "Eltwise":
-        return sum(moments)
+        return 2 * sum(moments)  # the shortcut is positive, so the ReLU to come keeps nearly all, not half
     return sum(moments) / len(moments)
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netc.ir.diagnostics import NetcError
+    from netc.plugins import define_op, register_layer
     from netc.runtime.api import compile_net as compile
     from netc.runtime.api import load
     from netc.runtime.module import Module
 
 __version__ = "0.1.0"
-__all__ = ["Module", "NetcError", "__version__", "compile", "load"]
+__all__ = ["Module", "NetcError", "__version__", "compile", "define_op", "load", "register_layer"]
 
 # public name -> where it is defined, and what it is called there
 _HOMES = {
@@ -25,6 +26,8 @@ _HOMES = {
     "load": ("netc.runtime.api", "load"),
     "Module": ("netc.runtime.module", "Module"),
     "NetcError": ("netc.ir.diagnostics", "NetcError"),
+    "define_op": ("netc.plugins", "define_op"),
+    "register_layer": ("netc.plugins", "register_layer"),
 }
 
 

@@ -89,7 +89,7 @@ class _Run:
             reference = opdef(op.name).reference
             if reference is None:
                 raise NetcError(f"{op.name} is not an op that the reference can run")
-            arrays = reference(operands, op.attrs)
+            arrays = tuple(np.asarray(a) for a in reference(operands, op.attrs))
         except NetcError as error:
             raise error.at(op.location) from None
         except (ValueError, TypeError, ArithmeticError, IndexError, MemoryError) as error:

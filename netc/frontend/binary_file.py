@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Iterator
@@ -66,10 +67,18 @@ def _refuse_other_formats(file: BinaryFile) -> None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise file.error("this is a web page", remedy="download the file itself, not the page about it")
-    if is_text(head):
+    if not has_control_characters(head) and _is_utf8(head):
         raise file.error("this is text, where a binary file is expected")
 
 
-def is_text(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of a text; a message soon has control characters."""
-    return not any((byte < 32 and byte not in b"\t\n\v\f\r") or byte == 127 for byte in head)
+def has_control_characters(head: bytes) -> bool:
+    """Whether the first bytes of a file have what no text has, and binary messages soon have."""
+    return any((byte < 32 and byte not in b"\t\n\v\f\r") or byte == 127 for byte in head)
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut off
+    except UnicodeDecodeError:
+        return False
+    return True

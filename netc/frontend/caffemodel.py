@@ -12,8 +12,11 @@ from netc.frontend.binary_file import BinaryFile
 from netc.frontend.wire import FIXED32, FIXED64, LENGTH, WireError, WireField, length_prefix, walk
 
 MAX_SKELETON_BYTES = 64 << 20
-MAX_WIRE_FIELDS = 1_000_000
+MAX_WIRE_FIELDS = 500_000
 """Real files have some ten thousand fields; more is damage, and would take long to walk."""
+
+MESSAGE_WEIGHT = 10
+"""As how many fields a layer or a blob counts: each becomes several objects."""
 
 # BlobProto: the numbers of its arrays
 DATA, DIFF, DOUBLE_DATA, DOUBLE_DIFF = 5, 6, 8, 9
@@ -92,6 +95,7 @@ class _Cutter:
         for each in walk(self._data, 0, len(self._data)):
             self._count(each)
             if each.number in _LAYERS and each.wire_type == LENGTH:
+                self._count(each, MESSAGE_WEIGHT)
                 layers.append(self._layer(each, _LAYERS[each.number]))
             else:
                 self._keep(skeleton, each)
@@ -107,6 +111,7 @@ class _Cutter:
         for each in walk(self._data, whole.start, whole.end):
             self._count(each)
             if each.number == _BLOBS[kind] and each.wire_type == LENGTH:
+                self._count(each, MESSAGE_WEIGHT)
                 blobs.append(self.blob(each.start, each.end, each.tag))
             elif kind == "V1LayerParameter" and each.number == _V0_LAYER and each.wire_type == LENGTH:
                 inner = self._without_blobs(each, "V0LayerParameter", blobs)
@@ -159,8 +164,8 @@ class _Cutter:
         others = np.flatnonzero(tags != tags[0])
         return int(others[0]) if len(others) else count
 
-    def _count(self, each: WireField) -> None:
-        self._fields += 1
+    def _count(self, each: WireField, weight: int = 1) -> None:
+        self._fields += weight
         if self._fields > MAX_WIRE_FIELDS:
             raise WireError(f"more than {MAX_WIRE_FIELDS} fields", each.tag)
 

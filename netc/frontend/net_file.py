@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from netc.frontend.binary_file import is_text, open_binary
+from netc.frontend.binary_file import has_control_characters, open_binary
 from netc.frontend.caffemodel import cut_net
 from netc.frontend.message import Message
 from netc.frontend.phases import NetState, filter_net
@@ -118,7 +118,7 @@ def _is_binary(path: str) -> bool:
     except (OSError, ValueError):
         return False  # reading it as text reports what is wrong
     # a message begins with the tag of one of NetParameter's fields, and no text with control characters
-    return not is_text(head) and head[:1] in (b"\x0a", b"\x12", b"\x1a", b"\xa2")
+    return has_control_characters(head) and head[:1] in (b"\x0a", b"\x12", b"\x1a", b"\xa2")
 
 
 def _read_binary_net(path: str) -> Message:

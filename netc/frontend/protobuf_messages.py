@@ -30,6 +30,11 @@ def from_protobuf(message: ProtobufMessage, location: Location | None = None) ->
     return made
 
 
+def as_text(value: str | bytes) -> str:
+    """A string of a binary file; the library gives bytes where it is not UTF-8, which are escaped here."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
 def to_protobuf(message: Message) -> ProtobufMessage:
     """The library's message with the same fields; unknown fields, which have no number, are left out."""
     made = message_class(message.type_name)()
@@ -45,7 +50,9 @@ def _from_value(field: FieldType, value: Any, location: Location | None) -> Valu
         return field.enum.name_of(value) or str(value)
     if field.kind == "float":
         return nearest_float32(value)
-    assert isinstance(value, (bool, int, float, str, bytes))
+    if field.kind == "string":
+        return as_text(value)
+    assert isinstance(value, (bool, int, float, bytes))
     return value
 
 

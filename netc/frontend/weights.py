@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from netc.frontend.binary_file import BinaryFile, open_binary
 from netc.frontend.caffemodel import DATA, DOUBLE_DATA, BlobCut, LayerCut, Payload, cut_blob, cut_net
+from netc.frontend.protobuf_messages import as_text
 from netc.frontend.schema import message_type
 from netc.frontend.upgrade_v0 import V1_TYPES
 from netc.frontend.upgrade_v1 import V2_TYPES
@@ -72,7 +73,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
                 name, kind = _name_and_type(layer)
                 blobs[name] = [_array(file, blob, f"layer '{name}': ") for blob in layer.blobs]
                 types[name] = kind
-        return Weights(file.path, net.message.name, blobs, types)
+        return Weights(file.path, as_text(net.message.name), blobs, types)
 
 
 def load_blob(path: str | os.PathLike[str]) -> Array:
@@ -87,12 +88,12 @@ def load_blob(path: str | os.PathLike[str]) -> Array:
 def _name_and_type(layer: LayerCut) -> tuple[str, str]:
     message = layer.message
     if layer.message.DESCRIPTOR.name == "LayerParameter":
-        return message.name, message.type
+        return as_text(message.name), as_text(message.type)
     if message.HasField("layer"):
-        v1_name = V1_TYPES.get(message.layer.type, "NONE")
-        return message.layer.name, V2_TYPES[v1_name]
+        v1_name = V1_TYPES.get(as_text(message.layer.type), "NONE")
+        return as_text(message.layer.name), V2_TYPES[v1_name]
     type_names = message_type("V1LayerParameter").enums["LayerType"]
-    return message.name, V2_TYPES[type_names.name_of(message.type) or "NONE"]
+    return as_text(message.name), V2_TYPES[type_names.name_of(message.type) or "NONE"]
 
 
 def _array(file: BinaryFile, blob: BlobCut, owner: str) -> Array:

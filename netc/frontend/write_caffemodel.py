@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -21,7 +21,7 @@ Layer = tuple[str, str, Sequence[NDArray[Any]]]
 _NET_NAME, _NET_LAYER = 1, 100
 _LAYER_NAME, _LAYER_TYPE, _LAYER_BLOBS = 1, 2, 7
 _BLOB_DATA, _BLOB_SHAPE, _SHAPE_DIM = 5, 7, 1
-_NEW_FILE_MODE = 0o666
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterable[Layer]) -> None:
@@ -30,8 +30,10 @@ def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterab
     The file appears under its name when it is whole. Arrays are written from where they are.
     """
     name = os.fspath(path)
+    temporary = f"{name}.{secrets.token_hex(4)}.partial"
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(name) or ".", prefix=".caffemodel-")
+        # unlike tempfile, this leaves the permissions to the user's umask
+        descriptor = os.open(temporary, _CREATE, 0o666)
     except OSError as error:
         raise NetcError(f"{name}: {error.strerror or error}") from None
     try:
@@ -39,9 +41,6 @@ def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterab
             file.write(_text(_NET_NAME, net_name))
             for layer in layers:
                 _write_layer(file, layer)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, _NEW_FILE_MODE & ~mask)
         os.replace(temporary, name)
     except BaseException as error:
         with suppress(OSError):
@@ -53,7 +52,7 @@ def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterab
 
 def _write_layer(file: BinaryIO, layer: Layer) -> None:
     name, kind, arrays = layer
-    arrays = [np.ascontiguousarray(array, "<f4") for array in arrays]
+    arrays = [np.asarray(array, "<f4", order="C") for array in arrays]
     head = _text(_LAYER_NAME, name) + _text(_LAYER_TYPE, kind)
     heads = [_blob_head(array) for array in arrays]
     sizes = [len(head) + array.nbytes for head, array in zip(heads, arrays, strict=True)]

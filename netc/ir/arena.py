@@ -52,7 +52,9 @@ def arena_bytes(module: Module) -> int:
     for op in main.ops:
         if op.name == "buffer.alloc":
             if op.attrs.offset is None:
-                raise NetcError(f"%{op.result.name} has no offset yet; run share_buffers", location=op.location)
+                raise NetcError(
+                    f"%{op.result.name} has no offset yet; run share_buffers", location=op.location
+                )
             end = max(end, op.attrs.offset + sizes[op.result.name])
     return aligned(end)
 

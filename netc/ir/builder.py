@@ -6,24 +6,36 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netc.ir import ops as _ops  # noqa: F401  fills the op table
-from netc.ir.core import Block, Func, Op, Role, Value, fresh_name
+from netc.ir.core import Block, Func, Level, Op, Role, Value, fresh_name
 from netc.ir.diagnostics import OpError
 from netc.ir.location import Location
 from netc.ir.opdef import NoAttrs, opdef
-from netc.ir.types import Type
+from netc.ir.types import BufferType, TensorType, Type
+
+_OPERAND_TYPES: dict[Level, type[Any]] = {"tensor": TensorType, "buffer": BufferType}
 
 
-def infer_types(name: str, operands: Sequence[Value], attrs: Any, body: Block | None = None) -> tuple[Type, ...]:
+def infer_types(
+    name: str, operands: Sequence[Value], attrs: Any, body: Block | None = None
+) -> tuple[Type, ...]:
     """The result types of an op; OpError if operands or attributes break its rule."""
     definition = opdef(name)
     definition.check_operand_count(len(operands))
     if not isinstance(attrs, definition.attrs):
         raise OpError(f"{name} takes attributes of {definition.attrs.__name__}, got {type(attrs).__name__}")
+    expected = _OPERAND_TYPES.get(definition.level)
+    for value in operands:
+        if expected is not None and not isinstance(value.type, expected):
+            raise OpError(
+                f"{name} takes values of the {definition.level} level, got %{value.name}: {value.type}"
+            )
     types = tuple(v.type for v in operands)
     if definition.infer_body is not None:
         if body is None:
             raise OpError(f"{name} needs a body")
         return definition.infer_body(types, attrs, body)
+    if body is not None:
+        raise OpError(f"{name} takes no body")
     assert definition.infer is not None
     return definition.infer(types, attrs)
 

@@ -8,6 +8,7 @@ just what the output-size rules of convolution and pooling need. A symbol stands
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -126,10 +127,40 @@ def floordiv(dim: Dim, divisor: int) -> Dim:
     if constant // divisor:  # keep the constant inside within [0, divisor)
         whole.append(((), constant // divisor))
         rest = [(a, c) for a, c in rest if a] + [((), constant % divisor)]
-    inner = _from_terms(rest)
+    inner, divisor = _shared_factor_removed(_from_terms(rest), divisor)
     if isinstance(inner, int):
         return _from_terms([*whole, ((), inner // divisor)])
+    nested = _quotient_and_constant(inner)
+    if nested is not None:  # floor((floor(x/m) + c) / n) = floor((x + c*m) / (m*n))
+        quotient, constant = nested
+        return _from_terms(
+            [
+                *whole,
+                *_terms(
+                    floordiv(
+                        quotient.numerator + constant * quotient.denominator, quotient.denominator * divisor
+                    )
+                ),
+            ]
+        )
     return _from_terms([*whole, ((FloorDiv(inner, divisor),), 1)])
+
+
+def _shared_factor_removed(dim: Dim, divisor: int) -> tuple[Dim, int]:
+    """floor((g*x + c) / (g*n)) = floor((x + floor(c/g)) / n)."""
+    shared = math.gcd(divisor, *(c for a, c in _terms(dim) if a))
+    return (_from_terms([(a, c // shared) for a, c in _terms(dim)]), divisor // shared)
+
+
+def _quotient_and_constant(dim: SymDim) -> tuple[FloorDiv, int] | None:
+    """``(q, c)`` where the dimension is ``q + c`` with q a floor division."""
+    (atoms, factor), *rest = dim.terms
+    if factor == 1 and len(atoms) == 1 and isinstance(atoms[0], FloorDiv):
+        if not rest:
+            return atoms[0], 0
+        if len(rest) == 1 and not rest[0][0]:
+            return atoms[0], rest[0][1]
+    return None
 
 
 def ceildiv(dim: Dim, divisor: int) -> Dim:
@@ -138,12 +169,33 @@ def ceildiv(dim: Dim, divisor: int) -> Dim:
 
 
 def minimum(left: Dim, right: Dim) -> Dim:
-    """The smaller dimension; decided at once where the difference is constant."""
-    difference = left - right
-    if isinstance(difference, int):
-        return left if difference <= 0 else right
+    """The smaller dimension; decided at once where the sign of the difference is known."""
+    low, high = _bounds(left - right)
+    if high <= 0:
+        return left
+    if low >= 0:
+        return right
     first, second = sorted((left, right), key=str)
     return SymDim((((Min(first, second),), 1),))
+
+
+def _bounds(difference: Dim) -> tuple[float, float]:
+    """Between which numbers a difference lies, as far as this is easy to see.
+
+    Sees constants, and floor(x/d) - floor(y/d) + c with x - y constant: two roundings of one size, which
+    pooling compares.
+    """
+    if isinstance(difference, int):
+        return difference, difference
+    constant = sum(c for a, c in difference.terms if not a)
+    quotients = {c: a[0] for a, c in difference.terms if len(a) == 1 and isinstance(a[0], FloorDiv)}
+    if len(difference.terms) == 2 + (constant != 0) and quotients.keys() == {1, -1}:
+        plus, minus = quotients[1], quotients[-1]
+        if plus.denominator == minus.denominator:
+            apart = plus.numerator - minus.numerator
+            if isinstance(apart, int):
+                return apart // plus.denominator + constant, -(-apart // plus.denominator) + constant
+    return -math.inf, math.inf
 
 
 def exact_quotient(dim: Dim, divisor: Dim) -> Dim | None:
@@ -233,18 +285,30 @@ def parse_dim(text: str) -> Dim:
     return result
 
 
+MAX_TEXT = 1000
+MAX_DEPTH = 50
+MAX_TERMS = 100
+MAX_NUMBER = 2**63
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+(?![A-Za-z_])")
+
+
 class _DimParser:
-    """Recursive descent over ``sum := product (('+'|'-') product)*`` and function calls."""
+    """Recursive descent over ``sum := product (('+'|'-') product)*`` and function calls.
+
+    Length, depth and the size of products are bounded: normal forms of hostile text would not end.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text.replace(" ", "")
+        if len(self.text) > MAX_TEXT:
+            raise ValueError(f"a dimension expression is longer than {MAX_TEXT} characters")
         self.at = 0
         self.depth = 0
 
     def sum(self) -> Dim:
         self.depth += 1
-        if self.depth > 50:
-            raise ValueError("a dimension expression nests more than 50 deep")
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"a dimension expression nests more than {MAX_DEPTH} deep")
         total = self.product()
         while self.peek() in ("+", "-"):
             sign = 1 if self.take() == "+" else -1
@@ -256,20 +320,31 @@ class _DimParser:
         total = self.atom()
         while self.peek() == "*":
             self.take()
-            total = total * self.atom()
+            factor = self.atom()
+            if len(_terms(total)) * len(_terms(factor)) > MAX_TERMS:
+                raise ValueError(f"a dimension expression has more than {MAX_TERMS} terms")
+            total = total * factor
+            if any(abs(c) >= MAX_NUMBER for _, c in _terms(total)):
+                raise ValueError("a number of a dimension does not fit into 64 bits")
         return total
 
     def atom(self) -> Dim:
-        if self.peek() == "-":
+        sign = 1
+        while self.peek() == "-":
             self.take()
-            return -1 * self.atom()
+            sign = -sign
+        return sign * self.unsigned()
+
+    def unsigned(self) -> Dim:
         if self.peek() == "(":
             self.take()
             inner = self.sum()
             self.expect(")")
             return inner
         word = self.word()
-        if word.isdecimal() and word.isascii():
+        if word.isdecimal():
+            if len(word) > len(str(MAX_NUMBER)) or int(word) >= MAX_NUMBER:
+                raise ValueError("a number of a dimension does not fit into 64 bits")
             return int(word)
         if self.peek() != "(":
             return symbol(word)
@@ -284,12 +359,11 @@ class _DimParser:
         return call[word](left, right)
 
     def word(self) -> str:
-        start = self.at
-        while self.at < len(self.text) and (self.text[self.at].isalnum() or self.text[self.at] == "_"):
-            self.at += 1
-        if start == self.at:
-            raise ValueError(f"expected a number or a name at column {self.at + 1} of dimension '{self.text}'")
-        return self.text[start : self.at]
+        match = _NAME.match(self.text, self.at)
+        if match is None:
+            raise ValueError(f"expected a number or a name at column {self.at + 1} of '{self.text}'")
+        self.at = match.end()
+        return match[0]
 
     def peek(self) -> str:
         return self.text[self.at] if self.at < len(self.text) else ""

@@ -47,7 +47,7 @@ def storage_elements(shape: tuple[Dim, ...], layout: Layout) -> Dim:
 def pack(array: npt.NDArray[np.generic], layout: Layout) -> npt.NDArray[np.generic]:
     """The storage of a logical array: contiguous, padding zero. Row-major arrays are not copied."""
     if layout is None:
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
     axis, size = layout.axis, layout.size
     extent = array.shape[axis]
     blocks = -(-extent // size)

@@ -7,7 +7,7 @@ backends look it up with ``opdef(name)``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -72,7 +72,9 @@ class OpDef(Generic[A]):
         least = sum(1 for o in self.operands if o[-1] not in "?*")
         most = None if self.operands and self.operands[-1].endswith("*") else len(self.operands)
         if count < least or (most is not None and count > most):
-            expected = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+            expected = f"{least} or more" if most is None else str(least)
+            if most is not None and most > least:
+                expected += f" to {most}"
             raise OpError(f"{self.name} takes {expected} operands ({', '.join(self.operands)}), got {count}")
 
 
@@ -102,11 +104,20 @@ def all_opdefs() -> tuple[OpDef[Any], ...]:
     return tuple(_TABLE[n] for n in sorted(_TABLE))
 
 
-def attr_names(attrs: type[Any]) -> tuple[str, ...]:
-    """The attribute names of an attrs dataclass, in declaration order."""
-    return tuple(f.name for f in fields(attrs))
+_NUMPY_DTYPES = {
+    "f32": "f4",
+    "f64": "f8",
+    "f16": "f2",
+    "i64": "i8",
+    "i32": "i4",
+    "i8": "i1",
+    "u8": "u1",
+    "i1": "?",
+}
 
 
 def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """The NumPy dtype for an IR dtype."""
-    return np.dtype({"f32": "f4", "f64": "f8", "f16": "f2", "i64": "i8", "i32": "i4", "i8": "i1", "u8": "u1", "i1": "?"}[dtype])
+    """The NumPy dtype for an IR dtype; OpError where there is none."""
+    if dtype not in _NUMPY_DTYPES:
+        raise OpError(f"NumPy has no dtype for {dtype}")
+    return np.dtype(_NUMPY_DTYPES[dtype])

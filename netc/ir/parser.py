@@ -11,15 +11,26 @@ from dataclasses import MISSING, fields
 from typing import Any, NoReturn
 
 from netc.ir import ops as _ops  # noqa: F401  fills the op table
+from netc.ir.attrs import attr_types, checked_attr
 from netc.ir.core import Block, Func, Level, Module, Op, Role, Value
 from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.dim import Dim, parse_dim
 from netc.ir.layout import Blocked
 from netc.ir.location import Location, Source
-from netc.ir.opdef import attr_names, opdef
-from netc.ir.types import DTYPE_BYTES, BufferType, PointerType, ScalarType, TensorType, Type, VectorType
+from netc.ir.opdef import opdef
+from netc.ir.types import (
+    DTYPE_BYTES,
+    BufferType,
+    PointerType,
+    ScalarType,
+    TensorType,
+    Type,
+    VectorType,
+    check_type,
+)
 
 MAX_NESTING = 60
+MAX_DIGITS = 18
 
 _TOKEN = re.compile(
     r"""(?P<skip>[ \t\r\n]+|\#[^\n]*)
@@ -32,8 +43,8 @@ _TOKEN = re.compile(
       |(?P<punct>[{}()\[\],:=@])""",
     re.X,
 )
-_TENSOR = re.compile(r"([a-z]+\d+)\[([^\]]*)\](?:\{(\d+):(\d+)\})?\Z")
-_VECTOR = re.compile(r"([a-z]+\d+)x(\d+)\Z")
+_TENSOR = re.compile(r"([a-z]+\d+)\[([^\]]*)\](?:\{(\d{1,9}):(\d{1,9})\})?\Z")
+_VECTOR = re.compile(r"([a-z]+\d+)x(\d{1,9})\Z")
 _POINTER = re.compile(r"ptr<([a-z]+\d+)>\Z")
 
 
@@ -110,10 +121,11 @@ class _Parser:
         roles: list[Role] = []
         self.expect("(")
         while not self.skip(")"):
+            token = self.at
             value_name = self.value_name()
             self.expect(":")
             roles.append("param" if self.skip("param") else "output" if self.skip("output") else "input")
-            args.append(self.define(value_name, self.type()))
+            args.append(self.define(value_name, self.type(), token))
             if self.text != ")":
                 self.expect(",")
         self.expect_kind("arrow", "'->'")
@@ -141,9 +153,10 @@ class _Parser:
     def op(self) -> Op:
         results = []
         while self.kind == "value":
+            token = self.at
             value_name = self.value_name()
             self.expect(":")
-            results.append((value_name, self.type()))
+            results.append((value_name, self.type(), token))
             if not self.skip(","):
                 break
         if results:
@@ -156,18 +169,19 @@ class _Parser:
             self.at = start
             self.fail(error.message)
         operands = []
-        while self.kind == "value":
+        # a value with a colon is a result of the next op
+        while self.kind == "value" and self.tokens[self.at + 1][1] != ":":
             operands.append(self.use())
             if not self.skip(","):
                 break
         attrs = self.attrs(name, definition.attrs, start)
         body = self.block() if self.text == "(" else None
         location = self.location() if self.text == "@" else None
-        values = tuple(self.define(n, t) for n, t in results)
+        values = tuple(self.define(*result) for result in results)
         return Op(name, tuple(operands), attrs, values, body, location)
 
     def attrs(self, op_name: str, attrs_type: type[Any], start: int) -> Any:
-        known = attr_names(attrs_type)
+        known = attr_types(attrs_type)
         given: dict[str, Any] = {}
         if self.skip("{"):
             while not self.skip("}"):
@@ -175,8 +189,16 @@ class _Parser:
                 if key not in known:
                     self.at -= 1
                     self.fail(f"{op_name} has no attribute '{key}'; it has {', '.join(known) or 'none'}")
+                if key in given:
+                    self.at -= 1
+                    self.fail(f"the attribute '{key}' is given twice")
                 self.expect("=")
-                given[key] = self.attr_value()
+                token = self.at
+                try:
+                    given[key] = checked_attr(self.attr_value(), known[key])
+                except ValueError as error:
+                    self.at = token
+                    self.fail(f"attribute '{key}' of {op_name}: {error}")
                 if self.text != "}":
                     self.expect(",")
         missing = [
@@ -193,11 +215,14 @@ class _Parser:
         if self.kind == "string":
             return self.string(self.take())
         if self.kind == "number":
-            text = self.take()
-            return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+            if not re.fullmatch(r"[+-]?\d+", self.text):
+                return float(self.take())
+            self.check_digits()
+            return int(self.take())
         if self.kind == "angle":
             inner = self.text[1:-1]
-            value: Any = self.dim(inner) if "[" not in inner and "<" not in inner else self.type_of(inner)
+            named = "[" in inner or "<" in inner
+            value: Any = self.type_of(inner, self.at) if named else self.dim(inner, self.at)
             self.take()
             return value
         if self.skip("["):
@@ -218,9 +243,10 @@ class _Parser:
         self.expect("(")
         args = []
         while not self.skip(")"):
+            token = self.at
             value_name = self.value_name()
             self.expect(":")
-            args.append(self.define(value_name, self.type()))
+            args.append(self.define(value_name, self.type(), token))
             if self.text != ")":
                 self.expect(",")
         self.expect("{")
@@ -269,18 +295,22 @@ class _Parser:
             self.fail(f"%{value_name} is used before it is defined")
         return self.values[value_name]
 
-    def define(self, value_name: str, type_: Type) -> Value:
+    def define(self, value_name: str, type_: Type, token: int) -> Value:
         if value_name in self.values:
+            self.at = token
             self.fail(f"%{value_name} is defined twice")
         self.values[value_name] = Value(value_name, type_)
         return self.values[value_name]
 
     def integer(self) -> int:
-        text = self.expect_kind("number", "a number")
-        if not text.isdecimal():
-            self.at -= 1
-            self.fail(f"expected a whole number, got '{text}'")
-        return int(text)
+        if self.kind != "number" or not self.text.isdecimal():
+            self.fail(f"expected a whole number, got '{self.text or 'the end of the text'}'")
+        self.check_digits()
+        return int(self.take())
+
+    def check_digits(self) -> None:
+        if len(self.text.lstrip("+-")) > MAX_DIGITS:
+            self.fail(f"a number has more than {MAX_DIGITS} digits")
 
     def string(self, text: str) -> str:
         try:
@@ -289,19 +319,24 @@ class _Parser:
             self.at -= 1
             self.fail(f"bad string {text}")
 
-    def dim(self, text: str) -> Dim:
+    def dim(self, text: str, token: int) -> Dim:
         try:
             return parse_dim(text)
         except ValueError as error:
+            self.at = token
             self.fail(str(error))
 
     def type(self) -> Type:
         """A type spans several tokens; they are joined up to its closing bracket."""
+        start = self.at
         if self.skip("buffer"):
+            if self.text == "buffer":
+                self.fail("a buffer holds a tensor")
             inner = self.type()
             if not isinstance(inner, TensorType):
+                self.at = start
                 self.fail(f"a buffer holds a tensor, not {inner}")
-            return BufferType(inner, self.strides())
+            return BufferType(inner, self.strides(inner))
         text = self.expect_kind("word", "a type")
         if self.kind == "angle":
             text += self.take()
@@ -313,12 +348,15 @@ class _Parser:
                 text += self.take()
             text += "]"
             if self.text == "{" and self.tokens[self.at + 1][0] == "number":
-                while not self.skip("}"):
-                    text += self.take()
-                text += "}"
-        return self.type_of(text)
+                self.expect("{")
+                text += "{" + self.take()
+                self.expect(":")
+                text += ":" + self.expect_kind("number", "the size of a block") + "}"
+                self.expect("}")
+        return self.type_of(text, start)
 
-    def strides(self) -> tuple[Dim, ...] | None:
+    def strides(self, tensor: TensorType) -> tuple[Dim, ...] | None:
+        start = self.at
         if not self.skip("strides"):
             return None
         self.expect("(")
@@ -329,27 +367,38 @@ class _Parser:
                 break
             text += self.take()
         self.expect(")")
-        return tuple(self.dim(d) for d in _split_dims(text))
+        strides = tuple(self.dim(d, start) for d in _split_dims(text))
+        axes = tensor.rank + (tensor.layout is not None)
+        if len(strides) != axes:
+            self.at = start
+            self.fail(f"{axes} strides expected for {tensor}, got {len(strides)}")
+        return strides
 
-    def type_of(self, text: str) -> Type:
-        if text.startswith("buffer "):
-            inner = self.type_of(text[len("buffer ") :])
-            if isinstance(inner, TensorType):
-                return BufferType(inner)
+    def type_of(self, text: str, token: int) -> Type:
+        """The type that a text names; errors point at ``token``."""
         tensor = _TENSOR.match(text)
         if tensor and tensor[1] in DTYPE_BYTES:
-            dims = tuple(self.dim(d) for d in _split_dims(tensor[2]))
+            dims = tuple(self.dim(d, token) for d in _split_dims(tensor[2]))
             layout = Blocked(int(tensor[3]), int(tensor[4])) if tensor[3] else None
-            return TensorType(tensor[1], dims, layout)
+            return self.checked(TensorType(tensor[1], dims, layout), token)
         vector = _VECTOR.match(text)
         if vector and vector[1] in DTYPE_BYTES:
             return VectorType(vector[1], int(vector[2]))
         pointer = _POINTER.match(text)
         if pointer and pointer[1] in DTYPE_BYTES:
             return PointerType(pointer[1])
-        if text in DTYPE_BYTES:
-            return ScalarType(text)
-        self.fail(f"'{text}' is not a type")
+        if text not in DTYPE_BYTES:
+            self.at = token
+            self.fail(f"'{text}' is not a type")
+        return ScalarType(text)
+
+    def checked(self, type_: TensorType, token: int) -> TensorType:
+        try:
+            check_type(type_)
+        except OpError as error:
+            self.at = token
+            self.fail(error.message)
+        return type_
 
 
 def _as_level(text: str) -> Level:

@@ -11,7 +11,9 @@ from netc.ir.core import Block, Func, Module, Op, Value
 from netc.ir.dim import SymDim
 from netc.ir.types import Type
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]*\Z")
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]*\Z")
+# what the parser would read as a number is quoted
+_PLAIN_NAME = re.compile(r"(?!(?:inf|nan)\b)[A-Za-z_][A-Za-z0-9_.\-/]*\Z")
 _PLAIN_WORD = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _KEYWORDS = frozenset({"true", "false", "none", "inf", "nan"})
 
@@ -26,11 +28,11 @@ def print_module(module: Module, *, locations: bool = True) -> str:
 def print_func(func: Func, *, locations: bool = True) -> str:
     """The text of a function."""
     args = ", ".join(
-        f"%{_name(a.name)}: {'' if r == 'input' else r + ' '}{a.type}"
+        f"%{_value(a.name)}: {'' if r == 'input' else r + ' '}{a.type}"
         for a, r in zip(func.args, func.roles, strict=True)
     )
     results = ", ".join(
-        f"{_name(n)} = %{_name(v.name)}" for n, v in zip(func.result_names, func.results, strict=True)
+        f"{_name(n)} = %{_value(v.name)}" for n, v in zip(func.result_names, func.results, strict=True)
     )
     lines = [f"func @{_name(func.name)}({args}) -> ({results}) {{"]
     lines += [print_op(op, indent=1, locations=locations) for op in func.ops]
@@ -40,7 +42,7 @@ def print_func(func: Func, *, locations: bool = True) -> str:
 def print_op(op: Op, *, indent: int = 0, locations: bool = True) -> str:
     """The text of an op, its body on lines of their own."""
     pad = "  " * indent
-    results = ", ".join(f"%{_name(r.name)}: {r.type}" for r in op.results)
+    results = ", ".join(f"%{_value(r.name)}: {r.type}" for r in op.results)
     head = f"{results} = {op.name}" if op.results else op.name
     if op.operands:
         head += " " + _values(op.operands)
@@ -56,7 +58,7 @@ def print_op(op: Op, *, indent: int = 0, locations: bool = True) -> str:
 
 
 def _block(block: Block, indent: int, locations: bool) -> str:
-    args = ", ".join(f"%{_name(a.name)}: {a.type}" for a in block.args)
+    args = ", ".join(f"%{_value(a.name)}: {a.type}" for a in block.args)
     lines = [f"({args}) {{"]
     lines += [print_op(op, indent=indent + 1, locations=locations) for op in block.ops]
     pad = "  " * (indent + 1)
@@ -66,7 +68,11 @@ def _block(block: Block, indent: int, locations: bool) -> str:
 
 
 def _values(values: tuple[Value, ...]) -> str:
-    return ", ".join(f"%{_name(v.name)}" for v in values)
+    return ", ".join(f"%{_value(v.name)}" for v in values)
+
+
+def _value(name: str) -> str:
+    return name if _PLAIN_VALUE.match(name) else json.dumps(name)
 
 
 def _name(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from netc.ir.builder import infer_types
 from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, walk
-from netc.ir.diagnostics import OpError
+from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.dim import Dim, SymDim, substitute
 from netc.ir.location import Location
 from netc.ir.opdef import NoAttrs
@@ -66,7 +66,13 @@ class Rewriter:
         return results
 
     def add1(
-        self, name: str, operands: Sequence[Value], attrs: Any = None, *, hint: str, location: Location | None = None
+        self,
+        name: str,
+        operands: Sequence[Value],
+        attrs: Any = None,
+        *,
+        hint: str,
+        location: Location | None = None,
     ) -> Value:
         """:meth:`add` for an op with one result."""
         (result,) = self.add(name, operands, attrs, hint=hint, location=location)
@@ -131,6 +137,9 @@ def bind_symbols(module: Module, values: Mapping[str, Dim]) -> Module:
     Types are replaced first and then inferred again, so that rules that had to trust a symbol (a window
     larger than its input, say) are checked now: NetcError.
     """
+    for name, value in values.items():
+        if isinstance(value, int) and value < 1:
+            raise NetcError(f"the size {name} must be >= 1, got {value}")
     return replace(module, funcs=tuple(_bind_func(f, values) for f in module.funcs))
 
 
@@ -168,6 +177,7 @@ def _bind_func(func: Func, values: Mapping[str, Dim]) -> Func:
 
 def bind_attrs(attrs: Any, values: Mapping[str, Dim]) -> Any:
     """Replace symbols in the dimensions and types among an op's attributes."""
+
     def bind(item: Any) -> Any:
         if isinstance(item, SymDim):
             return substitute(item, values)

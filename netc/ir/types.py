@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim, product, substitute, symbols
 from netc.ir.layout import Layout, storage_elements, storage_shape
 
@@ -126,6 +127,20 @@ class PointerType:
 
 
 Type = TensorType | BufferType | ScalarType | VectorType | PointerType
+
+
+def check_type(type_: Type) -> None:
+    """OpError unless extents are 1 or more and the layout blocks an axis that is there."""
+    if isinstance(type_, BufferType):
+        type_ = type_.tensor
+    if not isinstance(type_, TensorType):
+        return
+    for extent in type_.shape:
+        if isinstance(extent, int) and extent < 1:
+            raise OpError(f"extents must be >= 1, got {type_}")
+    layout = type_.layout
+    if layout is not None and not (0 <= layout.axis < type_.rank and layout.size >= 2):
+        raise OpError(f"a layout blocks one of the axes by 2 or more, got {type_}")
 
 
 def contiguous_strides(tensor: TensorType) -> tuple[Dim, ...]:

@@ -25,9 +25,9 @@ Example (``assign_layouts(block=4)``)::
 
     module m tensor {
     func @main(%x: f32[1,3,8,8], %w: param f32[8,3,3,3], %v: param f32[8,8,1,1]) -> (y = %y) {
-      %c: f32[1,8,6,6] = nn.conv %x, %w {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %c: f32[1,8,6,6] = nn.conv %x, %w {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
       %r: f32[1,8,6,6] = math.relu %c {slope = 0.0}
-      %y: f32[1,8,6,6] = nn.conv %r, %v {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %y: f32[1,8,6,6] = nn.conv %r, %v {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
     }
     }
 
@@ -36,10 +36,10 @@ becomes::
     module m tensor {
     func @main(%x: f32[1,3,8,8], %w: param f32[8,3,3,3], %v: param f32[8,8,1,1]) -> (y = %y) {
       %wb: f32[8,3,3,3]{0:4} = layout.convert %w {axis = 0, size = 4}
-      %c: f32[1,8,6,6]{1:4} = nn.conv %x, %wb {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %c: f32[1,8,6,6]{1:4} = nn.conv %x, %wb {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
       %r: f32[1,8,6,6]{1:4} = math.relu %c {slope = 0.0}
       %vb: f32[8,8,1,1]{0:4} = layout.convert %v {axis = 0, size = 4}
-      %yb: f32[1,8,6,6]{1:4} = nn.conv %r, %vb {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %yb: f32[1,8,6,6]{1:4} = nn.conv %r, %vb {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
       %y: f32[1,8,6,6] = layout.convert %yb {axis = none, size = 1}
     }
     }
@@ -122,7 +122,7 @@ class _Assigner:
                 "layout.convert",
                 (self.made[value.name],),
                 LayoutAttrs.of(layout),
-                hint=value.name,
+                hint=f"{value.name}.rows" if layout is None else f"{value.name}.blocks",
                 location=location,
             )
         return versions[layout]

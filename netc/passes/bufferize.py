@@ -91,7 +91,7 @@ def _kind(op: Op) -> _Kind:
 
 
 def _keeps_order(convert: Op) -> bool:
-    """Whether a conversion leaves every element where it is: nothing but 1s behind an axis of whole blocks."""
+    """Whether a conversion moves no element: nothing but 1s behind an axis of whole blocks."""
     return all(_is_flat(_tensor(v), _tensor(v).layout) for v in (convert.operands[0], convert.result))
 
 
@@ -240,7 +240,11 @@ class _Bufferizer:
             return self.view(whole, place.start, value, location)
         if isinstance(place, _Same):
             return self.reinterpret(self.buffer_of(place.other, location), value, location)
-        return self.builder.add1("buffer.alloc", (), AllocAttrs(_tensor(value)), hint=value.name, location=location)
+        return self.alloc(_tensor(value), value.name, location)
+
+    def alloc(self, tensor: TensorType, hint: str, location: Location | None) -> Value:
+        """Memory of the arena."""
+        return self.builder.add1("buffer.alloc", (), AllocAttrs(tensor), hint=hint, location=location)
 
     def view(self, whole: Value, start: tuple[int, ...], part: Value, location: Location | None) -> Value:
         """A part of a buffer, with the shape of ``part``."""
@@ -261,13 +265,7 @@ class _Bufferizer:
         if self.plan.get(op.operands[0].name) == _Same(op.result):
             return
         if _buffer(source).strides is not None:
-            dense = self.builder.add1(
-                "buffer.alloc",
-                (),
-                AllocAttrs(_buffer(source).tensor),
-                hint=op.operands[0].name,
-                location=op.location,
-            )
+            dense = self.alloc(_buffer(source).tensor, op.operands[0].name, op.location)
             self.copy(source, dense, op.location)
             source = dense
         self._alias(op.result, self.reinterpret(source, op.result, op.location), op.location)
@@ -318,7 +316,7 @@ class _Bufferizer:
         """A launch with an empty body; nothing where both are one."""
         if source == target:
             return
-        arg = Value(fresh_name(f"{source.name}", self.builder.taken), _buffer(source).tensor)
+        arg = Value(fresh_name(source.name, self.builder.taken), _buffer(source).tensor)
         self._add_launch([source], [target], Block((arg,), (), (arg,)), location)
 
     def _add_launch(

@@ -56,17 +56,18 @@ from dataclasses import replace
 import numpy as np
 
 from netc.ir.core import Func, Module, Op, Value
+from netc.ir.dim import Dim
 from netc.ir.opdef import numpy_dtype, opdef
-from netc.ir.ops.shape import ConcatAttrs, FillAttrs, ReshapeAttrs, SliceAttrs, TransposeAttrs
 from netc.ir.ops.elementwise import AffineAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
+from netc.ir.ops.shape import ConcatAttrs, FillAttrs, ReshapeAttrs, SliceAttrs, TransposeAttrs
 from netc.ir.param_only import param_only
 from netc.ir.rewrite import Rewriter, rewrite_func
 from netc.ir.types import TensorType
 
 MAX_SWEEPS = 20  # each sweep shortens chains by half or more; real nets need two or three
 
-_OpRule = Callable[[Op, Rewriter], "tuple[Value, ...] | Value | None"]
+_OpRule = Callable[[Op, Rewriter], "Value | None"]
 
 
 def canonicalize(module: Module) -> Module:
@@ -214,11 +215,11 @@ def _picked_operand(op: Op, concat: Op) -> Value | None:
     axis = concat.attrs.axis
     if any(s for a, s in enumerate(op.attrs.start) if a != axis):
         return None
-    at: object = 0
+    at: Dim = 0
     for part in concat.operands:
         if at == op.attrs.start[axis] and part.type == op.result.type:
             return part
-        at = at + _tensor(part).shape[axis]  # type: ignore[operator]
+        at = at + _tensor(part).shape[axis]
     return None
 
 
@@ -254,7 +255,7 @@ def _eliminate_reduce(op: Op, rewriter: Rewriter) -> Value | None:
 def _transpose_weights(op: Op, rewriter: Rewriter) -> Value:
     x, w, *bias = op.operands
     transposed = rewriter.add1(
-        "tensor.transpose", (w,), TransposeAttrs((1, 0)), hint=w.name, location=op.location
+        "tensor.transpose", (w,), TransposeAttrs((1, 0)), hint=f"{w.name}.transposed", location=op.location
     )
     return _same_name(op, op.name, (x, transposed, *bias), InnerProductAttrs(transpose=False), rewriter)
 

@@ -20,7 +20,7 @@ Example (``fold_affine()``)::
     module m tensor {
     func @main(%x: f32[N,3,8,8], %w: param f32[4,3,1,1], %m: param f32[1,4,1,1], %s: param f32[1,4,1,1])
         -> (y = %y) {
-      %c: f32[N,4,8,8] = nn.conv %x, %w {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %c: f32[N,4,8,8] = nn.conv %x, %w {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
       %n: f32[N,4,8,8] = math.sub %c, %m
       %y: f32[N,4,8,8] = math.mul %n, %s
     }
@@ -36,7 +36,7 @@ becomes::
       %s4: f32[4,1,1,1] = tensor.reshape %s {shape = [4, 1, 1, 1]}
       %ws: f32[4,3,1,1] = math.mul %w, %s4
       %b1: f32[4] = tensor.reshape %b {shape = [4]}
-      %y: f32[N,4,8,8] = nn.conv %x, %ws, %b1 {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %y: f32[N,4,8,8] = nn.conv %x, %ws, %b1 {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
     }
     }
 """
@@ -47,10 +47,9 @@ from dataclasses import dataclass, field, replace
 
 from netc.ir.core import Func, Module, Op, Value, definitions, users
 from netc.ir.dim import Dim
-from netc.ir.location import Location
 from netc.ir.opdef import NoAttrs
-from netc.ir.ops.shape import FillAttrs, ReshapeAttrs
 from netc.ir.ops.elementwise import AffineAttrs
+from netc.ir.ops.shape import FillAttrs, ReshapeAttrs
 from netc.ir.param_only import param_only
 from netc.ir.rewrite import Rewriter, rewrite_func
 from netc.ir.types import TensorType
@@ -71,7 +70,7 @@ def _fold_func(func: Func) -> Func:
 
 @dataclass
 class _Chain:
-    """Affine ops in a row that begin at ``root``; ``anchor`` is the op that makes the root, if it can fold."""
+    """Affine ops in a row, the first on ``root``; ``anchor`` is the op that makes the root, if it can fold."""
 
     root: Value
     anchor: Op | None
@@ -156,7 +155,7 @@ class _Folder:
         chain = self._ends.get(op.result.name)
         if chain is None:
             return op.results
-        emit = _Arithmetic(rewriter, op.location)
+        emit = _Arithmetic(rewriter, op)
         scale, shift = emit.form_of(chain)
         if chain.anchor is None:
             return (emit.apply(op.result, emit.now(chain.root), scale, shift),)
@@ -169,9 +168,10 @@ _Number = Value | float
 class _Arithmetic:
     """Emits ops on params. A number is a python float, or a value with one element or one a channel."""
 
-    def __init__(self, rewriter: Rewriter, location: Location | None) -> None:
+    def __init__(self, rewriter: Rewriter, last: Op) -> None:
         self.rewriter = rewriter
-        self.location = location
+        self.location = last.location
+        self.hint = f"{last.result.name}.folded"
 
     def now(self, value: Value) -> Value:
         """The value that stands for a value of the old function."""
@@ -237,25 +237,25 @@ class _Arithmetic:
 
     def affine(self, x: Value, scale: float, shift: float) -> Value:
         """``x * scale + shift`` with numbers known now."""
-        return self.add("math.affine", (x,), AffineAttrs(scale, shift), x.name)
+        return self.add("math.affine", (x,), AffineAttrs(scale, shift))
 
     def binary(self, name: str, x: Value, y: Value) -> Value:
         """An elementwise op on two values."""
-        return self.add(name, (x, y), NoAttrs(), x.name)
+        return self.add(name, (x, y), NoAttrs())
 
     def fill(self, type_: TensorType, value: float) -> Value:
         """A constant."""
-        return self.add("tensor.fill", (), FillAttrs(type_, value), "constant")
+        return self.add("tensor.fill", (), FillAttrs(type_, value))
 
     def reshaped(self, x: Value, *shape: Dim) -> Value:
         """The same elements in another shape."""
         if _tensor(x).shape == shape:
             return x
-        return self.add("tensor.reshape", (x,), ReshapeAttrs(shape), x.name)
+        return self.add("tensor.reshape", (x,), ReshapeAttrs(shape))
 
-    def add(self, name: str, operands: tuple[Value, ...], attrs: object, hint: str) -> Value:
+    def add(self, name: str, operands: tuple[Value, ...], attrs: object) -> Value:
         """Append an op at the location of the chain."""
-        return self.rewriter.add1(name, operands, attrs, hint=hint, location=self.location)
+        return self.rewriter.add1(name, operands, attrs, hint=self.hint, location=self.location)
 
     def apply(self, result: Value, x: Value, scale: _Number, shift: _Number) -> Value:
         """``x * scale + shift`` under the name of ``result``."""

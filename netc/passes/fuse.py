@@ -14,14 +14,15 @@ Does: puts every op of ``@main`` that computes into a ``fusion``; each becomes o
 can. Operands are in the order of their first use in the body.
 
 Requires: a tensor module. ``@prepare`` is left alone.
-Ensures: ``@main`` holds fusions and the four ops above, nothing else. No fusion has more than ``max_ops`` ops.
+Ensures: ``@main`` holds fusions and the four ops above, nothing else; no fusion has more than ``max_ops``
+ops.
 Refuses: nothing.
 
 Example (``fuse()``)::
 
     module m tensor {
     func @main(%x: f32[N,3,8,8], %z: f32[N,4,8,8], %w: param f32[4,3,1,1]) -> (y = %y) {
-      %c: f32[N,4,8,8] = nn.conv %x, %w {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %c: f32[N,4,8,8] = nn.conv %x, %w {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
       %s: f32[N,4,8,8] = math.add %c, %z
       %y: f32[N,4,8,8] = math.relu %s {slope = 0.0}
     }
@@ -31,8 +32,9 @@ becomes::
 
     module m tensor {
     func @main(%x: f32[N,3,8,8], %z: f32[N,4,8,8], %w: param f32[4,3,1,1]) -> (y = %y) {
-      %y: f32[N,4,8,8] = fusion %x, %w, %z {anchor = "nn.conv"} (%x.1: f32[N,3,8,8], %w.1: f32[4,3,1,1], %z.1: f32[N,4,8,8]) {
-        %c: f32[N,4,8,8] = nn.conv %x.1, %w.1 {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1], group = 1}
+      %y: f32[N,4,8,8] = fusion %x, %w, %z {anchor = "nn.conv"} (
+          %x.1: f32[N,3,8,8], %w.1: f32[4,3,1,1], %z.1: f32[N,4,8,8]) {
+        %c: f32[N,4,8,8] = nn.conv %x.1, %w.1 {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
         %s: f32[N,4,8,8] = math.add %c, %z.1
         %y.1: f32[N,4,8,8] = math.relu %s {slope = 0.0}
         yield %y.1
@@ -173,6 +175,4 @@ def _as_fusion(group: _Group, taken: set[str]) -> Op:
         for op in group.ops
     )
     body = Block(tuple(args), ops, ops[-1].results)
-    return Op(
-        "fusion", tuple(operands), FusionAttrs(group.anchor), last.results, body, group.ops[0].location
-    )
+    return Op("fusion", tuple(operands), FusionAttrs(group.anchor), last.results, body, group.ops[0].location)

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netc.ir.core import Func, Module, Value, walk
+from netc.ir.core import Func, Module, Role, Value, walk
 from netc.ir.diagnostics import NetcError
 from netc.ir.param_only import param_only
 
@@ -58,11 +58,15 @@ def _split(func: Func) -> tuple[Func, Func]:
             needed.setdefault(value.name, value)
     prepared = tuple(needed.values())
     ops = tuple(op for op in func.ops if all(r.name in hoisted for r in op.results))
-    prepare = Func("prepare", func.params, ("param",) * len(func.params), ops, prepared, tuple(needed))
+    prepare = Func("prepare", func.params, _roles(0, len(func.params)), ops, prepared, tuple(needed))
     main = replace(
         func,
         args=(*func.inputs, *prepared),
-        roles=("input",) * len(func.inputs) + ("param",) * len(prepared),
+        roles=_roles(len(func.inputs), len(prepared)),
         ops=kept,
     )
     return prepare, main
+
+
+def _roles(inputs: int, params: int) -> tuple[Role, ...]:
+    return (*("input" for _ in range(inputs)), *("param" for _ in range(params)))

@@ -1,0 +1,1 @@
+"""What ties front end, passes and backends together: compiled modules, their memory, their files."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netc.ir.arena import ALIGN_BYTES
 from netc.ir.diagnostics import NetcError
 from netc.ir.layout import Layout, storage_shape
 
-ALIGN_BYTES = 64  # a cache line, and the widest vector register
 Array = npt.NDArray[Any]
 
 
@@ -24,7 +24,7 @@ class Memory:
     """Bytes that a module takes at one size of its inputs.
 
     ``activations`` is what intermediate blobs share, ``unshared`` what they would take one by one;
-    ``params`` is the net's own parameters, ``prepared`` the copies in the layouts of the kernels, and
+    ``params`` is the net's own parameters, ``prepared`` the copies of them in the layouts of the kernels, and
     ``inputs_outputs`` the buffers of the net's inputs and outputs.
     """
 
@@ -41,7 +41,7 @@ class Memory:
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32, *, what: str) -> Array:
-    """An array of zeros that starts at a multiple of :data:`ALIGN_BYTES`; NetcError if it cannot be had."""
+    """An array of zeros that starts at a multiple of 64 bytes; NetcError if it cannot be had."""
     item = np.dtype(dtype)
     size = math.prod(shape) * item.itemsize
     check_available(size, what)

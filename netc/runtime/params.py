@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,17 +44,19 @@ class ParamStore:
         self.entries = tuple(entries)
         self.arrays: dict[str, Array] = {}
         for entry in self.entries:
-            self.arrays[entry.value] = pack_aligned(arrays[entry.value], None, what=f"parameter {entry.value}")
+            self.arrays[entry.value] = pack_aligned(
+                arrays[entry.value], None, what=f"parameter {entry.value}"
+            )
         self.version = 0
         self._lent: dict[str, _Lent] = {}
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         """The size of all parameters."""
         return sum(a.nbytes for a in self.arrays.values())
 
     def by_layer(self) -> dict[str, list[Array]]:
-        """Layer name -> its parameters, writable; a parameter that layers share is the same memory in each."""
+        """Layer name -> its parameters, writable; layers that share a parameter have the same memory."""
         lent = {entry.value: self._lend(entry.value) for entry in self.entries}
         slots: dict[str, dict[int, Array]] = {}
         for entry in self.entries:
@@ -96,12 +98,6 @@ class PreparedParams:
         self.storages: dict[str, Array] = {}
         self._version = -1
         self.update()
-
-    @property
-    def bytes(self) -> int:
-        """Memory besides the parameters' own."""
-        own = {a.ctypes.data for a in self.params.arrays.values()}
-        return sum(s.nbytes for s in self.storages.values() if s.ctypes.data not in own)
 
     def update(self) -> None:
         """Run ``@prepare`` again if a parameter has changed."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.backends.llvm.engine import Library
 from netc.backends.llvm.spmd import Executor, Step
 from netc.backends.llvm.spmd import Program as StepProgram
-from netc.ir.core import Block, Func, Module, Op, walk
-from netc.ir.dim import Dim, SymDim, product, symbols
+from netc.ir.arena import arena_bytes, unshared_bytes
+from netc.ir.core import Module, Op
+from netc.ir.dim import Dim, product
 from netc.ir.layout import pack, unpack
 from netc.ir.opdef import numpy_dtype
 from netc.ir.ops.buffer import AllocAttrs, LaunchAttrs, ViewAttrs
-from netc.ir.types import DTYPE_BYTES, BufferType, TensorType, type_symbols
-from netc.runtime.memory import ALIGN_BYTES, Array, aligned_zeros, show_bytes
+from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
+from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.shapes import tensor_of
 
 
@@ -31,25 +31,24 @@ class Launch:
 
 
 class KernelProgram:
-    """The buffers of ``func`` (static, offsets set) allocated, and its launches ready to run.
+    """The buffers of a static module (offsets set) allocated, and its launches ready to run.
 
-    ``symbols`` gives for each kernel the names of its symbols; ``values`` what they stand for here.
+    ``kernel_symbols`` gives for each kernel the names of its symbols, which follow the operands in its
+    slots; ``values`` is what they stand for here.
     """
 
     def __init__(
         self,
-        func: Func,
+        module: Module,
         kernel_symbols: Mapping[str, Sequence[str]],
         values: Mapping[str, int],
         library: Library,
         prepared: Mapping[str, Array],
         executor: Executor,
     ) -> None:
-        self.func = func
-        self.arena_bytes, self.unshared_bytes = arena_sizes(func)
-        arena = aligned_zeros(
-            (self.arena_bytes,), np.uint8, what=f"the memory for intermediate blobs ({show_bytes(self.arena_bytes)})"
-        )
+        self.func = func = module.func("main")
+        self.arena_bytes, self.unshared_bytes = arena_bytes(module), unshared_bytes(module)
+        arena = aligned_zeros((self.arena_bytes,), np.uint8, what="the memory of intermediate blobs")
         self.storages: dict[str, Array] = {}
         addresses: dict[str, int] = {}
         for arg, role in zip(func.args, func.roles, strict=True):
@@ -103,62 +102,6 @@ class KernelProgram:
             logical = unpack(self.storages[value.name], type_.static_shape, type_.layout)
             found[value.name] = logical.copy() if type_.layout is None else logical
         return found
-
-
-def arena_sizes(func: Func) -> tuple[int, int]:
-    """Bytes of the arena, and what its buffers would take side by side."""
-    shared = unshared = 0
-    for op in func.ops:
-        if isinstance(op.attrs, AllocAttrs):
-            size = op.attrs.tensor.storage_bytes
-            assert isinstance(size, int)
-            size += -size % ALIGN_BYTES
-            shared = max(shared, (op.attrs.offset or 0) + size)
-            unshared += size
-    return shared, unshared
-
-
-def kernel_symbols(module: Module) -> dict[str, tuple[str, ...]]:
-    """For each kernel of a buffer module its symbols, sorted: they follow the operands in its slots."""
-    return {
-        _kernel_name(op): launch_symbols(op)
-        for func in module.funcs
-        for op in func.ops
-        if op.name == "buffer.launch"
-    }
-
-
-def launch_symbols(op: Op) -> tuple[str, ...]:
-    """The symbols in the types and attributes of a launch and of its body, sorted."""
-    found: set[str] = set()
-    for value in op.operands:
-        assert isinstance(value.type, BufferType)
-        found |= type_symbols(value.type)
-        for stride in value.type.strides or ():
-            found |= symbols(stride)
-    if op.body is not None:
-        found |= _block_symbols(op.body)
-    return tuple(sorted(found))
-
-
-def _block_symbols(block: Block) -> set[str]:
-    found: set[str] = set()
-    for op in walk(block.ops):
-        for result in op.results:
-            found |= type_symbols(result.type)
-        for field in fields(op.attrs):
-            found |= _attr_symbols(getattr(op.attrs, field.name))
-    return found
-
-
-def _attr_symbols(item: Any) -> frozenset[str]:
-    if isinstance(item, SymDim):
-        return symbols(item)
-    if isinstance(item, TensorType | BufferType):
-        return type_symbols(item)
-    if isinstance(item, tuple):
-        return frozenset().union(*map(_attr_symbols, item))
-    return frozenset()
 
 
 def _storage(name: str, type_: TensorType) -> Array:

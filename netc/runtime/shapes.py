@@ -107,3 +107,8 @@ def _symbol_name(dim: int | SymDim) -> str | None:
     if factor == 1 and len(atoms) == 1 and isinstance(atoms[0], Symbol):
         return atoms[0].name
     return None
+
+
+def symbol_names(inputs: tuple[Value, ...]) -> tuple[str, ...]:
+    """The symbols in the shapes of the inputs, sorted."""
+    return tuple(sorted({s for v in inputs for d in tensor_of(v.type).shape for s in symbols(d)}))

@@ -31,8 +31,8 @@ def test_equal_seeds_give_equal_weights(layers, weights):
 
 
 def test_deviation_follows_what_the_layer_reads(weights):
-    # ip1 reads a convolution (second moment 1), ip2 a ReLU of ip1 (one half)
-    assert weights["ip1"][0].std() == pytest.approx((800 * 1.0) ** -0.5, rel=0.02)
+    # ip1 reads a maximum pooling of a convolution (second moment 2), ip2 a ReLU of ip1 (one half)
+    assert weights["ip1"][0].std() == pytest.approx((800 * 2.0) ** -0.5, rel=0.02)
     assert weights["ip2"][0].std() == pytest.approx((500 * 0.5) ** -0.5, rel=0.05)
 
 

@@ -13,6 +13,8 @@ from netc.backends.llvm.engine import compile_to_object
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.backends.llvm.target import Target
 
+GENERATOR_PARTS = ("ir", "passes", "backends/llvm")  # of the package netc: what a kernel's text depends on
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -74,8 +76,9 @@ def _disk_key(key: str, target: Target, opt_level: int) -> str:
 def _generator_digest() -> str:
     """Of the code that makes the texts: a changed generator must not find what its predecessor made."""
     digest = hashlib.sha256()
-    here = Path(__file__).parent
-    for path in sorted(here.rglob("*.py")):
-        digest.update(f"{path.relative_to(here)}\n".encode())
-        digest.update(path.read_bytes())
+    package = Path(__file__).parents[2]
+    for part in GENERATOR_PARTS:
+        for path in sorted((package / part).rglob("*.py")):
+            digest.update(f"{path.relative_to(package).as_posix()}\n".encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()

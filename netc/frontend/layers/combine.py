@@ -44,12 +44,9 @@ def import_eltwise(ctx: LayerContext) -> None:
     else:
         terms = list(ctx.bottoms)
         op = {"PROD": "math.mul", "MAX": "math.max"}[operation]
-    last = len(terms) - 1
-    indexed = iter(range(1, len(terms)))
-    ctx.top(
-        0,
-        reduce(lambda a, b: ctx.emit(op, (a, b), part=None if next(indexed) == last else "part"), terms),
-    )
+    # from left to right, as the original adds
+    total = reduce(lambda a, b: ctx.emit(op, (a, b), part="part"), terms[:-1])
+    ctx.top(0, ctx.emit(op, (total, terms[-1])))
 
 
 def _weighted(ctx: LayerContext, coefficients: tuple[float, ...]) -> list[Value]:
@@ -61,12 +58,13 @@ def _weighted(ctx: LayerContext, coefficients: tuple[float, ...]) -> list[Value]
 
 @layer("Concat", bottoms=(1, None))
 def import_concat(ctx: LayerContext) -> None:
-    """The inputs one after the other along ``axis`` (older files: ``concat_dim``), alike in all other axes."""
+    """The inputs one after the other along ``axis`` (older files: ``concat_dim``), otherwise of one shape."""
     axis = _axis(ctx, ctx.param("concat_param"), "concat_param", "concat_dim")
     first = ctx.shape()
     for index in range(1, len(ctx.bottoms)):
         shape = ctx.shape(index)
-        if len(shape) != len(first) or shape[:axis] != first[:axis] or shape[axis + 1 :] != first[axis + 1 :]:
+        alike = shape[:axis] == first[:axis] and shape[axis + 1 :] == first[axis + 1 :]
+        if len(shape) != len(first) or not alike:
             raise ctx.error(
                 f"bottoms may differ in axis {axis} only: '{ctx.bottom_names[0]}' is {_show(first)}, "
                 f"'{ctx.bottom_names[index]}' is {_show(shape)}",

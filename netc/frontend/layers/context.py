@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +47,9 @@ class LayerContext:
     ``bottoms`` are the values of its input blobs. The rule gives every top a value with :meth:`top`.
     """
 
-    def __init__(self, net: NetUnderConstruction, message: Message, bottoms: Sequence[Value], position: int) -> None:
+    def __init__(
+        self, net: NetUnderConstruction, message: Message, bottoms: Sequence[Value], position: int
+    ) -> None:
         self.net = net
         self.message = message
         self.bottoms = tuple(bottoms)
@@ -149,10 +152,11 @@ class LayerContext:
         """Give a top its value."""
         self.tops[index] = value
 
-    def input(self, index: int, declared: Shape | None) -> None:
+    def input(self, index: int, declared: Shape | None, *, remedy: str = "") -> None:
         """Make a top an input of the net, of the caller's shape or else of the declared one.
 
-        A top without a shape that no layer reads is left out.
+        A top without a shape that no layer reads is left out. ``remedy`` is another way out than to state
+        the shape.
         """
         name = self.top_names[index]
         shape = self.net.input_shapes.get(name, declared)
@@ -162,7 +166,7 @@ class LayerContext:
                     f"the shape of input '{name}' is not stated",
                     location=self.message.where("top", index),
                     layer=self.label,
-                    remedy=f"give it: --input-shape {name}=N,3,224,224 (N stands for any size)",
+                    remedy=f"{remedy}state it: --input-shape {name}=N,3,224,224 (a name stands for any size)",
                 )
             return
         self.check_size(shape, f"input '{name}'")
@@ -205,8 +209,9 @@ class LayerContext:
         shown = "x".join(map(str, shape))
         if any(isinstance(d, int) and d < 1 for d in shape):
             raise self.error(f"{what} would have the shape {shown}; every extent must be at least 1")
-        if (count := product(tuple(d for d in shape if isinstance(d, int)))) > MAX_ELEMENTS:  # type: ignore[operator]
-            raise self.error(f"{what} of {shown} would have {count} elements; Caffe's limit is {MAX_ELEMENTS}")
+        least = math.prod(d for d in shape if isinstance(d, int))  # every symbol is at least 1
+        if least > MAX_ELEMENTS:
+            raise self.error(f"{what}, {shown}, would have {least} elements; Caffe's limit is {MAX_ELEMENTS}")
 
     def _static(self, role: str, shape: Shape) -> tuple[int, ...]:
         for extent in shape:

@@ -104,8 +104,8 @@ def _with_one_batch_axis(
 def read_window(ctx: LayerContext, param: Message, axes: int) -> Window:
     """Kernel, stride, pad and dilation for ``axes`` spatial axes, as Caffe reads them.
 
-    Each is one number for all axes or one per axis, or for two axes a pair of fields ``_h`` and ``_w``,
-    of which a missing one is zero, not one.
+    Each is one number for all axes or one per axis, or for two axes a pair of fields ``_h`` and ``_w``.
+    A missing one of the pair is zero to the original, which is of use for the pad only.
     """
     if axes < 1:
         raise ctx.error(f"needs an input with spatial axes, got one of shape {_show(ctx.shape())}")
@@ -114,7 +114,7 @@ def read_window(ctx: LayerContext, param: Message, axes: int) -> Window:
     dilation = _extents(ctx, param, "dilation", None, axes, 1)
     for field, values in (("kernel_size", kernel), ("stride", stride), ("dilation", dilation)):
         if min(values) < 1:
-            raise ctx.error(f"{field} must be at least 1, got {_show(values)}", _path(param, field))
+            raise ctx.error(f"{field} must be at least 1, got {min(values)}", _path(param, field))
     return Window(kernel, stride, _pads(ctx, param, axes), dilation)
 
 
@@ -142,6 +142,8 @@ def _extents(
             raise ctx.error(f"either {field} or {pair}_h and {pair}_w can be given, not both", named)
         if axes != 2:
             raise ctx.error(f"{pair}_h and {pair}_w need 2 spatial axes, got {axes}", named)
+        if default != 0 and not (param.has(f"{pair}_h") and param.has(f"{pair}_w")):
+            raise ctx.error(f"both {pair}_h and {pair}_w are needed", named)
         return (param.integer(f"{pair}_h"), param.integer(f"{pair}_w"))
     if not given and default is not None:
         return (default,) * axes

@@ -16,7 +16,8 @@ class CustomParam:
         self.layer = layer
         inner = field.value if field is not None else ()
         if isinstance(inner, str):
-            raise NetcError(f"'{name}' must be a message: {name} {{ … }}", location=self.location, layer=layer)
+            message = f"'{name}' must be a message: {name} {{ … }}"
+            raise NetcError(message, location=self.location, layer=layer)
         self.fields = inner
 
     def has(self, name: str) -> bool:

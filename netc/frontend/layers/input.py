@@ -18,7 +18,7 @@ def import_input(ctx: LayerContext) -> None:
     shapes = ctx.param("input_param").messages("shape")
     if len(shapes) not in (0, 1, len(ctx.top_names)):
         raise ctx.error(
-            f"expected no, one or {len(ctx.top_names)} shapes, got {len(shapes)}", "input_param.shape"
+            f"expected no shape, {_one_or(len(ctx.top_names))}, got {len(shapes)}", "input_param.shape"
         )
     for index in range(len(ctx.top_names)):
         declared = None if not shapes else shapes[index if len(shapes) > 1 else 0]
@@ -36,7 +36,8 @@ def import_dummy_data(ctx: LayerContext) -> None:
     tops = len(ctx.top_names)
     fillers = param.messages("data_filler")
     if len(fillers) not in (0, 1, tops):
-        raise ctx.error(f"expected no, one or {tops} fillers, got {len(fillers)}", "dummy_data_param.data_filler")
+        path = "dummy_data_param.data_filler"
+        raise ctx.error(f"expected no filler, {_one_or(tops)}, got {len(fillers)}", path)
     shapes = _dummy_shapes(ctx, param)
     for index in range(tops):
         filler = fillers[index if len(fillers) > 1 else 0] if fillers else Message("FillerParameter")
@@ -55,7 +56,8 @@ def _dummy_shapes(ctx: LayerContext, param: Message) -> list[Shape]:
     modern = [_extents(ctx, shape, f"{path}.shape") for shape in param.messages("shape")]
     legacy = [param.integers(name) for name in ("num", "channels", "height", "width")]
     if modern and any(legacy):
-        raise ctx.error("either shape or num, channels, height, width can be given, not both", f"{path}.shape")
+        message = "either shape or num, channels, height, width can be given, not both"
+        raise ctx.error(message, f"{path}.shape")
     if modern:
         shapes = modern
     else:
@@ -63,7 +65,7 @@ def _dummy_shapes(ctx: LayerContext, param: Message) -> list[Shape]:
             raise ctx.error("num, channels, height and width must be given equally often", path)
         shapes = [tuple(extents) for extents in zip(*legacy, strict=True)]
     if len(shapes) not in (1, tops):
-        raise ctx.error(f"expected one shape or {tops}, got {len(shapes)}", path)
+        raise ctx.error(f"expected {_one_or(tops)} shapes, got {len(shapes)}", path)
     return shapes
 
 
@@ -74,7 +76,7 @@ def _dummy_shapes(ctx: LayerContext, param: Message) -> list[Shape]:
 def import_data(ctx: LayerContext) -> None:
     """Reads files while training. Here its tops are inputs, whose shapes the caller must state."""
     for index in range(len(ctx.top_names)):
-        ctx.input(index, None)
+        ctx.input(index, None, remedy="use the net's deploy prototxt, or ")
 
 
 @layer("MemoryData", bottoms=NONE, tops=(2, 2))
@@ -94,3 +96,7 @@ def _extents(ctx: LayerContext, shape: Message, path: str) -> Shape:
             error.location = shape.where("dim", index)
             raise error
     return extents
+
+
+def _one_or(tops: int) -> str:
+    return "one" if tops == 1 else f"one or {tops}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from netc.frontend.layers.context import LayerContext
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
-from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
+from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs, PoolKind, Rounding
 
 _P = "pooling_param"
-_KINDS = {"MAX": "max", "AVE": "ave", "AVE_EXC_PAD": "ave"}
+_KINDS: dict[str, PoolKind] = {"MAX": "max", "AVE": "ave", "AVE_EXC_PAD": "ave"}
 _SIDES = ("pad_t", "pad_b", "pad_l", "pad_r")
 _FIELDS = {"kernel": f"{_P}.kernel_size", "stride": f"{_P}.stride", "pad": f"{_P}.pad"}
 
@@ -17,8 +17,9 @@ _FIELDS = {"kernel": f"{_P}.kernel_size", "stride": f"{_P}.stride", "pad": f"{_P
 def import_pooling(ctx: LayerContext) -> None:
     """Largest or average value of every window of a (N, C, H, W) input.
 
-    Output extent: ``ceil((in + 2 pad - k) / stride) + 1`` — rounded up, unlike Convolution — and, with
-    padding, one less where the last window would begin in the padding behind. MAX ignores padding; AVE
+    Output extent: ``ceil((in + 2 pad - k) / stride) + 1`` — rounded up, unlike Convolution, so that a
+    kernel may exceed its input by less than the stride — and, with padding on any axis, one less where the
+    last window would begin in the padding behind. MAX ignores padding; AVE
     divides by the window clipped to the padded input. ``round_mode: FLOOR`` and the forks'
     ``ceil_mode: false`` round down, the forks' AVE_EXC_PAD counts no padding. ``global_pooling`` allows
     no kernel, and only pad 0 and stride 1.
@@ -92,10 +93,10 @@ def _pads(ctx: LayerContext, param: Message) -> tuple[tuple[int, int], tuple[int
     return ((top, bottom), (left, right))
 
 
-def _rounding(ctx: LayerContext, param: Message) -> str:
+def _rounding(ctx: LayerContext, param: Message) -> Rounding:
     """``round_mode`` is the original's, ``ceil_mode`` the forks'; both at once must agree."""
-    by_mode = "floor" if param.text("round_mode") == "FLOOR" else "ceil"
-    by_flag = "ceil" if param.flag("ceil_mode") else "floor"
+    by_mode: Rounding = "floor" if param.text("round_mode") == "FLOOR" else "ceil"
+    by_flag: Rounding = "ceil" if param.flag("ceil_mode") else "floor"
     if param.has("round_mode") and param.has("ceil_mode") and by_mode != by_flag:
         raise ctx.error("round_mode and ceil_mode contradict each other", f"{_P}.ceil_mode")
     return by_flag if param.has("ceil_mode") else by_mode
@@ -114,14 +115,10 @@ def _check_window(
             single = f"{name.removesuffix('_size')}_{letter}"
             return f"{_P}.{single if param.has(single) else name}"
 
-        size, k, (lo, hi) = ctx.shape()[2 + axis], kernel[axis], pad[axis]
+        k, largest = kernel[axis], max(pad[axis])
         if k < 1:
             raise ctx.error(f"the kernel must be at least 1, got {k}", field("kernel_size"))
         if stride[axis] < 1:
             raise ctx.error(f"stride must be at least 1, got {stride[axis]}", field("stride"))
-        if max(lo, hi) >= k:
-            raise ctx.error(f"pad {max(lo, hi)} must be smaller than the kernel {k}", field("pad"))
-        if isinstance(size, int) and k > size + lo + hi:
-            raise ctx.error(
-                f"kernel {k} is larger than the padded input: {size} + {lo} + {hi}", field("kernel_size")
-            )
+        if largest >= k:
+            raise ctx.error(f"pad {largest} must be smaller than the kernel {k}", field("pad"))

@@ -66,8 +66,9 @@ def check_blob_counts(ctx: LayerContext, entry: LayerType) -> None:
     _check_count(ctx, "top", len(ctx.top_names), entry.tops)
     if entry.paired and len(ctx.bottom_names) != len(ctx.top_names):
         raise ctx.error(
-            f"{entry.name} gives one top for each bottom, got {len(ctx.bottom_names)} bottoms "
-            f"and {len(ctx.top_names)} tops"
+            f"{entry.name} needs as many tops as bottoms, got {len(ctx.top_names)} for "
+            f"{len(ctx.bottom_names)}",
+            "top",
         )
 
 

@@ -54,7 +54,7 @@ def _new_extents(ctx: LayerContext, shape: Shape, start: int, end: int) -> Shape
     for index, extent in enumerate(asked):
         if extent == 0:
             if start + index >= len(shape):
-                raise ctx.error(f"dim 0 copies axis {start + index}, which the input has not", path, index)
+                raise ctx.error(f"dim 0 copies axis {start + index}, which the input does not have", path, index)
             middle.append(shape[start + index])
         elif extent == -1:
             if inferred is not None:
@@ -72,7 +72,7 @@ def _new_extents(ctx: LayerContext, shape: Shape, start: int, end: int) -> Shape
             raise ctx.error(f"{have} elements cannot be divided by the other dims ({want})", path, inferred)
         middle[inferred] = rest
     elif have != want:
-        raise ctx.error(f"{_show(shape)} has {have} elements to reshape, dims {list(asked)} make {want}", path)
+        raise ctx.error(f"{_show(shape)} has {have} elements, dims {list(asked)} make {want}", path)
     return (*shape[:start], *middle, *shape[end:])
 
 
@@ -85,7 +85,8 @@ def import_crop(ctx: LayerContext) -> None:
     param = ctx.param("crop_param")
     whole, wanted = ctx.shape(0), ctx.shape(1)
     if len(whole) != len(wanted):
-        raise ctx.error(f"bottoms need the same number of axes, got {len(whole)} and {len(wanted)}", "bottom", 1)
+        message = f"bottoms need the same number of axes, got {len(whole)} and {len(wanted)}"
+        raise ctx.error(message, "bottom", 1)
     axis = ctx.axis("crop_param.axis", len(whole), param.integer("axis"))
     offsets = param.integers("offset")
     axes = len(whole) - axis
@@ -99,7 +100,7 @@ def import_crop(ctx: LayerContext) -> None:
             raise ctx.error(
                 f"axis {index}: {kept[index]} elements from {starts[index]} on are more than {whole[index]}",
                 "crop_param.offset" if offsets else "bottom",
-                0 if len(offsets) != axes else index - axis,
+                (index - axis if len(offsets) == axes else 0) if offsets else 1,
             )
     if kept == whole:
         ctx.top(0, ctx.bottoms[0])
@@ -137,7 +138,8 @@ def import_dropout(ctx: LayerContext) -> None:
     param = ctx.param("dropout_param")
     ratio = param.number("dropout_ratio")
     if not 0 < ratio < 1:
-        raise ctx.error(f"dropout_ratio must lie between 0 and 1, got {ratio:g}", "dropout_param.dropout_ratio")
+        message = f"dropout_ratio must lie between 0 and 1, got {ratio:g}"
+        raise ctx.error(message, "dropout_param.dropout_ratio")
     if param.flag("sample_weights_test"):
         raise ctx.refuse("dropout_param.sample_weights_test")
     train = ctx.phase == "TRAIN"

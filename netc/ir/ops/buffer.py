@@ -61,10 +61,14 @@ def _infer_view(operands: tuple[BufferType, ...], attrs: ViewAttrs) -> tuple[Buf
     for axis, (start, extent, whole) in enumerate(
         zip(attrs.start, attrs.shape, base.tensor.shape, strict=True)
     ):
-        if isinstance(extent, int) and isinstance(whole, int) and not 0 <= start <= start + extent <= whole:
+        if start < 0:
+            raise OpError(f"axis {axis}: start must be >= 0, got {start}", attr="start")
+        if isinstance(extent, int) and isinstance(whole, int) and not start < start + extent <= whole:
             raise OpError(f"axis {axis}: [{start}, {start + extent}) lies outside of {whole}", attr="start")
         if layout is not None and layout.axis == axis and start % layout.size:
-            raise OpError(f"axis {axis} is blocked by {layout.size}; a view cannot start at {start}", attr="start")
+            raise OpError(
+                f"axis {axis} is blocked by {layout.size}; a view cannot start at {start}", attr="start"
+            )
     return (BufferType(TensorType(base.tensor.dtype, attrs.shape, layout), base.storage_strides),)
 
 
@@ -80,6 +84,8 @@ def _infer_reinterpret(operands: tuple[BufferType, ...], attrs: ReinterpretAttrs
 def _infer_launch(
     operands: tuple[BufferType, ...], attrs: LaunchAttrs, body: Block
 ) -> tuple[BufferType, ...]:
+    if not 0 <= attrs.writes <= len(operands):
+        raise OpError(f"writes must be within 0..{len(operands)}, got {attrs.writes}", attr="writes")
     reads = operands[: len(operands) - attrs.writes]
     writes = operands[len(operands) - attrs.writes :]
     if tuple(a.type for a in body.args) != tuple(b.tensor for b in reads):

@@ -150,7 +150,9 @@ ABS = _unary("math.abs", "|x|.", NoAttrs, lambda x, _: np.abs(x))
 EXP = _unary("math.exp", "e^x.", NoAttrs, lambda x, _: np.exp(x))
 LOG = _unary("math.log", "ln(x).", NoAttrs, _log)
 SQRT = _unary("math.sqrt", "The square root.", NoAttrs, lambda x, _: np.sqrt(x))
-POW = _unary("math.pow", "x^exponent; NaN for a negative x and a fractional exponent, as C's pow.", PowAttrs, _power)
+POW = _unary(
+    "math.pow", "x^exponent; NaN for a negative x and a fractional exponent, as C's pow.", PowAttrs, _power
+)
 AFFINE = _unary(
     "math.affine",
     "scale * x + shift.",

@@ -161,7 +161,7 @@ TRANSPOSE = define(
         ("x",),
         TransposeAttrs,
         infer=_infer_transpose,
-        reference=lambda operands, a: (np.ascontiguousarray(operands[0].transpose(a.perm)),),
+        reference=lambda operands, a: (np.asarray(operands[0].transpose(a.perm), order="C"),),
     )
 )
 CONCAT = define(

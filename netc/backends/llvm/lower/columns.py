@@ -14,13 +14,17 @@ from netc.ir.loop_builder import Index, LoopBuilder
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A sliding window along one axis: taps, stride, dilation, padding before and after."""
+    """A sliding window along one axis: taps, stride, dilation, padding before and after.
+
+    ``overhangs``: the last windows may reach beyond the padding (pooling that rounds up).
+    """
 
     taps: int
     stride: int
     dilation: int
     before: int
     after: int
+    overhangs: bool = False
 
     @property
     def extent(self) -> int:
@@ -38,7 +42,7 @@ class Window:
         last: Index = self.taps
         if self.before:
             first = b.imin(self.taps, b.ceildiv(b.imax(0, b.isub(0, start)), self.dilation))
-        if self.after or self.before:
+        if self.after or self.overhangs:
             last = b.imin(self.taps, b.ceildiv(b.imax(0, b.isub(width, start)), self.dilation))
         return first, last
 

@@ -145,8 +145,12 @@ class _ConvLowering:
         row_items = b.ceildiv(plane.rows, size)
         first, last = self.kernel.share(b.imul(b.imul(images, row_items), channel_groups))
         with b.loop(first, last) as item:
-            # images and rows innermost: neighbouring items share their weights
-            channels, image, row_item = b.split(item.index, [channel_groups, images, row_items])
+            if self.weights_fit_cache():
+                # neighbouring items share their inputs
+                image, row_item, channels = b.split(item.index, [images, row_items, channel_groups])
+            else:
+                # neighbouring items share their weights
+                channels, image, row_item = b.split(item.index, [channel_groups, images, row_items])
             row = b.imul(row_item, size)
             row_end = b.imin(b.iadd(row, size), plane.rows)
             group = b.idiv(channels, per_group)
@@ -158,6 +162,11 @@ class _ConvLowering:
             if rest:
                 with b.when(b.icompare("gt", within, self.blocks - self.tile.vectors)):
                     self.item(group, within, rest, image, row, row_end)
+
+    def weights_fit_cache(self) -> bool:
+        """Whether all weights stay in half of the L2 cache while the inputs pass by."""
+        elements = self.w.type.elements
+        return isinstance(elements, int) and elements * 4 <= self.kernel.target.l2_bytes // 2
 
     def item(
         self, group: Index, within: Index, vectors: int, image: Index, row: Index, row_end: Index

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from netc.backends.llvm.lower import conv
+from netc.backends.llvm.lower import conv, depthwise, inner_product, pool
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op
@@ -27,7 +27,16 @@ class Lowering:
 
 
 LOWERINGS: Mapping[str, tuple[Lowering, ...]] = {
-    "nn.conv": (Lowering("conv", conv.applies, conv.lower),),
+    "nn.conv": (
+        Lowering("depthwise", depthwise.applies, depthwise.lower),
+        Lowering("conv", conv.applies, conv.lower),
+    ),
+    "nn.inner_product": (
+        Lowering("columns", inner_product.columns_applies, inner_product.lower_columns),
+        Lowering("rows", inner_product.rows_applies, inner_product.lower_rows),
+    ),
+    "nn.pool": (Lowering("pool", pool.applies, pool.lower),),
+    "nn.global_pool": (Lowering("global_pool", pool.applies, pool.lower_global),),
 }
 
 

@@ -1,0 +1,139 @@
+"""The order of the passes: one table, a line a stage, each with why it stands there.
+
+======  =====================================================================================
+level   what runs
+======  =====================================================================================
+``0``   what is needed to be correct: one kernel an op, no memory shared, every value kept
+``1``   and the net made smaller: canonicalize, cse, fold_affine, dce
+``2``   and kernels fused, buffers shared
+``3``   and blocked layouts
+======  =====================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from netc.ir.core import Module
+from netc.ir.dim import Dim
+from netc.ir.rewrite import bind_symbols
+from netc.ir.types import type_symbols
+from netc.ir.verify import verify
+from netc.passes.assign_layouts import assign_layouts
+from netc.passes.bufferize import bufferize
+from netc.passes.canonicalize import canonicalize
+from netc.passes.cse import cse
+from netc.passes.dce import dce
+from netc.passes.eliminate_dropout import eliminate_dropout
+from netc.passes.fold_affine import fold_affine
+from netc.passes.fuse import fuse
+from netc.passes.hoist_prepare import hoist_prepare
+from netc.passes.inner_product_to_conv import inner_product_to_conv
+from netc.passes.share_buffers import share_buffers
+
+OptLevel = Literal[0, 1, 2, 3]
+FEW_OPS_A_KERNEL = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One run of one pass. A pass may run twice; ``name`` is the pass's, ``why_here`` the reason."""
+
+    name: str
+    run: Callable[[Module], Module]
+    why_here: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """``tensor`` is the last tensor-level module (its ``@prepare`` makes the params of ``buffer``)."""
+
+    tensor: Module
+    buffer: Module
+
+
+OnStage = Callable[[str, Module], None]
+
+
+def tensor_pipeline(
+    opt_level: OptLevel,
+    *,
+    block: int,
+    fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
+) -> tuple[Stage, ...]:
+    """The stages that take an imported module to one that bufferize can take."""
+    stages = [Stage("eliminate_dropout", eliminate_dropout, "no kernel exists for an op that does nothing")]
+    if fully_convolutional is not None:
+        shapes = dict(fully_convolutional)
+        stages.append(
+            Stage(
+                "inner_product_to_conv",
+                lambda m: inner_product_to_conv(m, input_shapes=shapes),
+                "before anything that relies on shapes; after dropout, which would only be carried along",
+            )
+        )
+    if opt_level >= 1:
+        stages += [
+            Stage("canonicalize", canonicalize, "one spelling a meaning, so that later patterns are few"),
+            Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
+            Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
+            Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
+            Stage("dce", dce, "what was replaced goes before layouts would convert it"),
+        ]
+    if opt_level >= 3:
+        stages.append(
+            Stage("assign_layouts", lambda m: assign_layouts(m, block=block), "while ops stand alone")
+        )
+    stages.append(
+        Stage("hoist_prepare", hoist_prepare, "takes the conversion of weights along, hence after layouts")
+    )
+    max_ops = FEW_OPS_A_KERNEL if opt_level >= 2 else 1
+    stages.append(
+        Stage("fuse", lambda m: fuse(m, max_ops=max_ops), "last: nothing looks into a kernel after this")
+    )
+    return tuple(stages)
+
+
+def run_pipeline(
+    module: Module,
+    *,
+    opt_level: OptLevel,
+    block: int,
+    fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
+    on_stage: OnStage | None = None,
+    verify_each: bool = False,
+) -> Lowered:
+    """Run every stage. ``on_stage`` sees the name and the outcome of each, ``verify_each`` checks it.
+
+    A module with symbols comes out without buffer offsets; :func:`place_buffers` adds them once the sizes
+    are known.
+    """
+
+    def step(name: str, outcome: Module) -> Module:
+        if verify_each:
+            verify(outcome)
+        if on_stage is not None:
+            on_stage(name, outcome)
+        return outcome
+
+    for stage in tensor_pipeline(opt_level, block=block, fully_convolutional=fully_convolutional):
+        module = step(stage.name, stage.run(module))
+    buffer = step("bufferize", bufferize(module, in_place=opt_level >= 2))
+    if not _has_symbols(buffer):
+        buffer = step("share_buffers", share_buffers(buffer, reuse=opt_level >= 2))
+    return Lowered(module, buffer)
+
+
+def place_buffers(buffer: Module, sizes: Mapping[str, int], *, opt_level: OptLevel) -> Module:
+    """A buffer module with its symbols bound to sizes and its allocations placed in the arena."""
+    return share_buffers(bind_symbols(buffer, sizes), reuse=opt_level >= 2)
+
+
+def _has_symbols(module: Module) -> bool:
+    return any(
+        type_symbols(v.type)
+        for func in module.funcs
+        for v in (*func.args, *(r for op in func.ops for r in op.results))
+    )

@@ -1,0 +1,93 @@
+"""The functions of the public interface: :func:`netc.compile` and :func:`netc.load`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from netc.frontend.message import Message
+from netc.frontend.net_file import load_net
+from netc.frontend.phases import NetState, filter_net
+from netc.ir.dim import SymDim
+from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_message
+from netc.runtime.match_weights import WeightSource, initial_params, param_entries, read_weights
+from netc.runtime.module import Module
+from netc.runtime.options import CompileOptions, Phase, as_input_shapes
+from netc.runtime.params import ParamStore
+from netc.runtime.read_artifact import read_artifact
+
+NetSource: TypeAlias = "str | os.PathLike[str] | Message"
+
+
+def compile_net(
+    net: NetSource,
+    weights: WeightSource = None,
+    *,
+    target: str = "cpu",
+    phase: Phase = "TEST",
+    level: int = 0,
+    stages: Iterable[str] = (),
+    input_shapes: Mapping[str, Sequence[int | str | SymDim]] | None = None,
+    opt_level: int = 3,
+    threads: int | None = None,
+    keep: Iterable[str] = (),
+    fully_convolutional: bool = False,
+) -> Module:
+    """Compile a Caffe net.
+
+    ``net`` is the path of a prototxt, its text, or a net built in Python. ``weights`` is the path of a
+    caffemodel, or a mapping layer name -> list of arrays; layers without weights keep their fillers. For the
+    rest see :class:`~netc.runtime.options.CompileOptions`. In ``input_shapes`` a dimension may be a name,
+    ``{"data": ("N", 3, "H", "W")}``: then one module serves inputs of any such size.
+    """
+    options = CompileOptions(
+        target=target,
+        phase=phase,
+        level=level,
+        stages=tuple(stages),
+        input_shapes=as_input_shapes(input_shapes),
+        opt_level=opt_level,
+        threads=threads,
+        keep=tuple(keep),
+        fully_convolutional=fully_convolutional,
+    )
+    return build(net, weights, options)
+
+
+def build(
+    net: NetSource,
+    weights: WeightSource,
+    options: CompileOptions,
+    *,
+    on_stage: OnStage | None = None,
+    on_kernel: OnKernel | None = None,
+) -> Module:
+    """:func:`compile_net` with its options in one, and calls while it works."""
+    message = read_message(net, options)
+    compiled = compile_message(message, options, on_stage=on_stage, on_kernel=on_kernel)
+    return with_weights(message, compiled, weights)
+
+
+def read_message(net: NetSource, options: CompileOptions) -> Message:
+    """The layers of a net that the options select."""
+    if isinstance(net, Message):
+        return filter_net(net, NetState(options.phase, options.level, frozenset(options.stages)))
+    return load_net(net, phase=options.phase, level=options.level, stages=options.stages)
+
+
+def with_weights(message: Message, compiled: Compiled, weights: WeightSource) -> Module:
+    """The module of a compiled net, its parameters filled."""
+    arrays, warnings = initial_params(compiled.net, read_weights(weights))
+    params = ParamStore(param_entries(compiled.net), arrays)
+    return Module(message, compiled, params, warnings)
+
+
+def load(path: str | os.PathLike[str]) -> Module:
+    """A module from a file that :meth:`Module.save` or ``netc compile`` wrote.
+
+    Such files contain machine code: load only those from a source that you trust. On another kind of
+    machine the net is compiled again.
+    """
+    found = read_artifact(path)
+    return Module(found.message, found.compiled, ParamStore(param_entries(found.compiled.net), found.params))

@@ -1,0 +1,130 @@
+"""From a net to what runs: front end, passes, backend. One call compiles for one set of input shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from netc.backends.llvm.backend import compile_launches
+from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
+from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
+from netc.backends.llvm.target import Target, available_cores, parse_target
+from netc.frontend.imported_net import ImportedNet, LayerInfo
+from netc.frontend.importer import import_net
+from netc.frontend.message import Message
+from netc.ir.core import Func, Module, Value
+from netc.passes.inner_product_to_conv import inner_product_to_conv
+from netc.passes.pipeline import OptLevel, run_pipeline
+from netc.runtime.options import NUMPY_TARGET, CompileOptions
+
+# a pass's name and its outcome
+OnStage = Callable[[str, Module], None]
+# kernels compiled so far, and in all
+OnKernel = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A net compiled for the input shapes of its ``options``; nothing here depends on parameter values.
+
+    ``tensor`` is the last tensor-level module: ``@prepare`` makes the parameters of ``@main``. ``buffer`` has
+    the same ``@main`` on memory, with a kernel for every launch, and ``objects`` their machine code for
+    ``machine``. The target ``numpy`` has a ``tensor`` with ``@main`` alone, and none of the others.
+    """
+
+    options: CompileOptions
+    net: ImportedNet
+    tensor: Module
+    buffer: Module | None = None
+    objects: Mapping[str, bytes] | None = None
+    machine: Target | None = None
+
+    @property
+    def main(self) -> Func:
+        """The function that a run executes, on tensors."""
+        return self.tensor.func("main")
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The net's inputs."""
+        return self.main.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The net's outputs: the results that were not asked for with ``keep`` alone."""
+        unread = unread_blobs(self.net.layers)
+        return tuple(name for name in self.main.result_names if name in unread)
+
+
+def compile_message(
+    message: Message,
+    options: CompileOptions,
+    *,
+    on_stage: OnStage | None = None,
+    on_kernel: OnKernel | None = None,
+) -> Compiled:
+    """Compile a net whose layers were selected already."""
+    return compile_imported(import_message(message, options), options, on_stage=on_stage, on_kernel=on_kernel)
+
+
+def import_message(message: Message, options: CompileOptions) -> ImportedNet:
+    """The net as tensor IR; a net to become fully convolutional keeps its own input shapes at first."""
+    shapes = None if options.fully_convolutional else dict(options.input_shapes)
+    return import_net(message, phase=options.phase, input_shapes=shapes, keep=options.keep)
+
+
+def compile_imported(
+    net: ImportedNet,
+    options: CompileOptions,
+    *,
+    on_stage: OnStage | None = None,
+    on_kernel: OnKernel | None = None,
+) -> Compiled:
+    """Compile tensor IR."""
+    if on_stage is not None:
+        on_stage("import", net.module)
+    if options.target == NUMPY_TARGET:
+        return Compiled(options, net, _reference_module(net.module, options))
+    target = parse_target(options.target)
+    lowered = run_pipeline(
+        net.module,
+        opt_level=as_opt_level(options.opt_level),
+        block=target.lanes,
+        fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
+        on_stage=on_stage,
+    )
+    kernels = compile_launches(
+        lowered.buffer,
+        target,
+        DEFAULT_OPT_LEVEL if options.opt_level else 0,
+        ObjectCache(default_cache_dir()),
+        available_cores(),
+        on_kernel,
+    )
+    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target)
+
+
+def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:
+    """The same options for inputs of other shapes."""
+    return replace(options, input_shapes=tuple(sorted(shapes.items())))
+
+
+def unread_blobs(layers: tuple[LayerInfo, ...]) -> frozenset[str]:
+    """The blobs that no later layer reads: a net's outputs."""
+    unread: set[str] = set()
+    for layer in layers:
+        unread.difference_update(layer.bottoms)
+        unread.update(layer.tops)
+    return frozenset(unread)
+
+
+def as_opt_level(level: int) -> OptLevel:
+    """The level as the pipeline takes it."""
+    levels: tuple[OptLevel, ...] = (0, 1, 2, 3)
+    return levels[level]
+
+
+def _reference_module(module: Module, options: CompileOptions) -> Module:
+    if not options.fully_convolutional:
+        return module
+    return inner_product_to_conv(module, input_shapes=dict(options.input_shapes))

@@ -1,0 +1,155 @@
+"""Gives every parameter of an imported net its values: from a file's weights by layer name, or its filler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netc.frontend.imported_net import ImportedNet, ParamInfo
+from netc.frontend.message import Message
+from netc.ir.diagnostics import NetcError
+from netc.ir.types import TensorType
+from netc.runtime.fillers import fill
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """Names of layers: ``loaded`` from the weights, ``filled`` for lack of any, ``ignored`` in the weights.
+
+    ``warnings`` are texts for the user.
+    """
+
+    loaded: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def bind_weights(
+    imported: ImportedNet, weights: Mapping[str, Sequence[Any]] | None = None, seed: int = 0
+) -> tuple[dict[str, Array], LoadReport]:
+    """The array of every ``param`` argument by value name, and what became of the weights.
+
+    Weights match by layer name. Of layers with one name the first with parameters takes them; of layers
+    that share a parameter the last, as the original copies one layer after the other. The arrays may be
+    views of those given. NetcError where a layer's blobs do not fit.
+    """
+    weights = {} if weights is None else weights
+    owners: dict[str, int] = {}
+    for info in imported.params:
+        if info.learnable:
+            owners.setdefault(info.layer, info.owner)
+    arrays: dict[str, Array] = {}
+    warnings: list[str] = []
+    for name, owner in owners.items():
+        if name in weights:
+            infos = [i for i in imported.params if i.owner == owner]
+            warnings += _take_layer(infos, weights[name], arrays)
+    filled: dict[str, None] = {}
+    for info in imported.params:
+        if info.value.name not in arrays:
+            _check_repeated_name(info, owners, weights, warnings)
+            arrays[info.value.name] = _first_values(info, seed)
+            if info.learnable:
+                filled.setdefault(info.layer)
+    report = LoadReport(
+        loaded=tuple(n for n in owners if n in weights),
+        filled=tuple(filled),
+        ignored=tuple(n for n in weights if n not in owners),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+    return arrays, report
+
+
+def _take_layer(infos: Sequence[ParamInfo], blobs: Sequence[Any], arrays: dict[str, Array]) -> list[str]:
+    """Put a layer's blobs in their places; the result are warnings."""
+    layer, location = infos[0].layer, infos[0].location
+    if len(blobs) != len(infos):
+        raise NetcError(
+            f"the net has {_blobs(len(infos))} here, the weights have {_blobs(len(blobs))}",
+            location=location,
+            layer=layer,
+        )
+    warnings = []
+    for info, blob in zip(infos, blobs, strict=True):
+        array = _as_array(info, blob)
+        if array.size and not (math.isfinite(array.min()) and math.isfinite(array.max())):
+            warnings.append(f"warning: layer '{layer}': blob {info.index} holds NaN or infinity")
+        arrays[info.value.name] = array.reshape(_value_shape(info))
+    return warnings
+
+
+def _as_array(info: ParamInfo, blob: Any) -> Array:
+    try:
+        array = np.asarray(blob, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise NetcError(f"blob {info.index} is no array of numbers", layer=info.layer) from None
+    # legacy files have 4 axes always, the first of them 1; scalars have none, or one of extent 1
+    if _without_leading_ones(array.shape) != _without_leading_ones(info.shape):
+        raise NetcError(
+            f"blob {info.index} must be {_show(info.shape)}, the weights have {_show(array.shape)}",
+            location=info.location,
+            layer=info.layer,
+            remedy="the weights belong to another net, or the layer was renamed or changed since",
+        )
+    return array
+
+
+def _first_values(info: ParamInfo, seed: int) -> Array:
+    shape = _value_shape(info)
+    if info.stored is not None:
+        return _stored_values(info, info.stored).reshape(shape)
+    array = np.empty(shape, np.float32)
+    try:
+        fill(array, info.filler, info.value.name, seed)
+    except NetcError as error:
+        error.at(info.location, info.layer)
+        raise
+    return array
+
+
+def _stored_values(info: ParamInfo, blob: Message) -> Array:
+    """A blob that the definition holds inline."""
+    numbers = blob.numbers("double_data") or blob.numbers("data")
+    if len(numbers) != math.prod(info.shape):
+        raise NetcError(
+            f"blob {info.index} must be {_show(info.shape)}, the one here holds {len(numbers)} numbers",
+            location=blob.location,
+            layer=info.layer,
+        )
+    return np.array(numbers, np.float32)
+
+
+def _check_repeated_name(
+    info: ParamInfo, owners: Mapping[str, int], weights: Mapping[str, Any], warnings: list[str]
+) -> None:
+    if info.learnable and info.layer in weights and owners[info.layer] != info.owner:
+        warnings.append(
+            f"warning: layer '{info.layer}': an earlier layer has the same name and took the weights; "
+            "this one keeps its filler"
+        )
+
+
+def _value_shape(info: ParamInfo) -> tuple[int, ...]:
+    assert isinstance(info.value.type, TensorType)
+    return info.value.type.static_shape
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    first = next((i for i, extent in enumerate(shape) if extent != 1), len(shape))
+    return shape[first:]
+
+
+def _show(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
+
+
+def _blobs(count: int) -> str:
+    return f"{count} parameter blob{'' if count == 1 else 's'}"

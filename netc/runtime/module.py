@@ -1,0 +1,193 @@
+"""The public :class:`Module`: a compiled net with its parameters, ready to run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from netc.frontend.message import Message
+from netc.ir.diagnostics import NetcError
+from netc.ir.dim import Dim
+from netc.runtime.artifact import Artifact, write_artifact
+from netc.runtime.compiler import Compiled, compile_message, with_shapes
+from netc.runtime.match_weights import param_entries
+from netc.runtime.memory import Array, Memory
+from netc.runtime.params import ParamStore
+from netc.runtime.runner import PreparedCache, Runner, make_runner
+from netc.runtime.shapes import Binding, as_arrays, bind_shapes, show_shape, symbol_names, tensor_of
+
+MAX_SPECIALISED = 4  # input shapes besides the compiled ones whose code is kept
+
+ShownShape = tuple[int | str, ...]
+
+
+class Module:
+    """A compiled net. Made by :func:`netc.compile` and :func:`netc.load`.
+
+    Calls from several threads wait for each other.
+    """
+
+    def __init__(
+        self, message: Message, compiled: Compiled, params: ParamStore, warnings: tuple[str, ...] = ()
+    ) -> None:
+        self._message = message
+        self._params = params
+        self._prepared: PreparedCache = PreparedCache()
+        self._base = _Specialised(compiled, make_runner(compiled, params, self._prepared))
+        self._others: OrderedDict[tuple[tuple[str, tuple[int, ...]], ...], _Specialised] = OrderedDict()
+        self._results: dict[str, Array] = {}
+        self._last: tuple[_Specialised, Binding] | None = None
+        self._warnings = warnings
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{n}: {show_shape(s)}" for n, s in self._input_dims().items())
+        return f"<netc.Module {self.name}({inputs}) for {self.compiled.options.target}>"
+
+    @property
+    def name(self) -> str:
+        """The net's name."""
+        return self.compiled.tensor.name
+
+    @property
+    def compiled(self) -> Compiled:
+        """The code, for the input shapes that the module was compiled for."""
+        return self._base.compiled
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was ignored in the net's definition, and what its weights lack."""
+        return self.compiled.net.warnings + self._warnings
+
+    @property
+    def inputs(self) -> dict[str, ShownShape]:
+        """Input name -> shape; a dimension that may be anything is the name of its symbol."""
+        return {name: _shown(shape) for name, shape in self._input_dims().items()}
+
+    @property
+    def outputs(self) -> dict[str, ShownShape]:
+        """Output name -> shape, for the input shapes that the module was compiled for."""
+        main = self.compiled.main
+        types = dict(zip(main.result_names, (tensor_of(v.type) for v in main.results), strict=True))
+        return {name: _shown(types[name].shape) for name in self.compiled.outputs}
+
+    @property
+    def params(self) -> dict[str, list[Array]]:
+        """Layer name -> its parameters, as Caffe orders them. Edit the arrays in place: the next run sees it.
+
+        While you hold one of the arrays, each run first looks for changes, which costs one pass over them
+        (about 5 GB/s), and prepares the parameters anew if there are any.
+        """
+        with self._lock:
+            return self._params.by_layer()
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes that the last run took; before the first one, what a run at the compiled shapes takes."""
+        with self._lock:
+            if self._last is not None:
+                specialised, binding = self._last
+                return specialised.runner.memory(binding)
+            free = symbol_names(self.compiled.inputs)
+            if free:
+                raise NetcError(
+                    f"how much memory a run takes depends on {', '.join(free)}",
+                    remedy="ask again after a run, or use memory_at",
+                )
+            return self._base.runner.memory(())
+
+    def memory_at(self, **sizes: int) -> Memory:
+        """Bytes that a run takes where the module's symbols have these values."""
+        free = symbol_names(self.compiled.inputs)
+        if sorted(sizes) != sorted(free):
+            raise NetcError(
+                f"memory_at takes values for {', '.join(free) or 'no symbols'}, "
+                f"got {', '.join(sizes) or 'none'}"
+            )
+        with self._lock:
+            return self._base.runner.memory(tuple(sorted(sizes.items())))
+
+    def run(self, /, **inputs: Any) -> dict[str, Array]:
+        """The net's outputs for its inputs, all of which must be given: arrays of any numeric type.
+
+        For shapes other than the compiled ones the net is compiled anew; the last few are remembered.
+        """
+        with self._lock:
+            specialised, binding, arrays = self._specialise(inputs)
+            self._results = specialised.runner.run(binding, arrays)
+            self._last = specialised, binding
+            return {name: self._results[name] for name in self.compiled.outputs}
+
+    forward = run
+
+    def blob(self, name: str) -> Array:
+        """A blob as the last run left it: an output, or one that the net was compiled with ``keep`` for."""
+        with self._lock:
+            found = self._results.get(name)
+        if found is not None:
+            return found
+        if name not in {top for layer in self.compiled.net.layers for top in layer.tops}:
+            raise NetcError(f"the net has no blob '{name}'")
+        if name in self.compiled.main.result_names:
+            raise NetcError(f"the blob '{name}' has no value before the first run")
+        raise NetcError(
+            f"the blob '{name}' is not kept: its memory is used again by others",
+            remedy=f"compile with keep=['{name}']",
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file, for :func:`netc.load`."""
+        with self._lock:
+            write_artifact(path, Artifact(self._message, self.compiled, self._params.arrays))
+
+    def specialise(self, **inputs: Any) -> tuple[Runner, Binding, dict[str, Array]]:
+        """What a run with these inputs uses: the runner, the values of its symbols, the inputs as arrays."""
+        with self._lock:
+            specialised, binding, arrays = self._specialise(inputs)
+            return specialised.runner, binding, arrays
+
+    def _specialise(self, inputs: dict[str, Any]) -> tuple[_Specialised, Binding, dict[str, Array]]:
+        arrays = as_arrays(inputs, self.compiled.inputs)
+        binding = bind_shapes(arrays, self.compiled.inputs)
+        if binding is not None:
+            return self._base, binding, arrays
+        shapes = tuple((name, array.shape) for name, array in arrays.items())
+        found = self._others.get(shapes)
+        if found is None:
+            found = self._compile_for(dict(shapes))
+            while len(self._others) >= MAX_SPECIALISED:
+                self._others.popitem(last=False)
+            self._others[shapes] = found
+        self._others.move_to_end(shapes)
+        return found, (), arrays
+
+    def _compile_for(self, shapes: dict[str, tuple[int, ...]]) -> _Specialised:
+        compiled = compile_message(self._message, with_shapes(self.compiled.options, shapes))
+        for entry, known in zip(param_entries(compiled.net), self._params.entries, strict=True):
+            if entry != known:
+                layer = known.uses[0][0] if known.uses else known.value
+                given = ", ".join(f"{name} {show_shape(shape)}" for name, shape in shapes.items())
+                raise NetcError(
+                    f"with the input {given} its parameters would be {show_shape(entry.shape)}, "
+                    f"and they are {show_shape(known.shape)}",
+                    layer=layer,
+                    remedy="compile with fully_convolutional=True, so that inner products take any size",
+                )
+        return _Specialised(compiled, make_runner(compiled, self._params, self._prepared))
+
+    def _input_dims(self) -> dict[str, tuple[Dim, ...]]:
+        return {v.name: tensor_of(v.type).shape for v in self.compiled.inputs}
+
+
+class _Specialised:
+    """Code for some input shapes, and what runs it."""
+
+    def __init__(self, compiled: Compiled, runner: Runner) -> None:
+        self.compiled = compiled
+        self.runner = runner
+
+
+def _shown(shape: tuple[Dim, ...]) -> ShownShape:
+    return tuple(d if isinstance(d, int) else str(d) for d in shape)

@@ -1,0 +1,208 @@
+"""Reads files of compiled nets, and believes nothing in them before it is checked. See `artifact`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from netc import __version__
+from netc.backends.llvm.target import Target, parse_target
+from netc.frontend.net_file import load_net
+from netc.ir.core import Module
+from netc.ir.diagnostics import NetcError
+from netc.ir.dim import parse_dim
+from netc.ir.parser import parse_module
+from netc.runtime.artifact import BUFFER, FORMAT, KERNEL, MANIFEST, NET, PARAM, TENSOR, Artifact
+from netc.runtime.compiler import Compiled, compile_imported, import_message
+from netc.runtime.match_weights import param_entries
+from netc.runtime.memory import Array, aligned_zeros
+from netc.runtime.options import CompileOptions
+from netc.runtime.params import ParamEntry
+from netc.runtime.shapes import show_shape
+
+MAX_MANIFEST_BYTES = 16 << 20
+
+T = TypeVar("T")
+
+
+def read_artifact(path: str | os.PathLike[str]) -> Artifact:
+    """What a file holds; NetcError for anything that is not a whole, sound artefact.
+
+    Code for a machine unlike this one, or of another version of netc, is compiled anew.
+    """
+    name = os.fspath(path)
+    try:
+        with zipfile.ZipFile(name) as archive:
+            return _Reader(name, archive).artifact()
+    except OSError as error:
+        raise NetcError(f"{name}: {error.strerror or error}") from None
+    # whatever a damaged zip or member may raise on its way through zipfile, json and numpy
+    except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise NetcError(f"{name}: not a compiled net, or damaged: {error}") from None
+
+
+class _Reader:
+    def __init__(self, name: str, archive: zipfile.ZipFile) -> None:
+        self._name = name
+        self._archive = archive
+        self._infos = self._checked_infos()
+        self._manifest = self._read_manifest()
+        self._members = self._get(self._manifest, "members", dict)
+
+    def artifact(self) -> Artifact:
+        options = self._options()
+        # a line break makes it a text, not a path
+        text = self._text(NET) + "\n"
+        message = load_net(text, phase=options.phase, level=options.level, stages=options.stages)
+        net = import_message(message, options)
+        machine = self._machine()
+        if machine is None:
+            compiled = Compiled(options, net, self._module(TENSOR, "tensor"))
+        elif self._manifest["netc"] != __version__ or not _runs_here(machine, options):
+            compiled = compile_imported(net, options)
+        else:
+            tensor, buffer = self._module(TENSOR, "tensor"), self._module(BUFFER, "buffer")
+            compiled = Compiled(options, net, tensor, buffer, self._objects(buffer), machine)
+        return Artifact(message, compiled, self._params(param_entries(net)))
+
+    # --- members
+
+    def _checked_infos(self) -> Mapping[str, zipfile.ZipInfo]:
+        """The members by name. None is compressed, so none can be larger than the file."""
+        infos: dict[str, zipfile.ZipInfo] = {}
+        for info in self._archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+                raise self._damaged(f"'{info.filename}' is compressed")
+            if info.filename in infos:
+                raise self._damaged(f"'{info.filename}' is there twice")
+            infos[info.filename] = info
+        return infos
+
+    def _read_manifest(self) -> Mapping[str, Any]:
+        info = self._infos.get(MANIFEST)
+        if info is None:
+            raise NetcError(f"{self._name}: a zip file, but not a compiled net: it has no {MANIFEST}")
+        if info.file_size > MAX_MANIFEST_BYTES:
+            raise self._damaged(f"{MANIFEST} is too large")
+        try:
+            manifest = json.loads(self._archive.read(info))
+        except RecursionError:
+            raise self._damaged(f"{MANIFEST} nests too deep") from None
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            found = manifest.get("format") if isinstance(manifest, dict) else None
+            raise NetcError(
+                f"{self._name}: a compiled net of format {found}; this netc reads format {FORMAT}",
+                remedy="compile the net again",
+            )
+        self._get(manifest, "netc", str)
+        return manifest
+
+    def _data(self, member: str) -> bytes:
+        stated = self._get(self._members, member, dict)
+        info = self._infos.get(member)
+        if info is None:
+            raise self._damaged(f"{member} is missing")
+        if info.file_size != stated.get("bytes"):
+            raise self._damaged(f"{member} has {info.file_size} bytes, not {stated.get('bytes')}")
+        data = self._archive.read(info)
+        if hashlib.sha256(data).hexdigest() != stated.get("sha256"):
+            raise self._damaged(f"the content of {member} has changed")
+        return data
+
+    def _text(self, member: str) -> str:
+        return self._data(member).decode()
+
+    def _module(self, member: str, level: str) -> Module:
+        module = parse_module(self._text(member), f"{self._name}/{member}")
+        if module.level != level or all(f.name != "main" for f in module.funcs):
+            raise self._damaged(f"{member} is no {level} module with @main")
+        return module
+
+    def _objects(self, buffer: Module) -> dict[str, bytes]:
+        kernels = {op.attrs.kernel for op in buffer.func("main").ops if op.name == "buffer.launch"}
+        if None in kernels:
+            raise self._damaged("a launch has no kernel")
+        return {kernel: self._data(KERNEL.format(kernel)) for kernel in sorted(kernels)}
+
+    # --- parameters
+
+    def _params(self, entries: tuple[ParamEntry, ...]) -> dict[str, Array]:
+        stated = self._get(self._manifest, "params", list)
+        if [(p.get("value"), p.get("shape")) for p in stated] != [(e.value, list(e.shape)) for e in entries]:
+            raise self._damaged("its parameters are not those of its net")
+        return {entry.value: self._param(PARAM.format(i), entry) for i, entry in enumerate(entries)}
+
+    def _param(self, member: str, entry: ParamEntry) -> Array:
+        """Read straight into aligned memory; the zip's checksum is compared at the end of the member."""
+        info = self._infos.get(member)
+        if info is None:
+            raise self._damaged(f"{member} is missing")
+        with self._archive.open(info) as file:
+            assert isinstance(file, zipfile.ZipExtFile)
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise self._damaged(f"{member} is of version {version}")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            if shape != entry.shape or fortran or dtype != np.dtype("<f4"):
+                raise self._damaged(f"{member} is {dtype} {show_shape(shape)}, not {show_shape(entry.shape)}")
+            array = aligned_zeros(entry.shape, what=f"parameter {entry.value}")
+            target = array.reshape(-1).view(np.uint8).data
+            done = 0
+            while done < len(target):
+                got = file.readinto(target[done:])
+                if not got:
+                    raise self._damaged(f"{member} ends early")
+                done += got
+            if file.read(1):
+                raise self._damaged(f"{member} is longer than its array")
+        return array
+
+    # --- manifest
+
+    def _options(self) -> CompileOptions:
+        given = self._get(self._manifest, "options", dict)
+        known = {f.name for f in fields(CompileOptions)}
+        if set(given) != known:
+            raise self._damaged(f"the options are {', '.join(given)}")
+        shapes = self._get(given, "input_shapes", dict)
+        return CompileOptions(
+            target=self._get(given, "target", str),
+            phase=self._get(given, "phase", str),  # type: ignore[arg-type]  # checked by CompileOptions
+            level=self._get(given, "level", int),
+            stages=tuple(map(str, self._get(given, "stages", list))),
+            input_shapes=tuple((n, tuple(parse_dim(str(d)) for d in dims)) for n, dims in shapes.items()),
+            opt_level=self._get(given, "opt_level", int),
+            threads=None if given["threads"] is None else self._get(given, "threads", int),
+            keep=tuple(map(str, self._get(given, "keep", list))),
+            fully_convolutional=self._get(given, "fully_convolutional", bool),
+        )
+
+    def _machine(self) -> Target | None:
+        given = self._manifest.get("machine")
+        if given is None:
+            return None
+        if not isinstance(given, dict) or set(given) != {f.name for f in fields(Target)}:
+            raise self._damaged("the machine is not described")
+        return Target(**given)
+
+    def _get(self, where: Mapping[str, Any], key: str, kind: type[T]) -> T:
+        value = where.get(key)
+        if not isinstance(value, kind):
+            raise self._damaged(f"{key} is missing or no {kind.__name__}")
+        return value
+
+    def _damaged(self, message: str) -> NetcError:
+        return NetcError(f"{self._name}: damaged: {message}", remedy="compile the net again")
+
+
+def _runs_here(machine: Target, options: CompileOptions) -> bool:
+    """Whether code for that machine is what would be compiled here, and today."""
+    here = parse_target(options.target)
+    return (here.triple, here.cpu, here.features) == (machine.triple, machine.cpu, machine.features)

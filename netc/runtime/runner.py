@@ -1,0 +1,161 @@
+"""Runs a compiled net at any size that it takes; what a size needs is made at its first run and kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from netc.backends.llvm.engine import Library
+from netc.backends.llvm.lower.kernel import launch_symbols
+from netc.backends.llvm.spmd import executor_for
+from netc.backends.llvm.target import available_cores
+from netc.ir.arena import arena_bytes, unshared_bytes
+from netc.ir.core import Func, Module
+from netc.ir.rewrite import bind_symbols
+from netc.ir.types import TensorType
+from netc.passes.pipeline import place_buffers
+from netc.runtime.compiler import Compiled, as_opt_level
+from netc.runtime.memory import Array, Memory
+from netc.runtime.params import ParamStore, PreparedParams
+from netc.runtime.program import KernelProgram
+from netc.runtime.reference import ReferenceProgram
+from netc.runtime.shapes import Binding, tensor_of
+
+MAX_PROGRAMS = 4  # sizes whose memory is kept; the least recently used goes first
+
+PreparedCache = WeakValueDictionary[Func, PreparedParams]
+"""Prepared parameters by their ``@prepare``: modules for several sizes mostly prepare alike."""
+
+
+class Runner(Protocol):
+    """A compiled net that can be run."""
+
+    def run(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """All results for these inputs, at the sizes of the binding."""
+
+    def memory(self, binding: Binding) -> Memory:
+        """What a run at these sizes takes."""
+
+
+def make_runner(compiled: Compiled, params: ParamStore, cache: PreparedCache) -> Runner:
+    """The runner for the target of a compiled net."""
+    if compiled.buffer is None:
+        return ReferenceRunner(compiled, params)
+    return KernelRunner(compiled, params, cache)
+
+
+class KernelRunner:
+    """Runs machine code."""
+
+    def __init__(self, compiled: Compiled, params: ParamStore, cache: PreparedCache) -> None:
+        assert compiled.buffer is not None
+        assert compiled.objects is not None
+        assert compiled.machine is not None
+        self.compiled = compiled
+        self.buffer = compiled.buffer
+        self.params = params
+        self.threads = compiled.options.threads or available_cores()
+        self._library = Library(compiled.objects, compiled.machine)
+        self._kernel_symbols = {
+            op.attrs.kernel: launch_symbols(op)
+            for op in self.buffer.func("main").ops
+            if op.name == "buffer.launch"
+        }
+        self._cache = cache
+        self._prepared: PreparedParams | None = None
+        self._programs: OrderedDict[Binding, KernelProgram] = OrderedDict()
+
+    def run(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """All results for these inputs."""
+        return self.program(binding).run(arrays)
+
+    def program(self, binding: Binding) -> KernelProgram:
+        """The program for these sizes, its parameters up to date."""
+        prepared = self._up_to_date()
+        found = self._programs.get(binding)
+        if found is None:
+            while len(self._programs) >= MAX_PROGRAMS:
+                self._programs.popitem(last=False)
+            found = KernelProgram(
+                self._bound(binding),
+                self._kernel_symbols,
+                dict(binding),
+                self._library,
+                prepared.storages,
+                executor_for(self.threads),
+            )
+            self._programs[binding] = found
+        self._programs.move_to_end(binding)
+        return found
+
+    def memory(self, binding: Binding) -> Memory:
+        """What a run at these sizes takes."""
+        module = self._bound(binding)
+        main = module.func("main")
+        return Memory(
+            activations=arena_bytes(module),
+            unshared=unshared_bytes(module),
+            params=self.params.nbytes,
+            prepared=_prepared_bytes(self.compiled.tensor.func("prepare")),
+            inputs_outputs=sum(_storage_bytes(tensor_of(v.type)) for v in (*main.inputs, *main.outputs)),
+        )
+
+    def _bound(self, binding: Binding) -> Module:
+        if not binding:
+            return self.buffer
+        return place_buffers(
+            self.buffer, dict(binding), opt_level=as_opt_level(self.compiled.options.opt_level)
+        )
+
+    def _up_to_date(self) -> PreparedParams:
+        if self._prepared is None:
+            prepare = self.compiled.tensor.func("prepare")
+            self._prepared = self._cache.get(prepare) or PreparedParams(prepare, self.params)
+            self._cache[prepare] = self._prepared
+        self._prepared.update()
+        return self._prepared
+
+
+class ReferenceRunner:
+    """Runs the reference rules of the ops: the target ``numpy``."""
+
+    def __init__(self, compiled: Compiled, params: ParamStore) -> None:
+        self.compiled = compiled
+        self.params = params
+        self._programs: OrderedDict[Binding, ReferenceProgram] = OrderedDict()
+
+    def run(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """All results for these inputs."""
+        found = self._programs.get(binding)
+        if found is None:
+            while len(self._programs) >= MAX_PROGRAMS:
+                self._programs.popitem(last=False)
+            found = self._programs[binding] = ReferenceProgram(self._bound(binding), self.params)
+        self._programs.move_to_end(binding)
+        return found.run(arrays)
+
+    def memory(self, binding: Binding) -> Memory:
+        """What a run at these sizes takes: the reference shares no memory."""
+        main = self._bound(binding)
+        values = sum(_storage_bytes(tensor_of(r.type)) for op in main.ops for r in op.results)
+        inputs = sum(_storage_bytes(tensor_of(v.type)) for v in main.inputs)
+        return Memory(values, values, self.params.nbytes, 0, inputs)
+
+    def _bound(self, binding: Binding) -> Func:
+        module = bind_symbols(self.compiled.tensor, dict(binding)) if binding else self.compiled.tensor
+        return module.func("main")
+
+
+def _prepared_bytes(prepare: Func) -> int:
+    """Memory of prepared parameters that are not the parameters themselves."""
+    args = {a.name for a in prepare.args}
+    types = {v.name: tensor_of(v.type) for v in prepare.results if v.name not in args}
+    return sum(map(_storage_bytes, types.values()))
+
+
+def _storage_bytes(type_: TensorType) -> int:
+    size = type_.storage_bytes
+    assert isinstance(size, int)
+    return size

@@ -1,0 +1,99 @@
+"""Pooling: Caffe's rounding, the forks' rounding and padding, and what contradicts itself."""
+
+import numpy as np
+import pytest
+
+X = (2, 3, 8, 9)
+
+
+def pool(settings: str) -> str:
+    return f'layer {{ name: "p" type: "Pooling" bottom: "x" top: "y" pooling_param {{ {settings} }} }}'
+
+
+def test_a_pooling_becomes_one_op(ir_of):
+    assert ir_of(pool("pool: AVE kernel_size: 3 stride: 2 pad: 1"), x=X) == (
+        "func @main(%x: f32[2,3,8,9]) -> (y = %y) {\n"
+        "  %y: f32[2,3,5,5] = nn.pool %x {kind = ave, kernel = [3, 3], stride = [2, 2], "
+        "pad = [[1, 1], [1, 1]], round = ceil, count_padding = true}\n"
+        "}"
+    )
+
+
+def test_a_global_pooling_becomes_one_op(ir_of):
+    assert ir_of(pool("pool: MAX global_pooling: true"), x=X) == (
+        "func @main(%x: f32[2,3,8,9]) -> (y = %y) {\n"
+        "  %y: f32[2,3,1,1] = nn.global_pool %x {kind = max}\n"
+        "}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "plane"),
+    [
+        ("kernel_size: 3 stride: 2", (4, 4)),
+        ("kernel_size: 3 stride: 2 round_mode: FLOOR", (3, 4)),
+        ("kernel_size: 3 stride: 2 ceil_mode: false", (3, 4)),
+        ("kernel_size: 3 stride: 2 ceil_mode: true", (4, 4)),
+        ("kernel_h: 3 kernel_w: 5", (6, 5)),
+        ("kernel_size: 3 stride_h: 2 stride_w: 3", (4, 3)),
+        ("kernel_size: 3 pad_h: 1 pad_w: 2", (8, 11)),
+        ("kernel_size: 3 pad_t: 1 pad_r: 2", (7, 9)),
+        ("kernel_size: 2 stride: 2 pad: 1", (5, 5)),
+        ("kernel_size: 9 stride: 2", (1, 1)),  # beyond the input by less than the stride
+    ],
+)
+def test_output_extents_follow_caffe_and_its_forks(shapes_of, settings, plane):
+    assert shapes_of(pool(settings), x=X) == [(2, 3, *plane)]
+
+
+def test_the_forks_average_leaves_padding_out(run_layer):
+    ones = np.ones((1, 1, 3, 3))
+    (counted,) = run_layer(pool("pool: AVE kernel_size: 3 stride: 2 pad: 1"), x=ones)
+    (excluded,) = run_layer(pool("pool: AVE_EXC_PAD kernel_size: 3 stride: 2 pad: 1"), x=ones)
+    np.testing.assert_allclose(counted[0, 0], np.full((2, 2), 4 / 9))
+    np.testing.assert_allclose(excluded[0, 0], np.ones((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("kernel_size: 3 stride: @0", "stride must be at least 1, got 0"),
+        ("kernel_size: @0", "the kernel must be at least 1, got 0"),
+        ("kernel_size: 3 pad: @3", "pad 3 must be smaller than the kernel 3"),
+        ("kernel_size: 3 pad_h: 1 pad_w: @3", "pad 3 must be smaller than the kernel 3"),
+        ("kernel_size: @9", "the kernel covers 9 elements of spatial axis 0, which has 8 and 0 of padding"),
+        ("kernel_h: @3", "both kernel_h and kernel_w are needed"),
+        (
+            "kernel_size: 3 kernel_h: @3 kernel_w: 3",
+            "either kernel_size or kernel_h and kernel_w can be given, not both",
+        ),
+        ("kernel_size: 3 stride_h: @2", "both stride_h and stride_w are needed"),
+        ("kernel_size: 3 pad: 1 pad_h: @1 pad_w: 1", "either pad or pad_h and pad_w can be given, not both"),
+        ("kernel_size: 2 pad_l: @1 pad: 1", "either pad or pads per side can be given, not both"),
+        ("global_pooling: true kernel_size: @3", "global_pooling takes the whole plane; it allows no kernel"),
+        ("global_pooling: true pad: @1", "global_pooling needs pad 0"),
+        ("global_pooling: true stride: @2", "global_pooling needs stride 1"),
+        ("pool: @STOCHASTIC kernel_size: 2", "'pooling_param.pool' changes the result and is not supported"),
+        ("kernel_size: 2 pad_type: @1", "'pooling_param.pad_type' changes the result and is not supported"),
+        ("kernel_size: 2 round_mode: FLOOR ceil_mode: @true", "round_mode and ceil_mode contradict each other"),
+    ],
+)
+def test_a_bad_setting_is_an_error_at_its_field(error_of, settings, message):
+    assert error_of(pool(settings), x=(2, 3, 8, 8)) == message
+
+
+def test_a_missing_kernel_is_an_error_at_the_settings(error_of):
+    layer = pool("pool: AVE").replace("pooling_param", "@pooling_param")
+    message = "the kernel is missing: give kernel_size, or kernel_h and kernel_w"
+    assert error_of(layer, x=X) == message
+    assert error_of('@layer { name: "p" type: "Pooling" bottom: "x" top: "y" }', x=X) == message
+
+
+def test_the_mask_of_a_pooling_is_not_supported_yet(error_of):
+    layer = pool("kernel_size: 2").replace('top: "y"', 'top: "y" top: @"mask"')
+    assert error_of(layer, x=X) == "the mask of a maximum pooling (a second top) is not supported yet"
+
+
+def test_a_pooling_needs_four_axes(error_of):
+    layer = pool("kernel_size: 2").replace('bottom: "x"', 'bottom: @"x"')
+    assert error_of(layer, x=(2, 3, 8)) == "needs an input with 4 axes, got 3"
