@@ -1,0 +1,1 @@
+"""Backends: what IR becomes. The NumPy reference runs tensors; LLVM compiles buffers to machine code."""

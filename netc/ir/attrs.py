@@ -18,9 +18,13 @@ _WORDS = {
 }
 
 
-@functools.cache
 def attr_types(attrs: Any) -> dict[str, Any]:
     """Attribute name -> annotation of an attrs dataclass, resolved."""
+    return _resolved(attrs)
+
+
+@functools.cache
+def _resolved(attrs: Any) -> dict[str, Any]:
     return typing.get_type_hints(attrs)
 
 

@@ -94,8 +94,17 @@ class LoopBuilder:
 
     @contextmanager
     def loop(self, lo: Index, hi: Index, step: int = 1, carried: Sequence[Value] = ()) -> Iterator[Loop]:
-        """A counted loop; a loop that surely runs once leaves only its body."""
+        """A counted loop; one that surely runs once leaves only its body, one that never runs leaves nothing."""
         carried = tuple(carried)
+        if isinstance(lo, int) and isinstance(hi, int) and hi <= lo:
+            self._stack.append([])
+            self._constants.append({})
+            loop = Loop(lo, carried)
+            yield loop
+            self._constants.pop()
+            self._stack.pop()
+            loop.results = carried
+            return
         if isinstance(lo, int) and isinstance(hi, int) and lo < hi <= lo + step:
             loop = Loop(lo, carried)
             yield loop
@@ -302,6 +311,12 @@ class LoopBuilder:
             return x
         assert isinstance(x.type, ScalarType)
         return self.op("splat", (x,), VectorType(x.type.dtype, lanes), LanesAttrs(lanes))
+
+    def first_lanes(self, count: Index, lanes: int) -> Value | bool:
+        """i1 per lane: whether the lane is below ``count``; a full count is simply True."""
+        if isinstance(count, int) and count >= lanes:
+            return True
+        return self.op("first_lanes", (self.value(count),), VectorType("i1", lanes), LanesAttrs(lanes))
 
     def shuffle(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
         """Lanes picked from x followed by y."""

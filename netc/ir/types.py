@@ -130,7 +130,11 @@ Type = TensorType | BufferType | ScalarType | VectorType | PointerType
 
 
 def check_type(type_: Type) -> None:
-    """OpError unless extents are 1 or more and the layout blocks an axis that is there."""
+    """OpError unless dtype and layout exist and there is at least one element."""
+    if isinstance(type_, ScalarType | VectorType | PointerType) and type_.dtype not in DTYPE_BYTES:
+        raise OpError(f"'{type_.dtype}' is not a dtype")
+    if isinstance(type_, VectorType) and type_.lanes < 1:
+        raise OpError(f"lanes must be >= 1, got {type_.lanes}")
     if isinstance(type_, BufferType):
         type_ = type_.tensor
     if not isinstance(type_, TensorType):

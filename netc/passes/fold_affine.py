@@ -70,7 +70,7 @@ def _fold_func(func: Func) -> Func:
 
 @dataclass
 class _Chain:
-    """Affine ops in a row, the first on ``root``; ``anchor`` is the op that makes the root, if it can fold."""
+    """Affine ops in a row, the first on ``root``; ``anchor`` makes the root, if it is an op that can fold."""
 
     root: Value
     anchor: Op | None
@@ -286,9 +286,9 @@ class _Arithmetic:
         """The anchor with scale and shift in its weights and bias, under the name of ``result``."""
         x, w, *bias = (self.now(v) for v in anchor.operands)
         channels = _tensor(result).shape[1]
+        operands = [x, self.scaled_weights(anchor, w, scale)]
         b: _Number = self.times(bias[0], self.flat(scale)) if bias else 0.0
         b = self.plus(b, self.flat(shift))
-        operands = [x, self.scaled_weights(anchor, w, scale)]
         if isinstance(b, float) and (bias or b != 0.0):
             b = self.fill(_tensor(w).with_shape(channels), b)
         if isinstance(b, Value):

@@ -69,4 +69,6 @@ def _split(func: Func) -> tuple[Func, Func]:
 
 
 def _roles(inputs: int, params: int) -> tuple[Role, ...]:
-    return (*("input" for _ in range(inputs)), *("param" for _ in range(params)))
+    roles: list[Role] = ["input"] * inputs
+    roles += ["param"] * params
+    return tuple(roles)

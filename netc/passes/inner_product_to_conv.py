@@ -41,7 +41,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from netc.ir.builder import infer_types
-from netc.ir.core import Func, Module, Op, Value, users
+from netc.ir.core import Func, Module, Op, Value, definitions, users
 from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.dim import Dim
 from netc.ir.opdef import opdef
@@ -60,7 +60,7 @@ def inner_product_to_conv(
 ) -> Module:
     """The fully convolutional module, for inputs of other shapes if any are given."""
     main = module.func("main")
-    module = module.with_func(rewrite_func(main, (_Converter(main),)))
+    module = module.with_func(_convert(main))
     types: dict[str, Type] = {}
     for name, shape in (input_shapes or {}).items():
         old = next((a.type for a in main.inputs if a.name == name), None)
@@ -70,13 +70,27 @@ def inner_product_to_conv(
     return with_input_types(module, types)
 
 
+def _convert(func: Func) -> Func:
+    converter = _Converter(func)
+    converted = rewrite_func(func, (converter,))
+    for value, name in zip(func.results, func.result_names, strict=True):
+        if value.name in converter.images:
+            raise OpError(
+                f"the net cannot be fully convolutional: its result '{name}' is a flattened image"
+            ).at(definitions(func)[value.name].location)
+    return replace(converted, results=tuple(converter.maps.get(v.name, v) for v in converted.results))
+
+
 def _tensor(value: Value) -> TensorType:
     assert isinstance(value.type, TensorType)
     return value.type
 
 
 class _Converter:
-    """The rewrite rule. ``images`` are what flattened values were; ``maps`` are values now of rank 4."""
+    """The rewrite rule. ``images`` are what flattened values were; ``maps`` are values now of rank 4.
+
+    Both are by the name of the old value. To the driver the rule gives old values, whose types fit.
+    """
 
     def __init__(self, func: Func) -> None:
         self.params = param_only(func)
@@ -86,24 +100,16 @@ class _Converter:
 
     def __call__(self, op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
         if op.name == "nn.inner_product":
-            return (self.product(op, rewriter),)
-        if op.name == "tensor.reshape" and op.result.name in self.feeds_product:
-            return self.flatten(op)
-        if any(v.name in self.images or v.name in self.maps for v in op.operands):
-            return (self.follow(op, rewriter),)
-        return None
-
-    def flatten(self, op: Op) -> tuple[Value, ...] | None:
-        """The reshape disappears; its result is remembered as the image."""
-        (x,) = op.operands
-        if op.result.type == x.type:
-            return (x,)
-        if not _is_flatten(op):
+            self.product(op, rewriter)
+        elif any(v.name in self.images or v.name in self.maps for v in op.operands):
+            self.follow(op, rewriter)
+        elif _is_flatten(op) and op.result.name in self.feeds_product:
+            self.images[op.result.name] = op.operands[0]
+        else:
             return None
-        self.images[op.result.name] = x
         return op.results
 
-    def product(self, op: Op, rewriter: Rewriter) -> Value:
+    def product(self, op: Op, rewriter: Rewriter) -> None:
         """The convolution for an inner product."""
         x, w, *bias = op.operands
         image = self.images.get(x.name) or self.maps.get(x.name)
@@ -130,22 +136,25 @@ class _Converter:
         )
         axes = len(kernel) - 1
         attrs = ConvAttrs((1,) * axes, ((0, 0),) * axes, (1,) * axes)
-        return self._append_map(op, "nn.conv", (image, weights, *bias), attrs, rewriter)
+        self._append_map(op, "nn.conv", (image, weights, *bias), attrs, rewriter)
 
-    def follow(self, op: Op, rewriter: Rewriter) -> Value:
+    def follow(self, op: Op, rewriter: Rewriter) -> None:
         """The same op on images or rank-4 maps."""
         if op.name == "tensor.reshape" and op.result.type == op.operands[0].type:
-            self.maps[op.result.name] = self.maps[op.operands[0].name]
-            return op.result
+            for known in (self.images, self.maps):
+                if op.operands[0].name in known:
+                    known[op.result.name] = known[op.operands[0].name]
+            return
         if any(v.name in self.images for v in op.operands):
-            return self._follow_image(op, rewriter)
+            self._follow_image(op, rewriter)
+            return
         rank = next(_tensor(self.maps[v.name]).rank for v in op.operands if v.name in self.maps)
         if not (opdef(op.name).elementwise or op.name in _KEEP_AXES):
             raise self._cannot(op, "a map")
         operands = tuple(self._operand(v, op, rank, rewriter) for v in op.operands)
-        return self._append_map(op, op.name, operands, op.attrs, rewriter)
+        self._append_map(op, op.name, operands, op.attrs, rewriter)
 
-    def _follow_image(self, op: Op, rewriter: Rewriter) -> Value:
+    def _follow_image(self, op: Op, rewriter: Rewriter) -> None:
         if not opdef(op.name).elementwise or len(op.operands) != 1:
             raise self._cannot(op, "a flattened image")
         image = self.images[op.operands[0].name]
@@ -153,7 +162,6 @@ class _Converter:
         result = Value(op.result.name, type_)
         rewriter.append(replace(op, operands=(image,), results=(result,)))
         self.images[op.result.name] = result
-        return op.result
 
     def _operand(self, value: Value, op: Op, rank: int, rewriter: Rewriter) -> Value:
         if value.name in self.maps:
@@ -167,7 +175,7 @@ class _Converter:
 
     def _append_map(
         self, op: Op, name: str, operands: tuple[Value, ...], attrs: object, rewriter: Rewriter
-    ) -> Value:
+    ) -> None:
         try:
             (type_,) = infer_types(name, operands, attrs)
         except OpError as error:
@@ -176,7 +184,6 @@ class _Converter:
         result = Value(op.result.name, type_)
         rewriter.append(Op(name, operands, attrs, (result,), None, op.location))
         self.maps[op.result.name] = result
-        return result
 
     def _cannot(self, op: Op, what: str) -> NetcError:
         message = f"{op.name} cannot follow into a fully convolutional net: it reads {what}"

@@ -32,6 +32,7 @@ from netc.passes.fuse import fuse
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.share_buffers import share_buffers
+from netc.passes.widen_groups import widen_groups
 
 OptLevel = Literal[0, 1, 2, 3]
 FEW_OPS_A_KERNEL = 32
@@ -83,6 +84,9 @@ def tensor_pipeline(
             Stage("dce", dce, "what was replaced goes before layouts would convert it"),
         ]
     if opt_level >= 3:
+        stages.append(
+            Stage("widen_groups", lambda m: widen_groups(m, block=block), "lets layouts block more")
+        )
         stages.append(
             Stage("assign_layouts", lambda m: assign_layouts(m, block=block), "while ops stand alone")
         )

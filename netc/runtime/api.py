@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
 from netc.frontend.phases import NetState, filter_net
+from netc.frontend.weights import load_weights
 from netc.ir.dim import SymDim
 from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_message
-from netc.runtime.match_weights import WeightSource, initial_params, param_entries, read_weights
+from netc.runtime.load_params import LoadReport, bind_weights
+from netc.runtime.memory import check_available
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes
-from netc.runtime.params import ParamStore
+from netc.runtime.params import ParamStore, own_params, param_entries
 from netc.runtime.read_artifact import read_artifact
 
 NetSource: TypeAlias = "str | os.PathLike[str] | Message"
+WeightSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Sequence[Any]] | None"
+SHOWN_LAYERS = 3
 
 
 def compile_net(
@@ -78,16 +84,33 @@ def read_message(net: NetSource, options: CompileOptions) -> Message:
 
 def with_weights(message: Message, compiled: Compiled, weights: WeightSource) -> Module:
     """The module of a compiled net, its parameters filled."""
-    arrays, warnings = initial_params(compiled.net, read_weights(weights))
-    params = ParamStore(param_entries(compiled.net), arrays)
-    return Module(message, compiled, params, warnings)
+    entries = param_entries(compiled.net)
+    check_available(sum(4 * math.prod(entry.shape) for entry in entries), "the net's parameters")
+    given = weights if weights is None or isinstance(weights, Mapping) else load_weights(weights)
+    arrays, report = bind_weights(compiled.net, given)
+    params = ParamStore(entries, own_params(arrays))
+    return Module(message, compiled, params, (*report.warnings, *_missing(report, given)))
 
 
-def load(path: str | os.PathLike[str]) -> Module:
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Module:
     """A module from a file that :meth:`Module.save` or ``netc compile`` wrote.
 
     Such files contain machine code: load only those from a source that you trust. On another kind of
-    machine the net is compiled again.
+    machine the net is compiled again. ``threads`` replaces the number that it was compiled with.
     """
     found = read_artifact(path)
-    return Module(found.message, found.compiled, ParamStore(param_entries(found.compiled.net), found.params))
+    compiled = found.compiled
+    if threads is not None:
+        compiled = replace(compiled, options=replace(compiled.options, threads=threads))
+    return Module(found.message, compiled, ParamStore(param_entries(compiled.net), found.params))
+
+
+def _missing(report: LoadReport, given: Mapping[str, Sequence[Any]] | None) -> tuple[str, ...]:
+    """What the user should know of layers without weights, if any weights were given."""
+    if given is None or not report.filled:
+        return ()
+    more = ", …" if len(report.filled) > SHOWN_LAYERS else ""
+    shown = ", ".join(report.filled[:SHOWN_LAYERS]) + more
+    if not report.loaded:
+        return (f"warning: the weights are those of another net: they have no layer {shown}",)
+    return (f"warning: no weights for {len(report.filled)} layers, which keep their fillers: {shown}",)

@@ -96,7 +96,7 @@ def compile_imported(
     kernels = compile_launches(
         lowered.buffer,
         target,
-        DEFAULT_OPT_LEVEL if options.opt_level else 0,
+        llvm_level(options),
         ObjectCache(default_cache_dir()),
         available_cores(),
         on_kernel,
@@ -122,6 +122,11 @@ def as_opt_level(level: int) -> OptLevel:
     """The level as the pipeline takes it."""
     levels: tuple[OptLevel, ...] = (0, 1, 2, 3)
     return levels[level]
+
+
+def llvm_level(options: CompileOptions) -> int:
+    """LLVM's own level: our kernels are scheduled before LLVM sees them, so it has little left to do."""
+    return DEFAULT_OPT_LEVEL if options.opt_level else 0
 
 
 def _reference_module(module: Module, options: CompileOptions) -> Module:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netc.frontend.imported_net import ImportedNet, ParamInfo
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.ir.types import TensorType
 from netc.runtime.fillers import fill
+from netc.runtime.memory import Array, aligned_zeros, check_available
 
-Array = npt.NDArray[np.float32]
+SHOWN_LAYERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ def bind_weights(
     views of those given. NetcError where a layer's blobs do not fit.
     """
     weights = {} if weights is None else weights
+    sizes = {info.value.name: math.prod(info.shape) for info in imported.params}
+    check_available(sum(sizes.values()) * np.dtype(np.float32).itemsize, "the net's parameters")
     owners: dict[str, int] = {}
     for info in imported.params:
         if info.learnable:
@@ -59,13 +61,24 @@ def bind_weights(
             arrays[info.value.name] = _first_values(info, seed)
             if info.learnable:
                 filled.setdefault(info.layer)
-    report = LoadReport(
-        loaded=tuple(n for n in owners if n in weights),
-        filled=tuple(filled),
-        ignored=tuple(n for n in weights if n not in owners),
-        warnings=tuple(dict.fromkeys(warnings)),
-    )
-    return arrays, report
+    ignored = tuple(n for n in weights if n not in owners)
+    if weights:
+        warnings += _summary(tuple(filled), ignored, len(owners))
+    loaded = tuple(n for n in owners if n in weights)
+    return arrays, LoadReport(loaded, tuple(filled), ignored, tuple(dict.fromkeys(warnings)))
+
+
+def _summary(filled: Sequence[str], ignored: Sequence[str], layers: int) -> list[str]:
+    """What a user should know of weights that do not match the net layer by layer."""
+    if layers and len(filled) == layers:
+        theirs, ours = _some(ignored), _some(filled)
+        return [f"warning: the weights are those of another net: they have layers {theirs}, it has {ours}"]
+    lines = []
+    if filled:
+        lines.append(f"warning: no weights for {_count(filled)}, which keep their fillers: {_some(filled)}")
+    if ignored:
+        lines.append(f"note: the net does not have {_count(ignored)} of the weights: {_some(ignored)}")
+    return lines
 
 
 def _take_layer(infos: Sequence[ParamInfo], blobs: Sequence[Any], arrays: dict[str, Array]) -> list[str]:
@@ -90,7 +103,9 @@ def _as_array(info: ParamInfo, blob: Any) -> Array:
     try:
         array = np.asarray(blob, dtype=np.float32)
     except (TypeError, ValueError):
-        raise NetcError(f"blob {info.index} is no array of numbers", layer=info.layer) from None
+        raise NetcError(
+            f"blob {info.index} is no array of numbers", location=info.location, layer=info.layer
+        ) from None
     # legacy files have 4 axes always, the first of them 1; scalars have none, or one of extent 1
     if _without_leading_ones(array.shape) != _without_leading_ones(info.shape):
         raise NetcError(
@@ -106,7 +121,7 @@ def _first_values(info: ParamInfo, seed: int) -> Array:
     shape = _value_shape(info)
     if info.stored is not None:
         return _stored_values(info, info.stored).reshape(shape)
-    array = np.empty(shape, np.float32)
+    array = aligned_zeros(shape, what=f"parameter {info.value.name}")
     try:
         fill(array, info.filler, info.value.name, seed)
     except NetcError as error:
@@ -153,3 +168,11 @@ def _show(shape: tuple[int, ...]) -> str:
 
 def _blobs(count: int) -> str:
     return f"{count} parameter blob{'' if count == 1 else 's'}"
+
+
+def _count(layers: Sequence[str]) -> str:
+    return f"{len(layers)} layer{'' if len(layers) == 1 else 's'}"
+
+
+def _some(layers: Sequence[str]) -> str:
+    return ", ".join(layers[:SHOWN_LAYERS]) + (", …" if len(layers) > SHOWN_LAYERS else "")

@@ -9,14 +9,12 @@ from typing import Any
 
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
-from netc.ir.dim import Dim
 from netc.runtime.artifact import Artifact, write_artifact
 from netc.runtime.compiler import Compiled, compile_message, with_shapes
-from netc.runtime.match_weights import param_entries
 from netc.runtime.memory import Array, Memory
-from netc.runtime.params import ParamStore
+from netc.runtime.params import ParamStore, param_entries
 from netc.runtime.runner import PreparedCache, Runner, make_runner
-from netc.runtime.shapes import Binding, as_arrays, bind_shapes, show_shape, symbol_names, tensor_of
+from netc.runtime.shapes import Binding, as_arrays, bind_shapes, show_shape, shown_shape, symbol_names
 
 MAX_SPECIALISED = 4  # input shapes besides the compiled ones whose code is kept
 
@@ -43,7 +41,7 @@ class Module:
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
-        inputs = ", ".join(f"{n}: {show_shape(s)}" for n, s in self._input_dims().items())
+        inputs = ", ".join(f"{n}: {show_shape(s)}" for n, s in self.inputs.items())
         return f"<netc.Module {self.name}({inputs}) for {self.compiled.options.target}>"
 
     @property
@@ -64,14 +62,14 @@ class Module:
     @property
     def inputs(self) -> dict[str, ShownShape]:
         """Input name -> shape; a dimension that may be anything is the name of its symbol."""
-        return {name: _shown(shape) for name, shape in self._input_dims().items()}
+        return {v.name: shown_shape(v) for v in self.compiled.inputs}
 
     @property
     def outputs(self) -> dict[str, ShownShape]:
         """Output name -> shape, for the input shapes that the module was compiled for."""
         main = self.compiled.main
-        types = dict(zip(main.result_names, (tensor_of(v.type) for v in main.results), strict=True))
-        return {name: _shown(types[name].shape) for name in self.compiled.outputs}
+        shapes = dict(zip(main.result_names, map(shown_shape, main.results), strict=True))
+        return {name: shapes[name] for name in self.compiled.outputs}
 
     @property
     def params(self) -> dict[str, list[Array]]:
@@ -177,9 +175,6 @@ class Module:
                 )
         return _Specialised(compiled, make_runner(compiled, self._params, self._prepared))
 
-    def _input_dims(self) -> dict[str, tuple[Dim, ...]]:
-        return {v.name: tensor_of(v.type).shape for v in self.compiled.inputs}
-
 
 class _Specialised:
     """Code for some input shapes, and what runs it."""
@@ -187,7 +182,3 @@ class _Specialised:
     def __init__(self, compiled: Compiled, runner: Runner) -> None:
         self.compiled = compiled
         self.runner = runner
-
-
-def _shown(shape: tuple[Dim, ...]) -> ShownShape:
-    return tuple(d if isinstance(d, int) else str(d) for d in shape)

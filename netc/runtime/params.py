@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.backends.numpy_reference import run_func
+from netc.frontend.imported_net import ImportedNet
 from netc.ir.core import Func
 from netc.ir.types import TensorType
-from netc.runtime.memory import Array, is_aligned, pack_aligned
+from netc.runtime.memory import Array, aligned_zeros, is_aligned, pack_aligned
+from netc.runtime.shapes import tensor_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +39,37 @@ class _Lent:
     digest: int
 
 
+def param_entries(net: ImportedNet) -> tuple[ParamEntry, ...]:
+    """The parameters of a net, shared ones once."""
+    uses: dict[str, list[tuple[str, int]]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for info in net.params:
+        shapes[info.value.name] = tensor_of(info.value.type).static_shape
+        if info.learnable:
+            uses.setdefault(info.value.name, []).append((info.layer, info.index))
+    return tuple(ParamEntry(name, shape, tuple(uses.get(name, ()))) for name, shape in shapes.items())
+
+
+def own_params(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Copies of arrays that may belong to the caller or to a file; empties the dictionary on the way."""
+    own: dict[str, Array] = {}
+    while arrays:
+        name = next(iter(arrays))
+        array = arrays.pop(name)
+        own[name] = aligned_zeros(array.shape, what=f"parameter {name}")
+        own[name][...] = array
+    return own
+
+
 class ParamStore:
-    """The parameters of a net by value name; ``version`` grows whenever their content was seen to change."""
+    """The parameters of a net by value name; ``version`` grows whenever their content was seen to change.
+
+    ``arrays`` are aligned and belong to the store from now on.
+    """
 
     def __init__(self, entries: Sequence[ParamEntry], arrays: Mapping[str, Array]) -> None:
         self.entries = tuple(entries)
-        self.arrays: dict[str, Array] = {}
-        for entry in self.entries:
-            self.arrays[entry.value] = pack_aligned(
-                arrays[entry.value], None, what=f"parameter {entry.value}"
-            )
+        self.arrays = {entry.value: arrays[entry.value] for entry in self.entries}
         self.version = 0
         self._lent: dict[str, _Lent] = {}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from netc.backends.llvm.backend import REFERENCE_KERNEL
 from netc.backends.llvm.engine import Library
 from netc.backends.llvm.spmd import Executor, Step
 from netc.backends.llvm.spmd import Program as StepProgram
@@ -18,6 +20,7 @@ from netc.ir.opdef import numpy_dtype
 from netc.ir.ops.buffer import AllocAttrs, LaunchAttrs, ViewAttrs
 from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
 from netc.runtime.memory import Array, aligned_zeros
+from netc.runtime.reference_launch import ReferenceLaunch
 from netc.runtime.shapes import tensor_of
 
 
@@ -33,13 +36,14 @@ class Launch:
 class KernelProgram:
     """The buffers of a static module (offsets set) allocated, and its launches ready to run.
 
-    ``kernel_symbols`` gives for each kernel the names of its symbols, which follow the operands in its
-    slots; ``values`` is what they stand for here.
+    ``result_names`` names the outputs, in order. ``kernel_symbols`` gives for each kernel the names of its
+    symbols, which follow the operands in its slots; ``values`` is what they stand for here.
     """
 
     def __init__(
         self,
         module: Module,
+        result_names: Sequence[str],
         kernel_symbols: Mapping[str, Sequence[str]],
         values: Mapping[str, int],
         library: Library,
@@ -47,6 +51,7 @@ class KernelProgram:
         executor: Executor,
     ) -> None:
         self.func = func = module.func("main")
+        self.result_names = tuple(result_names)
         self.arena_bytes, self.unshared_bytes = arena_bytes(module), unshared_bytes(module)
         arena = aligned_zeros((self.arena_bytes,), np.uint8, what="the memory of intermediate blobs")
         self.storages: dict[str, Array] = {}
@@ -58,19 +63,30 @@ class KernelProgram:
                 storage = _storage(arg.name, tensor_of(arg.type))
                 self.storages[arg.name] = storage
             addresses[arg.name] = storage.ctypes.data
-        steps: list[Step] = []
+        # runs of compiled steps, with launches that have no kernel between them
+        parts: list[list[Step] | ReferenceLaunch] = []
         launches: list[Launch] = []
         for op in func.ops:
-            if op.name == "buffer.launch":
-                kernel = _kernel_name(op)
-                words = [addresses[v.name] for v in op.operands]
-                words += [values[name] for name in kernel_symbols[kernel]]
-                launches.append(Launch(len(steps), kernel, op))
-                steps.append(Step(kernel, library.address(kernel), np.array(words, dtype=np.int64)))
-            else:
+            if op.name != "buffer.launch":
                 addresses[op.result.name] = _address(op, addresses, arena.ctypes.data)
+                continue
+            kernel = _kernel_name(op)
+            words = [addresses[v.name] for v in op.operands]
+            launches.append(Launch(len(launches), kernel, op))
+            if kernel == REFERENCE_KERNEL:
+                parts.append(ReferenceLaunch(op, words))
+                continue
+            words += [values[name] for name in kernel_symbols[kernel]]
+            step = Step(kernel, library.address(kernel), np.array(words, dtype=np.int64))
+            if parts and isinstance(parts[-1], list):
+                parts[-1].append(step)
+            else:
+                parts.append([step])
         self.launches = tuple(launches)
-        self._program = StepProgram(executor, steps, [library, arena, *prepared.values()])
+        alive = [library, arena, *prepared.values()]
+        self._parts = [
+            StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
+        ]
 
     @property
     def inputs_outputs_bytes(self) -> int:
@@ -80,12 +96,21 @@ class KernelProgram:
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for these inputs, as new arrays."""
         self.fill(arrays)
-        self._program.run()
+        for part in self._parts:
+            part.run()
         return self.outputs()
 
     def run_timed(self) -> list[float]:
         """Run on the inputs of last time; the seconds that each launch took."""
-        return self._program.run_timed()
+        seconds: list[float] = []
+        for part in self._parts:
+            if isinstance(part, ReferenceLaunch):
+                start = time.perf_counter()
+                part.run()
+                seconds.append(time.perf_counter() - start)
+            else:
+                seconds += part.run_timed()
+        return seconds
 
     def fill(self, arrays: Mapping[str, Array]) -> None:
         """Copy the inputs into their buffers, as float32."""
@@ -97,10 +122,10 @@ class KernelProgram:
     def outputs(self) -> dict[str, Array]:
         """Copies of the outputs of the last run."""
         found = {}
-        for value in self.func.outputs:
+        for name, value in zip(self.result_names, self.func.outputs, strict=True):
             type_ = tensor_of(value.type)
             logical = unpack(self.storages[value.name], type_.static_shape, type_.layout)
-            found[value.name] = logical.copy() if type_.layout is None else logical
+            found[name] = logical.copy() if type_.layout is None else logical
         return found
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netc import __version__
+from netc.backends.llvm.backend import REFERENCE_KERNEL
 from netc.backends.llvm.target import Target, parse_target
 from netc.frontend.net_file import load_net
 from netc.ir.core import Module
@@ -21,10 +22,9 @@ from netc.ir.dim import parse_dim
 from netc.ir.parser import parse_module
 from netc.runtime.artifact import BUFFER, FORMAT, KERNEL, MANIFEST, NET, PARAM, TENSOR, Artifact
 from netc.runtime.compiler import Compiled, compile_imported, import_message
-from netc.runtime.match_weights import param_entries
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.options import CompileOptions
-from netc.runtime.params import ParamEntry
+from netc.runtime.params import ParamEntry, param_entries
 from netc.runtime.shapes import show_shape
 
 MAX_MANIFEST_BYTES = 16 << 20
@@ -129,7 +129,7 @@ class _Reader:
         kernels = {op.attrs.kernel for op in buffer.func("main").ops if op.name == "buffer.launch"}
         if None in kernels:
             raise self._damaged("a launch has no kernel")
-        return {kernel: self._data(KERNEL.format(kernel)) for kernel in sorted(kernels)}
+        return {kernel: self._data(KERNEL.format(kernel)) for kernel in sorted(kernels - {REFERENCE_KERNEL})}
 
     # --- parameters
 

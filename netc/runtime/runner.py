@@ -80,6 +80,7 @@ class KernelRunner:
                 self._programs.popitem(last=False)
             found = KernelProgram(
                 self._bound(binding),
+                self.compiled.main.result_names,
                 self._kernel_symbols,
                 dict(binding),
                 self._library,

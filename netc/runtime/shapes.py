@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,14 @@ def tensor_of(type_: Type) -> TensorType:
     return found
 
 
-def show_shape(shape: Shape) -> str:
+def show_shape(shape: Sequence[object]) -> str:
     """``1x3x224x224``; ``()`` for a single number."""
     return "x".join(map(str, shape)) or "()"
+
+
+def shown_shape(value: Value) -> tuple[int | str, ...]:
+    """The shape of a value; a dimension that may be anything is the text of its expression."""
+    return tuple(d if isinstance(d, int) else str(d) for d in tensor_of(value.type).shape)
 
 
 def as_arrays(given: Mapping[str, Any], inputs: tuple[Value, ...]) -> dict[str, Array]:

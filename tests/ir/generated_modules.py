@@ -115,7 +115,8 @@ class _Names:
 
 def _op(draw: st.DrawFn, names: _Names, scope: list[Value], level: str, depth: int) -> Op:
     definition = draw(st.sampled_from([o for o in all_opdefs() if o.level == level]))
-    operands = tuple(draw(st.lists(st.sampled_from(scope), max_size=3))) if scope else ()
+    count = draw(st.sampled_from([len(definition.operands)] * 4 + [0, 2, 3]))
+    operands = tuple(draw(st.sampled_from(scope)) for _ in range(count)) if scope else ()
     body = None
     if definition.infer_body is not None and depth < 3:
         args = tuple(names.value(TYPES) for _ in range(draw(st.integers(0, 2))))

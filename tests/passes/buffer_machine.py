@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from netc.backends.numpy_reference import run_func
 from netc.ir.arena import arena_bytes
-from netc.ir.core import Func, Module, Op
+from netc.ir.core import Block, Func, Module, Op, Role
 from netc.ir.layout import pack, storage_shape, unpack
 from netc.ir.types import BufferType, TensorType
 
@@ -58,8 +58,8 @@ def _step(op: Op, memory: dict[str, Array], arena: Array) -> None:
         start, extent = op.attrs.start[layout.axis], tensor.static_shape[layout.axis]
         cut[layout.axis] = slice(start // layout.size, -(-(start + extent) // layout.size))
     memory[op.result.name] = base[tuple(cut)]
-    strides = tuple(4 * s for s in op.result.type.storage_strides)
-    assert memory[op.result.name].strides == strides
+    assert isinstance(op.result.type, BufferType)
+    assert memory[op.result.name].strides == tuple(4 * s for s in op.result.type.storage_strides)
 
 
 def _launch(op: Op, memory: dict[str, Array]) -> None:
@@ -68,13 +68,19 @@ def _launch(op: Op, memory: dict[str, Array]) -> None:
     arrays: dict[str, Array] = {}
     for value, arg in zip(op.operands[:count], op.body.args, strict=True):
         tensor = _tensor(value.type)
-        arrays[arg.name] = unpack(np.ascontiguousarray(memory[value.name]), tensor.static_shape, tensor.layout)
+        arrays[arg.name] = unpack(
+            np.ascontiguousarray(memory[value.name]), tensor.static_shape, tensor.layout
+        )
         assert not np.isnan(arrays[arg.name]).any(), f"{value.name} is read before it is written"
     names = tuple(str(i) for i in range(len(op.body.results)))
-    roles = ("input",) * len(op.body.args)
-    results = run_func(Func("kernel", op.body.args, roles, op.body.ops, op.body.results, names), arrays)
+    results = run_func(_kernel(op.body, names), arrays)
     for value, name in zip(op.operands[count:], names, strict=True):
         memory[value.name][...] = pack(results[name], _tensor(value.type).layout)
+
+
+def _kernel(body: Block, names: tuple[str, ...]) -> Func:
+    roles: list[Role] = ["input"] * len(body.args)
+    return Func("kernel", body.args, tuple(roles), body.ops, body.results, names)
 
 
 def _tensor(type_: object) -> TensorType:

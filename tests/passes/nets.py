@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-import netc.ir.ops  # fills the op table
 from netc.backends.numpy_reference import run_func
 from netc.ir.builder import FuncBuilder
 from netc.ir.core import Func, Module, Value
@@ -43,7 +42,15 @@ class Net(FuncBuilder):
         return self.add1(name, operands, attrs, hint=name.partition(".")[2])
 
     def conv(
-        self, x: Value, out: int, kernel: int = 3, *, stride: int = 1, pad: int = 0, group: int = 1, bias: bool = True
+        self,
+        x: Value,
+        out: int,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        pad: int = 0,
+        group: int = 1,
+        bias: bool = True,
     ) -> Value:
         w = self.param(out, shape(x)[1] // group, kernel, kernel)
         operands = [x, w, self.param(out)] if bias else [x, w]
@@ -58,7 +65,11 @@ class Net(FuncBuilder):
         ones = [1] * (len(shape(x)) - 2)
         mean, variance = self.param(1, shape(x)[1], *ones), self.param(1, shape(x)[1], *ones)
         root = self.op("math.sqrt", self.op("math.abs", variance))
-        return self.op("math.div", self.op("math.sub", x, mean), self.op("math.affine", root, attrs=AffineAttrs(1.0, 0.5)))
+        return self.op(
+            "math.div",
+            self.op("math.sub", x, mean),
+            self.op("math.affine", root, attrs=AffineAttrs(1.0, 0.5)),
+        )
 
     def scale(self, x: Value) -> Value:
         ones = [1] * (len(shape(x)) - 2)
@@ -148,10 +159,14 @@ def _inception() -> Module:
     x = net.relu(net.conv(net.input(1, 3, 8, 8), 8, pad=1))
     a = net.relu(net.conv(x, 8, 1))
     b = net.relu(net.conv(net.relu(net.conv(x, 4, 1)), 12, 3, pad=1))
-    c = net.relu(net.conv(net.op("nn.pool", x, attrs=PoolAttrs("max", (3, 3), (1, 1), ((1, 1), (1, 1)))), 4, 1))
+    c = net.relu(
+        net.conv(net.op("nn.pool", x, attrs=PoolAttrs("max", (3, 3), (1, 1), ((1, 1), (1, 1)))), 4, 1)
+    )
     y = net.concat(a, b, c)
     gap = net.op("nn.global_pool", y, attrs=GlobalPoolAttrs("ave"))
-    return net.module(net.op("nn.softmax", net.inner_product(net.dropout(net.flatten(gap)), 5), attrs=SoftmaxAttrs(1)), a)
+    return net.module(
+        net.op("nn.softmax", net.inner_product(net.dropout(net.flatten(gap)), 5), attrs=SoftmaxAttrs(1)), a
+    )
 
 
 def _residual() -> Module:
@@ -288,7 +303,8 @@ def _concat_step(net: Net, x: Value, values: list[Value], draw: st.DrawFn) -> Va
     fits = [
         v
         for v in values
-        if len(shape(v)) == len(shape(x)) and all(a == b for i, (a, b) in enumerate(zip(shape(v), shape(x), strict=True)) if i != axis)
+        if len(shape(v)) == len(shape(x))
+        and all(a == b for i, (a, b) in enumerate(zip(shape(v), shape(x), strict=True)) if i != axis)
     ]
     others = draw(st.lists(st.sampled_from(fits), max_size=2))
     y = net.concat(x, *others, axis=axis)
@@ -306,7 +322,12 @@ def _slice_step(net: Net, x: Value, values: list[Value], draw: st.DrawFn) -> Val
 
 def _binary_step(net: Net, x: Value, values: list[Value], draw: st.DrawFn) -> Value:
     same = [v for v in values if shape(v) == shape(x)]
-    spread = [v for v in values if len(shape(v)) == len(shape(x)) and all(a in (1, b) for a, b in zip(shape(v), shape(x), strict=True))]
+    spread = [
+        v
+        for v in values
+        if len(shape(v)) == len(shape(x))
+        and all(a in (1, b) for a, b in zip(shape(v), shape(x), strict=True))
+    ]
     other = draw(st.sampled_from(same + spread))
     name = draw(st.sampled_from(["math.add", "math.sub", "math.mul", "math.max"]))
     return net.op(name, *((x, other) if draw(st.booleans()) else (other, x)))
@@ -326,7 +347,7 @@ def _flatten_step(net: Net, x: Value, values: list[Value], draw: st.DrawFn) -> V
 def _spatial_step(net: Net, x: Value, values: list[Value], draw: st.DrawFn) -> Value:
     if not _is_map(x):
         return net.op("nn.softmax", x, attrs=SoftmaxAttrs(1))
-    kind = draw(st.sampled_from(["max", "ave"]))
+    kind: Any = draw(st.sampled_from(["max", "ave"]))
     which = draw(st.integers(0, 4))
     if which == 0:
         return net.pool(x, kind, kernel=min(2, shape(x)[2]))
@@ -340,7 +361,11 @@ def _spatial_step(net: Net, x: Value, values: list[Value], draw: st.DrawFn) -> V
 
 
 _STEPS: dict[str, _Step] = {
-    "affine": lambda net, x, v, d: net.op("math.affine", x, attrs=AffineAttrs(d(st.sampled_from([1.0, 0.5, -2.0])), d(st.sampled_from([0.0, 1.0])))),
+    "affine": lambda net, x, v, d: net.op(
+        "math.affine",
+        x,
+        attrs=AffineAttrs(d(st.sampled_from([1.0, 0.5, -2.0])), d(st.sampled_from([0.0, 1.0]))),
+    ),
     "batch_norm": lambda net, x, v, d: net.batch_norm(x),
     "binary": _binary_step,
     "concat": _concat_step,

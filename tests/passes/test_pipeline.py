@@ -11,8 +11,9 @@ from nets import NETS, arguments, prepared_arguments, random_nets, run_main
 from netc.ir.core import Module
 from netc.ir.parser import parse_module
 from netc.ir.printer import print_module
+from netc.ir.rewrite import bind_symbols
 from netc.ir.verify import verify
-from netc.passes.pipeline import OptLevel, run_pipeline, tensor_pipeline
+from netc.passes.pipeline import OptLevel, place_buffers, run_pipeline, tensor_pipeline
 
 LEVELS: tuple[OptLevel, ...] = (0, 1, 2, 3)
 
@@ -63,6 +64,36 @@ def test_lowering_twice_gives_the_same_text_and_the_text_reads_back(name: str) -
         assert parse_module(print_module(a)) == a
 
 
+SYMBOLIC = """
+module m tensor {
+func @main(%x: f32[N,3,H,W], %w: param f32[8,3,3,3], %v: param f32[4,8,1,1]) -> (y = %y, z = %z) {
+  %c: f32[N,8,H,W] = nn.conv %x, %w {stride = [1, 1], pad = [[1, 1], [1, 1]], dilation = [1, 1]}
+  %r: f32[N,8,H,W] = math.relu %c
+  %p: f32[N,8,floordiv(H+1,2),floordiv(W+1,2)] = nn.pool %r
+      {kind = max, kernel = [2, 2], stride = [2, 2], pad = [[0, 0], [0, 0]]}
+  %y: f32[N,4,floordiv(H+1,2),floordiv(W+1,2)] = nn.conv %p, %v
+      {stride = [1, 1], pad = [[0, 0], [0, 0]], dilation = [1, 1]}
+  %z: f32[N,16,H,W] = tensor.concat %r, %c {axis = 1}
+}
+}
+"""
+
+
+@pytest.mark.parametrize("opt_level", LEVELS)
+def test_a_net_of_any_size_is_lowered_once_and_placed_for_each_size(opt_level: OptLevel) -> None:
+    module = parse_module(SYMBOLIC)
+    lowered = run_pipeline(module, opt_level=opt_level, block=4, verify_each=True)
+    for sizes in ({"N": 1, "H": 5, "W": 8}, {"N": 3, "H": 2, "W": 2}):
+        placed = place_buffers(lowered.buffer, sizes, opt_level=opt_level)
+        verify(placed)
+        bound = bind_symbols(module, sizes)
+        args = arguments(bound)
+        tensor = bind_symbols(lowered.tensor, sizes)
+        prepared = prepared_arguments(tensor, args, "f32")
+        for a, b in zip(run_buffers(placed, prepared), run_main(bound, args, "f32"), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
 def test_every_stage_says_why_it_stands_where_it_does() -> None:
     stages = tensor_pipeline(3, block=16, fully_convolutional={})
     assert all(stage.why_here for stage in stages)
@@ -74,6 +105,7 @@ def test_every_stage_says_why_it_stands_where_it_does() -> None:
         "fold_affine",
         "canonicalize",
         "dce",
+        "widen_groups",
         "assign_layouts",
         "hoist_prepare",
         "fuse",

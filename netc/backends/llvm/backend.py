@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 
 from netc.backends.llvm.compile_pool import Job, compile_all
 from netc.backends.llvm.emit import emit_kernel
-from netc.backends.llvm.lower.table import lower_launch
+from netc.backends.llvm.lower.table import has_kernel, lower_launch
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.backends.llvm.target import Target
 from netc.ir.core import Block, Func, Module, Op, Value
 from netc.ir.printer import print_op
+
+
+REFERENCE_KERNEL = "reference"
+"""The kernel name of a launch that has no kernel: the runtime runs it by the reference."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def name_kernels(module: Module) -> Module:
     def named(op: Op) -> Op:
         if op.name != "buffer.launch":
             return op
-        return replace(op, attrs=replace(op.attrs, kernel=kernel_name(op)))
+        name = kernel_name(op) if has_kernel(op) else REFERENCE_KERNEL
+        return replace(op, attrs=replace(op.attrs, kernel=name))
 
     main = module.func("main")
     return module.with_func(replace(main, ops=tuple(named(op) for op in main.ops)))
@@ -76,7 +81,7 @@ def launches(module: Module) -> dict[str, Op]:
     """Kernel name → the first launch that uses it, for a module with named kernels."""
     found: dict[str, Op] = {}
     for op in module.func("main").ops:
-        if op.name == "buffer.launch":
+        if op.name == "buffer.launch" and op.attrs.kernel != REFERENCE_KERNEL:
             found.setdefault(op.attrs.kernel, op)
     return found
 

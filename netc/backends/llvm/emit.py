@@ -7,6 +7,7 @@ which reads the arguments from the slots and calls it.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 
@@ -14,6 +15,8 @@ from netc.ir.core import Block, Func, Op, Value
 from netc.ir.types import PointerType, ScalarType, Type, VectorType
 
 _SCALARS = {"f32": "float", "f64": "double", "i64": "i64", "i32": "i32", "i1": "i1", "i8": "i8", "u8": "i8"}
+# index arithmetic never overflows; the bit tricks of vectors may
+_NO_SIGNED_WRAP = frozenset({"add", "sub", "mul"})
 _INTRINSIC_SUFFIX = {"f32": "f32", "f64": "f64", "i64": "i64", "i32": "i32"}
 
 
@@ -137,9 +140,16 @@ def _is_float(type_: Type) -> bool:
     return isinstance(type_, ScalarType | VectorType) and type_.dtype[0] == "f"
 
 
+def _nearest_f32(value: float) -> float:
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
 def _literal(value: int | float, dtype: str) -> str:
     if dtype == "f32":
-        (rounded,) = struct.unpack("<f", struct.pack("<f", value))
+        rounded = _nearest_f32(value)
         return f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
     if dtype == "f64":
         return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
@@ -162,6 +172,8 @@ def _arithmetic(float_name: str, int_name: str) -> Callable[[_KernelEmitter, Op]
     def emit(k: _KernelEmitter, op: Op) -> None:
         x, y = op.operands
         name = float_name if _is_float(x.type) else int_name
+        if name in _NO_SIGNED_WRAP and isinstance(x.type, ScalarType) and x.type.dtype == "i64":
+            name += " nsw"
         k.result(op, f"{name} {k.typed(x)}, {k.name(y)}")
 
     return emit
@@ -200,7 +212,8 @@ def _call_intrinsic(k: _KernelEmitter, op: Op, name: str) -> None:
 
 def _neg(k: _KernelEmitter, op: Op) -> None:
     (x,) = op.operands
-    k.result(op, f"fneg {k.typed(x)}" if _is_float(x.type) else f"sub {llvm_type(x.type)} 0, {k.name(x)}")
+    zero = "zeroinitializer" if isinstance(x.type, VectorType) else "0"
+    k.result(op, f"fneg {k.typed(x)}" if _is_float(x.type) else f"sub {llvm_type(x.type)} {zero}, {k.name(x)}")
 
 
 def _compare(k: _KernelEmitter, op: Op) -> None:
@@ -235,6 +248,12 @@ def _cast(k: _KernelEmitter, op: Op) -> None:
 
 def _splat(k: _KernelEmitter, op: Op) -> None:
     k.names[op.result.name] = k.splat(k.typed(op.operands[0]), llvm_type(op.result.type))
+
+
+def _first_lanes(k: _KernelEmitter, op: Op) -> None:
+    type_ = op.result.type
+    assert isinstance(type_, VectorType)
+    k.names[op.result.name] = k.first_lanes(op.operands[0], type_.lanes)
 
 
 def _load(k: _KernelEmitter, op: Op) -> None:
@@ -382,9 +401,9 @@ def _if(k: _KernelEmitter, op: Op) -> None:
 
 _EMITTERS: dict[str, Callable[[_KernelEmitter, Op], None]] = {
     "loop.const": _const,
-    "loop.add": _arithmetic("fadd", "add nsw"),
-    "loop.sub": _arithmetic("fsub", "sub nsw"),
-    "loop.mul": _arithmetic("fmul", "mul nsw"),
+    "loop.add": _arithmetic("fadd", "add"),
+    "loop.sub": _arithmetic("fsub", "sub"),
+    "loop.mul": _arithmetic("fmul", "mul"),
     "loop.div": _arithmetic("fdiv", "udiv"),
     "loop.rem": _arithmetic("frem", "urem"),
     "loop.and": _arithmetic("", "and"),
@@ -403,6 +422,7 @@ _EMITTERS: dict[str, Callable[[_KernelEmitter, Op], None]] = {
     "loop.select": _select,
     "loop.cast": _cast,
     "loop.splat": _splat,
+    "loop.first_lanes": _first_lanes,
     "loop.load": _load,
     "loop.load_first": _load_first,
     "loop.load_strided": _load_strided,

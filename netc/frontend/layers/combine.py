@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from itertools import pairwise
 
-from netc.frontend.layers.context import LayerContext, Shape
+from netc.frontend.layers.context import LayerContext, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
@@ -33,8 +33,8 @@ def import_eltwise(ctx: LayerContext) -> None:
     for index in range(1, len(ctx.bottoms)):
         if ctx.shape(index) != ctx.shape():
             raise ctx.error(
-                f"all bottoms must have one shape: '{ctx.bottom_names[0]}' is {_show(ctx.shape())}, "
-                f"'{ctx.bottom_names[index]}' is {_show(ctx.shape(index))}",
+                f"all bottoms must have one shape: '{ctx.bottom_names[0]}' is {show_shape(ctx.shape())}, "
+                f"'{ctx.bottom_names[index]}' is {show_shape(ctx.shape(index))}",
                 "bottom",
                 index,
             )
@@ -66,8 +66,8 @@ def import_concat(ctx: LayerContext) -> None:
         alike = shape[:axis] == first[:axis] and shape[axis + 1 :] == first[axis + 1 :]
         if len(shape) != len(first) or not alike:
             raise ctx.error(
-                f"bottoms may differ in axis {axis} only: '{ctx.bottom_names[0]}' is {_show(first)}, "
-                f"'{ctx.bottom_names[index]}' is {_show(shape)}",
+                f"bottoms may differ in axis {axis} only: '{ctx.bottom_names[0]}' is {show_shape(first)}, "
+                f"'{ctx.bottom_names[index]}' is {show_shape(shape)}",
                 "bottom",
                 index,
             )
@@ -134,7 +134,3 @@ def _axis(ctx: LayerContext, param: Message, path: str, old_name: str) -> int:
         raise ctx.error(f"either axis or {old_name} can be given, not both", f"{path}.{old_name}")
     name = old_name if param.has(old_name) else "axis"
     return ctx.axis(f"{path}.{name}", len(ctx.shape()), param.integer(name))
-
-
-def _show(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "a scalar"

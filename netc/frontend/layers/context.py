@@ -24,6 +24,11 @@ MAX_AXES = 32  # Caffe's kMaxBlobAxes
 Shape = tuple[Dim, ...]
 
 
+def show_shape(shape: Sequence[Dim]) -> str:
+    """``2x3x8x8``, as messages show a shape."""
+    return "x".join(map(str, shape)) or "a scalar"
+
+
 @dataclass(slots=True)
 class NetUnderConstruction:
     """What all layers of a net share while it is imported.
@@ -206,7 +211,7 @@ class LayerContext:
         """Refuse extents below one and sizes beyond Caffe's own limit."""
         if len(shape) > MAX_AXES:
             raise self.error(f"{what} has {len(shape)} axes; at most {MAX_AXES} are possible")
-        shown = "x".join(map(str, shape))
+        shown = show_shape(shape)
         if any(isinstance(d, int) and d < 1 for d in shape):
             raise self.error(f"{what} would have the shape {shown}; every extent must be at least 1")
         least = math.prod(d for d in shape if isinstance(d, int))  # every symbol is at least 1
@@ -233,7 +238,7 @@ class LayerContext:
         permissive = spec.text("share_mode") == "PERMISSIVE"
         if have.elements == product(shape) if permissive else have.static_shape == shape:
             return
-        wanted, got = ("x".join(map(str, s)) or "scalar" for s in (have.static_shape, shape))
+        wanted, got = show_shape(have.static_shape), show_shape(shape)
         raise NetcError(
             f"parameter '{name}' is {wanted} in layer '{first.layer}', but {got} here; they cannot be shared",
             location=spec.where("name"),

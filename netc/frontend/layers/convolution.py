@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netc.frontend.layers.context import LayerContext, Shape
+from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
@@ -108,7 +108,7 @@ def read_window(ctx: LayerContext, param: Message, axes: int) -> Window:
     A missing one of the pair is zero to the original, which is of use for the pad only.
     """
     if axes < 1:
-        raise ctx.error(f"needs an input with spatial axes, got one of shape {_show(ctx.shape())}")
+        raise ctx.error(f"needs an input with spatial axes, got one of shape {show_shape(ctx.shape())}")
     kernel = _extents(ctx, param, "kernel_size", "kernel", axes, None)
     stride = _extents(ctx, param, "stride", "stride", axes, 1)
     dilation = _extents(ctx, param, "dilation", None, axes, 1)
@@ -180,8 +180,8 @@ def _check_same_shapes(ctx: LayerContext) -> None:
     for index in range(1, len(ctx.bottoms)):
         if ctx.shape(index) != first:
             raise ctx.error(
-                f"all bottoms must have one shape: '{ctx.bottom_names[0]}' is {_show(first)}, "
-                f"'{ctx.bottom_names[index]}' is {_show(ctx.shape(index))}",
+                f"all bottoms must have one shape: '{ctx.bottom_names[0]}' is {show_shape(first)}, "
+                f"'{ctx.bottom_names[index]}' is {show_shape(ctx.shape(index))}",
                 "bottom",
                 index,
             )
@@ -196,7 +196,3 @@ def _check_fits(ctx: LayerContext, window: Window, sizes: Shape) -> None:
                 f"kernel {k}{dilated} is larger than the padded input: {size} + {lo} + {hi}",
                 _path(ctx.param(_P), "kernel_size"),
             )
-
-
-def _show(shape: Sequence[Dim]) -> str:
-    return "x".join(map(str, shape)) or "scalar"

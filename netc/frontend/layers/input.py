@@ -65,7 +65,7 @@ def _dummy_shapes(ctx: LayerContext, param: Message) -> list[Shape]:
             raise ctx.error("num, channels, height and width must be given equally often", path)
         shapes = [tuple(extents) for extents in zip(*legacy, strict=True)]
     if len(shapes) not in (1, tops):
-        raise ctx.error(f"expected {_one_or(tops)} shapes, got {len(shapes)}", path)
+        raise ctx.error(f"expected {_one_or(tops)} of shape, got {len(shapes)}", path)
     return shapes
 
 

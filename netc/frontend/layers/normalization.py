@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netc.frontend.layers.activation import constant_filler
-from netc.frontend.layers.context import LayerContext, Shape
+from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
@@ -129,11 +129,11 @@ def import_axpy(ctx: LayerContext) -> None:
     if len(shape) < 2 or scale[:2] != shape[:2] or any(d != 1 for d in scale[2:]):
         raise ctx.error(
             f"the first bottom must have one number per sample and channel of the second: "
-            f"got {_show(scale)} for {_show(shape)}",
+            f"got {show_shape(scale)} for {show_shape(shape)}",
             "bottom",
         )
     if ctx.shape(2) != shape:
-        raise ctx.error(f"cannot add {_show(ctx.shape(2))} to {_show(shape)}", "bottom", 2)
+        raise ctx.error(f"cannot add {show_shape(ctx.shape(2))} to {show_shape(shape)}", "bottom", 2)
     factor = ctx.reshape(a, (*shape[:2], *(1,) * (len(shape) - 2)), part="factor")
     ctx.top(0, ctx.emit("math.add", (ctx.emit("math.mul", (x, factor), part="scaled"), y)))
 
@@ -151,15 +151,14 @@ def _factor(ctx: LayerContext, param: Message, path: str, default: float) -> tup
     if axis + count > len(shape):
         where = f"{path}.num_axes" if given is None else "bottom"
         raise ctx.error(
-            f"{count} axes from axis {axis} on are more than the input {_show(shape)} has",
+            f"{count} axes from axis {axis} on are more than the input {show_shape(shape)} has",
             where,
             0 if given is None else 1,
         )
     own = shape[axis : axis + count]
     if given is not None and given != own:
-        raise ctx.error(
-            f"the second bottom is {_show(given)}; from axis {axis} on the first is {_show(own)}", "bottom", 1
-        )
+        theirs, ours = show_shape(given), show_shape(own)
+        raise ctx.error(f"the second bottom is {theirs}; from axis {axis} on the first is {ours}", "bottom", 1)
     if given is not None:
         value = ctx.bottoms[1]
     else:
@@ -167,7 +166,3 @@ def _factor(ctx: LayerContext, param: Message, path: str, default: float) -> tup
         value = ctx.param_value("scale" if path == "scale_param" else "bias", own, 0, filler)
     broadcast = (*(1,) * axis, *own, *(1,) * (len(shape) - axis - count))
     return ctx.reshape(value, broadcast, part="factor"), own
-
-
-def _show(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "a scalar"

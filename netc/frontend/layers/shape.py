@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netc.frontend.layers.context import LayerContext, Shape
+from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.ir.dim import Dim, exact_quotient, product
 from netc.ir.ops.dropout import DropoutAttrs
@@ -54,7 +54,8 @@ def _new_extents(ctx: LayerContext, shape: Shape, start: int, end: int) -> Shape
     for index, extent in enumerate(asked):
         if extent == 0:
             if start + index >= len(shape):
-                raise ctx.error(f"dim 0 copies axis {start + index}, which the input does not have", path, index)
+                missing = f"dim 0 copies axis {start + index}, which the input does not have"
+                raise ctx.error(missing, path, index)
             middle.append(shape[start + index])
         elif extent == -1:
             if inferred is not None:
@@ -72,7 +73,7 @@ def _new_extents(ctx: LayerContext, shape: Shape, start: int, end: int) -> Shape
             raise ctx.error(f"{have} elements cannot be divided by the other dims ({want})", path, inferred)
         middle[inferred] = rest
     elif have != want:
-        raise ctx.error(f"{_show(shape)} has {have} elements, dims {list(asked)} make {want}", path)
+        raise ctx.error(f"{show_shape(shape)} has {have} elements, dims {list(asked)} make {want}", path)
     return (*shape[:start], *middle, *shape[end:])
 
 
@@ -149,7 +150,3 @@ def import_dropout(ctx: LayerContext) -> None:
         ctx.top(0, ctx.emit("math.affine", ctx.bottoms, AffineAttrs(scale=1 - ratio)))
         return
     ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio, train)))
-
-
-def _show(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "a scalar"

@@ -21,7 +21,7 @@ from typing import Any
 from netc.ir.core import Block
 from netc.ir.diagnostics import OpError
 from netc.ir.opdef import InferRule, NoAttrs, OpDef, define
-from netc.ir.types import PointerType, ScalarType, Type, VectorType
+from netc.ir.types import DTYPE_BYTES, PointerType, ScalarType, Type, VectorType
 
 I64 = ScalarType("i64")
 I1 = ScalarType("i1")
@@ -79,6 +79,8 @@ def _same(operands: tuple[Type, ...], _: Any) -> tuple[Type, ...]:
 
 def _infer_const(_: tuple[Type, ...], attrs: ConstAttrs) -> tuple[Type, ...]:
     dtype, _sep, lanes = attrs.type.partition("x")
+    if dtype not in DTYPE_BYTES or not (lanes == "" or (lanes.isdecimal() and lanes.isascii())):
+        raise OpError(f"'{attrs.type}' is not the type of a constant", attr="type")
     return (VectorType(dtype, int(lanes)) if lanes else ScalarType(dtype),)
 
 
@@ -106,6 +108,11 @@ def _infer_splat(operands: tuple[Type, ...], attrs: LanesAttrs) -> tuple[Type, .
     if not isinstance(type_, ScalarType):
         raise OpError(f"a scalar expected, got {type_}")
     return (VectorType(type_.dtype, attrs.lanes),)
+
+
+def _infer_first_lanes(operands: tuple[Type, ...], attrs: LanesAttrs) -> tuple[Type, ...]:
+    _indices(operands)
+    return (VectorType("i1", attrs.lanes),)
 
 
 def _pointee(type_: Type) -> str:
@@ -199,6 +206,7 @@ _define("compare", "i1 per element.", ("x", "y"), _infer_compare, CompareAttrs)
 _define("select", "yes where the condition holds, else no.", ("condition", "yes", "no"), _infer_select)
 _define("cast", "Another dtype.", ("x",), _infer_cast, CastAttrs)
 _define("splat", "A scalar in every lane.", ("x",), _infer_splat, LanesAttrs)
+_define("first_lanes", "A condition a lane: whether it is below count.", ("count",), _infer_first_lanes, LanesAttrs)
 _define("load", "Elements from index on.", ("pointer", "index"), _infer_load, LanesAttrs)
 _define(
     "load_first",

@@ -122,7 +122,7 @@ def test_dummy_data_may_state_legacy_extents():
         ),
         (
             'layer { name: "l" type: "DummyData" top: "a" @dummy_data_param { } }',
-            "expected one shapes, got 0",
+            "expected one of shape, got 0",
         ),
         (
             '@layer { name: "l" type: "DummyData" top: "a" dummy_data_param '

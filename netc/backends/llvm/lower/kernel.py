@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op, Value
-from netc.ir.dim import symbols
+from netc.ir.dim import Dim, symbols
 from netc.ir.layout import storage_shape
 from netc.ir.loop_builder import Index, LoopBuilder
 from netc.ir.types import BufferType, TensorType
@@ -14,11 +14,15 @@ from netc.ir.types import BufferType, TensorType
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A launch operand inside the kernel: base pointer, logical type, strides of the storage axes."""
+    """A launch operand inside the kernel: base pointer, logical type, strides of the storage axes.
+
+    ``strides`` are for computing with, ``stride_dims`` the same as dimensions, which can be compared.
+    """
 
     pointer: Value
     type: TensorType
     strides: tuple[Index, ...]
+    stride_dims: tuple[Dim, ...]
 
     @property
     def contiguous_plane(self) -> bool:
@@ -62,7 +66,9 @@ class Kernel:
             self.b.symbol_arg(symbol)
         self.tid = self.b.index_arg("tid")
         self.nth = self.b.index_arg("nth")
-        memory = [Memory(p, t.tensor, tuple(map(self.b.dim, t.storage_strides))) for p, t in refs]
+        memory = [
+            Memory(p, t.tensor, tuple(map(self.b.dim, t.storage_strides)), t.storage_strides) for p, t in refs
+        ]
         split = len(memory) - launch.attrs.writes
         self.reads = memory[:split]
         self.writes = memory[split:]

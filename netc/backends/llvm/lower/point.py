@@ -13,7 +13,7 @@ from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE
 from netc.ir.core import Op, Value
 from netc.ir.layout import Layout
-from netc.ir.loop_builder import Index
+from netc.ir.loop_builder import Index, LoopBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,9 @@ def load_at(kernel: Kernel, memory: Memory, point: Point) -> Value:
     b = kernel.b
     at = offset(kernel, memory, point)
     if memory.type.layout is not None:
+        # one element on the blocked axis: its block's first lane, the others are padding
+        if memory.type.shape[memory.type.layout.axis] == 1:
+            return b.splat(b.load(memory.pointer, at), point.lanes)
         return b.load(memory.pointer, at, point.lanes)
     if not point.lanes or memory.type.shape[point.axis] == 1:
         return b.splat(b.load(memory.pointer, at), point.lanes)
@@ -79,6 +82,16 @@ def evaluate(
         operands = [register(v) for v in op.operands]
         registers[op.result.name] = ELEMENTWISE[op.name](kernel.b, op.attrs, operands)
     return [register(v) for v in results]
+
+
+def apply(
+    b: LoopBuilder, ops: Sequence[Op], known: Mapping[str, Value], results: Sequence[Value]
+) -> list[Value]:
+    """The values of ``results``: elementwise ops applied to registers that hold everything they read."""
+    registers = dict(known)
+    for op in ops:
+        registers[op.result.name] = ELEMENTWISE[op.name](b, op.attrs, [registers[v.name] for v in op.operands])
+    return [registers[v.name] for v in results]
 
 
 def finish_at(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from netc.backends.llvm.lower import math
 from netc.ir.core import Value
 from netc.ir.loop_builder import LoopBuilder
 
@@ -54,4 +55,13 @@ ELEMENTWISE: Mapping[str, Emitter] = {
     "math.abs": lambda b, _, xs: b.unary("abs", xs[0]),
     "math.sqrt": lambda b, _, xs: b.unary("sqrt", xs[0]),
     "math.reciprocal_or_zero": _reciprocal_or_zero,
+    "math.exp": lambda b, _, xs: math.exp(b, xs[0]),
+    "math.log": lambda b, _, xs: math.log(b, xs[0]),
+    "math.tanh": lambda b, _, xs: math.tanh(b, xs[0]),
+    "math.sigmoid": lambda b, _, xs: math.sigmoid(b, xs[0]),
+    "math.elu": lambda b, attrs, xs: math.elu(b, xs[0], attrs.alpha),
+    "math.pow": lambda b, attrs, xs: math.power(b, xs[0], attrs.exponent),
 }
+
+# those whose code for one register is long and full of independent chains
+COSTLY = frozenset({"math.exp", "math.log", "math.tanh", "math.sigmoid", "math.elu", "math.pow"})

@@ -6,11 +6,12 @@ the list that applies is taken. Adding a schedule adds a file and a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from netc.backends.llvm.lower import conv, depthwise, inner_product, pool
+from netc.backends.llvm.lower import conv, copy, depthwise, inner_product, map, pool, transpose
 from netc.backends.llvm.lower.kernel import Kernel
+from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op
 from netc.ir.diagnostics import NetcError
@@ -26,7 +27,13 @@ class Lowering:
     lower: Callable[[Kernel, Op, Sequence[Op]], None]
 
 
-LOWERINGS: Mapping[str, tuple[Lowering, ...]] = {
+def _always(_anchor: Op) -> bool:
+    return True
+
+
+MAP = Lowering("map", _always, map.lower)
+
+LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.conv": (
         Lowering("depthwise", depthwise.applies, depthwise.lower),
         Lowering("conv", conv.applies, conv.lower),
@@ -37,19 +44,50 @@ LOWERINGS: Mapping[str, tuple[Lowering, ...]] = {
     ),
     "nn.pool": (Lowering("pool", pool.applies, pool.lower),),
     "nn.global_pool": (Lowering("global_pool", pool.applies, pool.lower_global),),
+    "nn.dropout": (Lowering("identity", lambda anchor: not anchor.attrs.train, copy.lower_identity),),
+    "tensor.reshape": (Lowering("reshape", _always, copy.lower_reshape),),
+    "tensor.transpose": (Lowering("transpose", _always, transpose.lower_transpose),),
+    "tensor.concat": (Lowering("concat", _always, copy.lower_concat),),
+    "tensor.slice": (Lowering("slice", _always, copy.lower_slice),),
+    "tensor.fill": (Lowering("fill", _always, copy.lower_fill),),
+    "layout.convert": (Lowering("convert", _always, transpose.lower_convert),),
 }
+
+
+def register_lowering(op_name: str, lowering: Lowering) -> None:
+    """Add a kernel for an op, tried before the ones known so far; how a plug-in brings its own."""
+    LOWERINGS[op_name] = (lowering, *LOWERINGS.get(op_name, ()))
+
+
+def has_kernel(launch: Op) -> bool:
+    """Whether a lowering applies; else the runtime runs the launch by its reference."""
+    assert launch.body is not None
+    return not launch.body.ops or _find(launch) is not None
 
 
 def lower_launch(name: str, launch: Op, target: Target) -> Func:
     """The loop-level kernel of a ``buffer.launch``."""
     assert launch.body is not None
+    kernel = Kernel(name, launch, target)
+    if not launch.body.ops:
+        copy.lower_copy(kernel)
+        return kernel.finish()
     anchor, tail = split_body(launch)
-    for lowering in LOWERINGS.get(anchor.name, ()):
-        if lowering.applies(anchor):
-            kernel = Kernel(name, launch, target)
-            lowering.lower(kernel, anchor, tail)
-            return kernel.finish()
-    raise NetcError(f"the CPU backend has no kernel for {anchor.name}", location=launch.location)
+    lowering = _find(launch)
+    if lowering is None:
+        raise NetcError(f"the CPU backend has no kernel for {anchor.name}", location=launch.location)
+    lowering.lower(kernel, anchor, tail)
+    return kernel.finish()
+
+
+def _find(launch: Op) -> Lowering | None:
+    """The lowering of a launch whose body holds ops."""
+    anchor, tail = split_body(launch)
+    if any(op.name not in ELEMENTWISE for op in tail):
+        return None
+    if anchor.name in ELEMENTWISE:
+        return MAP
+    return next((row for row in LOWERINGS.get(anchor.name, ()) if row.applies(anchor)), None)
 
 
 def split_body(launch: Op) -> tuple[Op, tuple[Op, ...]]:

@@ -1,0 +1,5 @@
+"""``python -m netc``."""
+
+from netc.cli import main
+
+raise SystemExit(main())

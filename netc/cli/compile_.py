@@ -1,0 +1,110 @@
+"""``netc compile``: writes a compiled net and a short report, or shows the code at a stage."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from netc.cli.options import NetRequest, json_option, net_options
+from netc.cli.output import progress, put, put_json, say, say_warnings, show_count
+from netc.ir.core import Module as IrModule
+from netc.ir.diagnostics import NetcError
+from netc.ir.printer import print_module
+from netc.runtime.api import build, read_message
+from netc.runtime.compiler import OnStage, import_message
+from netc.runtime.emit import STAGES, emit
+from netc.runtime.memory import Memory, show_bytes
+from netc.runtime.module import Module
+from netc.runtime.report import Report, make_report
+from netc.runtime.shapes import symbol_names
+
+
+@click.command("compile")
+@net_options
+@click.option("-o", "--output", metavar="FILE", help="File to write: MODEL's name with .netc.")
+@click.option("--emit", "stage", type=click.Choice(STAGES), help="Print this code, and write no file.")
+@click.option("--print-after", multiple=True, metavar="PASS", help="Print the IR after a pass (on stderr).")
+@json_option
+def command(
+    request: NetRequest, output: str | None, stage: str | None, print_after: tuple[str, ...], as_json: bool
+) -> None:
+    """Compile the net MODEL (a .prototxt) into one file that runs without compiling again."""
+    if request.is_compiled:
+        raise NetcError(f"{request.model} is compiled already")
+    printer = _Printer(print_after)
+    if stage is not None:
+        net = import_message(read_message(request.model, request.options), request.options)
+        say_warnings(net.warnings)
+        text = emit(net, request.options, stage, on_stage=printer.on_stage)
+        printer.check_all_found()
+        _write_text(text, output)
+        return
+    start = time.perf_counter()
+    with progress("compiling kernels") as on_kernel:
+        module = build(
+            request.model, request.weights, request.options, on_stage=printer.on_stage, on_kernel=on_kernel
+        )
+    printer.check_all_found()
+    path = Path(output) if output else Path(Path(request.model).stem + ".netc")
+    module.save(path)
+    seconds = time.perf_counter() - start
+    report = make_report(module.compiled, _memory(module), module.warnings)
+    if as_json:
+        put_json({**asdict(report), "file": str(path), "file_bytes": path.stat().st_size, "seconds": seconds})
+        return
+    say_warnings(report.warnings)
+    _put_report(report)
+    put(f"  written      {path} ({show_bytes(path.stat().st_size)}) in {seconds:.2f} s")
+
+
+class _Printer:
+    """Prints the modules after the passes asked for."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._seen: list[str] = []
+        self.on_stage: OnStage | None = self._print if names else None
+
+    def check_all_found(self) -> None:
+        unknown = [name for name in self._names if name not in self._seen]
+        if unknown:
+            raise NetcError(
+                f"no pass '{unknown[0]}' ran", remedy=f"the passes here are {', '.join(self._seen)}"
+            )
+
+    def _print(self, name: str, module: IrModule) -> None:
+        if name not in self._seen:
+            self._seen.append(name)
+        if name in self._names:
+            say(f"# after {name}\n{print_module(module)}")
+
+
+def _memory(module: Module) -> Memory | None:
+    return None if symbol_names(module.compiled.inputs) else module.memory
+
+
+def _put_report(report: Report) -> None:
+    put(f"{report.name} for {report.target}")
+    put(f"  ops          {report.ops_before} before the passes, {report.ops_after} after")
+    if report.kernels:
+        put(f"  kernels      {report.kernels}, launched {report.launches} times")
+    put(f"  flops        {show_count(report.flops)}")
+    put(f"  parameters   {show_bytes(report.param_bytes)}")
+    if report.memory is None:
+        put("  activations  depend on the input's size")
+    else:
+        shared, alone = report.memory.activations, report.memory.unshared
+        put(f"  activations  {show_bytes(shared)}, without sharing {show_bytes(alone)}")
+
+
+def _write_text(text: str, output: str | None) -> None:
+    if output is None:
+        put(text.rstrip("\n"))
+        return
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise NetcError(f"{output}: {error.strerror or error}") from None

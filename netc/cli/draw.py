@@ -1,0 +1,61 @@
+"""``netc draw``: a picture of the net, or of its IR with fused groups in frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from netc.cli.options import NetRequest, net_options
+from netc.cli.output import put, say_warnings
+from netc.ir.diagnostics import NetcError
+from netc.runtime.api import read_message
+from netc.runtime.compiler import Compiled, import_message
+from netc.runtime.dot import Graph
+from netc.runtime.draw import FORMATS, ir_graph, net_graph, write_picture
+from netc.runtime.emit import module_at
+from netc.runtime.read_artifact import read_artifact
+
+STAGES = ("net", "import", "tensor", "buffer")
+
+
+@click.command("draw")
+@net_options
+@click.option("-o", "--output", metavar="FILE", help="File to write; its suffix says the format.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="dot (text), svg or png.")
+@click.option(
+    "--of",
+    "stage",
+    type=click.Choice(STAGES),
+    default="net",
+    show_default=True,
+    help="net: the layers; import: the ops they become; tensor: after all passes; buffer: the kernels.",
+)
+def command(request: NetRequest, output: str | None, kind: str | None, stage: str) -> None:
+    """Draw the net MODEL; without -o its graph is printed in the DOT language."""
+    graph = _graph(request, stage)
+    if output is None:
+        if kind not in (None, "dot"):
+            raise NetcError(f"a picture in {kind} goes into a file", remedy=f"give -o FILE.{kind}")
+        put(graph.text().rstrip("\n"))
+        return
+    write_picture(graph, output, kind or Path(output).suffix.lstrip(".").lower() or "dot")
+
+
+def _graph(request: NetRequest, stage: str) -> Graph:
+    if request.is_compiled:
+        return _compiled_graph(read_artifact(request.model).compiled, stage)
+    net = import_message(read_message(request.model, request.options), request.options)
+    say_warnings(net.warnings)
+    if stage == "net":
+        return net_graph(net)
+    return ir_graph(module_at(net, request.options, stage).func("main"))
+
+
+def _compiled_graph(compiled: Compiled, stage: str) -> Graph:
+    if stage == "net":
+        return net_graph(compiled.net)
+    module = {"import": compiled.net.module, "tensor": compiled.tensor, "buffer": compiled.buffer}[stage]
+    if module is None:
+        raise NetcError(f"a net compiled for {compiled.options.target} has no stage '{stage}'")
+    return ir_graph(module.func("main"))

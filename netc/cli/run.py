@@ -1,0 +1,227 @@
+"""``netc run``: images or arrays in, the best classes or all outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+import numpy as np
+
+from netc.cli.inputs import are_arrays, read_arrays, read_labels, write_npz
+from netc.cli.options import NetRequest, json_option, net_options
+from netc.cli.output import progress, put, put_json, say, say_warnings
+from netc.ir.diagnostics import NetcError
+from netc.runtime.api import read_message
+from netc.runtime.classify import LARGEST_BATCH, ImageInput, image_input, run_rows
+from netc.runtime.compiler import import_message
+from netc.runtime.images import ChannelOrder, Preprocessing, load_image, merge_crops, preprocess, read_mean
+from netc.runtime.memory import Array
+from netc.runtime.module import Module
+from netc.runtime.shapes import show_shape, shown_shape
+
+Results = list[dict[str, Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How classes are shown: how many, of which blob (None is the first output), under which names."""
+
+    top: int
+    blob: str | None
+    labels: Sequence[str]
+
+
+@click.command("run")
+@net_options
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
+@click.option("--blob", metavar="NAME", help="The output to rank: the first.")
+@click.option("-o", "--output", metavar="FILE.npz", help="Write all outputs there, and show none.")
+@click.option("--mean", metavar="VALUES|FILE", help="Subtracted: 104,117,123, or a .npy or .binaryproto.")
+@click.option("--raw-scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels.")
+@click.option("--input-scale", type=float, default=1.0, show_default=True, help="Multiplies, after the mean.")
+@click.option(
+    "--channel-order", type=click.Choice(["bgr", "rgb"]), default="bgr", show_default=True, help="Of the net."
+)
+@click.option("--image-dims", metavar="H,W", help="Resize images to this, then crop: the input's size.")
+@click.option("--oversample", is_flag=True, help="Mean over 10 crops: corners, centre, and mirrored.")
+@json_option
+def command(
+    request: NetRequest,
+    files: tuple[str, ...],
+    labels: str | None,
+    top: int,
+    blob: str | None,
+    output: str | None,
+    mean: str | None,
+    raw_scale: float,
+    input_scale: float,
+    channel_order: ChannelOrder,
+    image_dims: str | None,
+    oversample: bool,
+    as_json: bool,
+) -> None:
+    """Run the net MODEL (a .prototxt, or a file that `netc compile` wrote) on FILEs.
+
+    FILEs are images, prepared as Caffe's Classifier does; or arrays: x.npz with an array for each input,
+    NAME=x.npy, or x.npy if there is one input only.
+    """
+    ranking = Ranking(top, blob, read_labels(labels) if labels else ())
+    if are_arrays(files):
+        module, results = _run_arrays(request, files)
+        names: Sequence[str] = [""]
+    else:
+        how = Preprocessing(
+            mean=None if mean is None else read_mean(mean),
+            raw_scale=raw_scale,
+            input_scale=input_scale,
+            channel_order=channel_order,
+            image_dims=None if image_dims is None else _parse_dims(image_dims),
+            oversample=oversample,
+        )
+        module, results = _run_images(request, files, how)
+        names = files
+    say_warnings(module.warnings)
+    if output is not None:
+        _write(output, results)
+    elif as_json:
+        put_json([_as_data(module, name, r, ranking) for name, r in zip(names, results, strict=True)])
+    else:
+        for name, result in zip(names, results, strict=True):
+            _show(module, name, result, ranking)
+
+
+def _run_arrays(request: NetRequest, files: Sequence[str]) -> tuple[Module, Results]:
+    if request.is_compiled:
+        module = request.module()
+        arrays = read_arrays(files, list(module.inputs))
+    else:
+        net = import_message(read_message(request.model, request.options), request.options)
+        inputs = [v.name for v in net.module.func("main").inputs]
+        arrays = read_arrays(files, inputs)
+        module = request.with_shapes({n: a.shape for n, a in arrays.items() if n in inputs}).module()
+    module.run(**arrays)
+    return module, [{name: module.blob(name) for name in module.compiled.main.result_names}]
+
+
+def _run_images(request: NetRequest, files: Sequence[str], how: Preprocessing) -> tuple[Module, Results]:
+    module: Module | None = None
+    if request.is_compiled:
+        module = request.module()
+        given = image_input(module.inputs)
+    else:
+        net = import_message(read_message(request.model, request.options), request.options)
+        given = image_input({v.name: shown_shape(v) for v in net.module.func("main").inputs})
+    images = [load_image(name, color=given.channels == 3) for name in files]
+    groups = [images] if given.height and given.width else [[image] for image in images]
+    results: Results = []
+    for group in groups:
+        height, width = given.height or group[0].shape[0], given.width or group[0].shape[1]
+        if how.image_dims and not (given.height and given.width):
+            height, width = how.image_dims
+        rows = preprocess(group, (given.channels, height, width), how, given.name)
+        if module is None:
+            shape = (min(len(rows), LARGEST_BATCH), given.channels, height, width)
+            if given.height and given.width:
+                request = request.with_shapes({given.name: shape})
+            module = request.module()
+            given = image_input(module.inputs)
+        results += _split_rows(_run_group(module, given, rows), how, len(group))
+    assert module is not None
+    return module, results
+
+
+def _run_group(module: Module, given: ImageInput, rows: Array) -> dict[str, Array]:
+    batch = given.batch or min(len(rows), LARGEST_BATCH)
+    with progress("running") as on_rows:
+        return run_rows(module, given.name, rows, batch, on_rows)
+
+
+def _split_rows(results: dict[str, Array], how: Preprocessing, images: int) -> Results:
+    """The results of each image; those that have no row for each image go with the first."""
+    split: Results = [{} for _ in range(images)]
+    for name, array in results.items():
+        if array.ndim and array.shape[0] == images * how.rows:
+            for index, row in enumerate(merge_crops(array, how)):
+                split[index][name] = row[np.newaxis]
+        else:
+            split[0][name] = array
+    return split
+
+
+def _ranked(module: Module, result: dict[str, Array], ranking: Ranking) -> tuple[str, Array]:
+    outputs = list(module.outputs)
+    name = ranking.blob or (outputs[0] if outputs else "")
+    if name not in result:
+        raise NetcError(
+            f"there is no output '{name}' to rank; the outputs are {', '.join(result) or 'none'}",
+            remedy=f"compile with --keep {name}" if ranking.blob else None,
+        )
+    return name, result[name]
+
+
+def _rows(array: Array) -> Array | None:
+    """(rows, classes), or None where the array is no list of scores."""
+    if array.ndim < 2 or array.size != array.shape[0] * array.shape[1] or array.shape[1] < 2:
+        return None
+    return array.reshape(array.shape[0], array.shape[1])
+
+
+def _best(row: Array, ranking: Ranking) -> list[tuple[int, str, float]]:
+    order = np.argsort(-row, kind="stable")[: ranking.top]
+    labels = ranking.labels
+    return [(int(i), labels[i] if i < len(labels) else "", float(row[i])) for i in order]
+
+
+def _show(module: Module, source: str, result: dict[str, Array], ranking: Ranking) -> None:
+    if source:
+        put(source)
+    name, array = _ranked(module, result, ranking)
+    rows = _rows(array)
+    if rows is None:
+        for each, values in result.items():
+            put(f"  {each} {show_shape(values.shape)}: {_summary(values)}")
+        return
+    for index, row in enumerate(rows):
+        if len(rows) > 1:
+            put(f"{name}[{index}]")
+        for number, label, score in _best(row, ranking):
+            put(f"  {score:8.4f}  {f'{number} {label}'.rstrip()}")
+
+
+def _summary(values: Array) -> str:
+    if values.size == 1:
+        return f"{float(values.reshape(-1)[0]):.6g}"
+    return f"{values.min():.6g} to {values.max():.6g}, mean {values.mean():.6g}"
+
+
+def _as_data(module: Module, source: str, result: dict[str, Array], ranking: Ranking) -> dict[str, object]:
+    name, array = _ranked(module, result, ranking)
+    rows = _rows(array)
+    data: dict[str, object] = {"file": source} if source else {}
+    data["outputs"] = {each: list(values.shape) for each, values in result.items()}
+    if rows is not None:
+        data["ranked"] = name
+        data["top"] = [
+            [{"index": i, "label": label, "score": score} for i, label, score in _best(row, ranking)]
+            for row in rows
+        ]
+    return data
+
+
+def _write(path: str, results: Results) -> None:
+    arrays = {}
+    for name, first in results[0].items():
+        parts = [r[name] for r in results if name in r]
+        arrays[name] = np.concatenate(parts) if first.ndim else first
+    write_npz(path, arrays)
+    say(f"{path}: {', '.join(f'{name} {show_shape(a.shape)}' for name, a in arrays.items())}")
+
+
+def _parse_dims(text: str) -> tuple[int, int]:
+    parts = text.split(",")
+    if len(parts) != 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
+        raise NetcError(f"'{text}' is no size of images", remedy="write height and width: 256,256")
+    return int(parts[0]), int(parts[1])

@@ -1,0 +1,134 @@
+"""Valid uses of every op: operand shapes, attributes, and the shape of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netc.ir.builder import infer_types
+from netc.ir.core import Value
+from netc.ir.opdef import Array, NoAttrs, opdef
+from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.dropout import DropoutAttrs
+from netc.ir.ops.elementwise import AffineAttrs, EluAttrs, PowAttrs, ReluAttrs
+from netc.ir.ops.inner_product import InnerProductAttrs
+from netc.ir.ops.layout_ops import LayoutAttrs
+from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
+from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
+from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.shape import ConcatAttrs, FillAttrs, ReshapeAttrs, SliceAttrs, TransposeAttrs
+from netc.ir.types import TensorType, Type
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One use of an op. ``positive``: its operands must not be negative."""
+
+    op: str
+    operands: tuple[Shape, ...]
+    attrs: Any
+    result: Shape
+    positive: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.op} {' '.join('x'.join(map(str, s)) for s in self.operands)} {self.attrs}"
+
+
+def square_conv(axes: int, stride: int = 1, pad: int = 0, dilation: int = 1, group: int = 1) -> ConvAttrs:
+    return ConvAttrs((stride,) * axes, ((pad, pad),) * axes, (dilation,) * axes, group)
+
+
+def square_pool(kind: Any, kernel: int, stride: int, pad: int = 0, **more: Any) -> PoolAttrs:
+    return PoolAttrs(kind, (kernel,) * 2, (stride,) * 2, ((pad, pad),) * 2, **more)
+
+
+UNARY = [
+    ("relu", ReluAttrs(0.1)),
+    ("relu", ReluAttrs()),
+    ("elu", EluAttrs(0.5)),
+    ("sigmoid", NoAttrs()),
+    ("tanh", NoAttrs()),
+    ("abs", NoAttrs()),
+    ("exp", NoAttrs()),
+    ("affine", AffineAttrs(2.0, -1.0)),
+    ("reciprocal_or_zero", NoAttrs()),
+]
+POSITIVE = [("log", NoAttrs()), ("sqrt", NoAttrs()), ("pow", PowAttrs(1.5))]
+BINARY = ["add", "sub", "mul", "div", "max", "prelu"]
+X = (2, 3, 4, 5)
+
+CASES = [
+    *[Case(f"math.{n}", (X,), a, X) for n, a in UNARY],
+    *[Case("math.tanh", ((),), NoAttrs(), ())],
+    *[Case(f"math.{n}", (X,), a, X, positive=True) for n, a in POSITIVE],
+    *[Case(f"math.{n}", (X, X), NoAttrs(), X) for n in BINARY],
+    *[Case(f"math.{n}", (X, (1, 3, 1, 1)), NoAttrs(), X) for n in BINARY],
+    Case("math.mul", ((2, 1), (1, 3)), NoAttrs(), (2, 3)),
+    Case("nn.conv", ((2, 3, 7, 8), (4, 3, 3, 3)), square_conv(2), (2, 4, 5, 6)),
+    Case("nn.conv", ((2, 3, 7, 8), (4, 3, 3, 3), (4,)), square_conv(2, stride=2, pad=1), (2, 4, 4, 4)),
+    Case("nn.conv", ((1, 4, 9, 9), (6, 2, 3, 3), (6,)), square_conv(2, dilation=2, group=2), (1, 6, 5, 5)),
+    Case("nn.conv", ((1, 4, 5, 5), (4, 1, 3, 3)), square_conv(2, pad=1, group=4), (1, 4, 5, 5)),
+    Case("nn.conv", ((2, 3, 6), (4, 3, 1)), square_conv(1, stride=2), (2, 4, 3)),
+    Case("nn.conv", ((1, 2, 4, 5, 3), (3, 2, 2, 2, 2), (3,)), square_conv(3, pad=1), (1, 3, 5, 6, 4)),
+    Case("nn.conv", ((1, 2, 5, 6), (3, 2, 1, 5)), ConvAttrs((1, 2), ((0, 0), (2, 1)), (1, 1)), (1, 3, 5, 3)),
+    Case("nn.deconv", ((2, 3, 4, 5), (3, 2, 3, 3)), square_conv(2), (2, 2, 6, 7)),
+    Case("nn.deconv", ((2, 3, 4, 5), (3, 2, 4, 4), (2,)), square_conv(2, stride=2, pad=1), (2, 2, 8, 10)),
+    Case("nn.deconv", ((1, 4, 3, 3), (4, 3, 2, 2), (6,)), square_conv(2, dilation=2, group=2), (1, 6, 5, 5)),
+    Case("nn.deconv", ((1, 4, 3, 3), (4, 1, 4, 4)), square_conv(2, stride=2, pad=1, group=4), (1, 4, 6, 6)),
+    Case("nn.deconv", ((1, 2, 3), (2, 1, 2)), ConvAttrs((3,), ((1, 0),), (1,)), (1, 1, 7)),
+    Case("nn.pool", (X,), square_pool("max", 2, 2), (2, 3, 2, 3)),
+    Case("nn.pool", (X,), square_pool("ave", 3, 2, 1), (2, 3, 3, 3)),
+    Case("nn.pool", (X,), square_pool("max", 3, 2, 1, round="floor"), (2, 3, 2, 3)),
+    Case("nn.pool", (X,), square_pool("ave", 3, 2, 1, count_padding=False), (2, 3, 3, 3)),
+    Case("nn.pool", ((1, 2, 9),), PoolAttrs("max", (3,), (2,), ((1, 0),)), (1, 2, 5)),
+    Case("nn.pool", ((1, 2, 2, 2),), square_pool("max", 3, 2), (1, 2, 1, 1)),
+    Case("nn.global_pool", (X,), GlobalPoolAttrs("ave"), (2, 3, 1, 1)),
+    Case("nn.global_pool", ((2, 3, 4),), GlobalPoolAttrs("max"), (2, 3, 1)),
+    Case("nn.lrn", ((2, 9, 3),), LrnAttrs(5, 0.01, 0.75, 1.0), (2, 9, 3)),
+    Case("nn.lrn", ((2, 3, 4, 5),), LrnAttrs(9, 1.0, 0.5, 2.0), (2, 3, 4, 5)),
+    Case("nn.softmax", (X,), SoftmaxAttrs(1), X),
+    Case("nn.softmax", ((6,),), SoftmaxAttrs(0), (6,)),
+    Case("nn.inner_product", ((2, 6), (5, 6), (5,)), InnerProductAttrs(), (2, 5)),
+    Case("nn.inner_product", ((2, 6), (6, 5)), InnerProductAttrs(transpose=True), (2, 5)),
+    Case("nn.dropout", (X,), DropoutAttrs(0.5, train=False), X),
+    Case("tensor.reduce", (X,), ReduceAttrs("sum", (1, 3)), (2, 1, 4, 1)),
+    Case("tensor.reduce", (X,), ReduceAttrs("mean", (0,)), (1, 3, 4, 5)),
+    Case("tensor.reduce", (X,), ReduceAttrs("max", (0, 1, 2, 3)), (1, 1, 1, 1)),
+    Case("tensor.reshape", (X,), ReshapeAttrs((6, 20)), (6, 20)),
+    Case("tensor.reshape", ((1, 1),), ReshapeAttrs(()), ()),
+    Case("tensor.transpose", (X,), TransposeAttrs((2, 0, 3, 1)), (4, 2, 5, 3)),
+    Case("tensor.concat", (X, (2, 1, 4, 5), X), ConcatAttrs(1), (2, 7, 4, 5)),
+    Case("tensor.concat", ((3,),), ConcatAttrs(0), (3,)),
+    Case("tensor.slice", (X,), SliceAttrs((0, 1, 0, 2), (2, 2, 4, 1)), (2, 2, 4, 1)),
+    Case("tensor.fill", (), FillAttrs(TensorType("f32", (2, 3)), 1.5), (2, 3)),
+    Case("layout.convert", (X,), LayoutAttrs(1, 4), X),
+    Case("layout.convert", (X,), LayoutAttrs(None), X),
+]
+
+
+def infer(op: str, operands: tuple[Type, ...], attrs: Any = None) -> Type:
+    """The type of the op's only result."""
+    values = [Value(f"x{i}", t) for i, t in enumerate(operands)]
+    (result,) = infer_types(op, values, NoAttrs() if attrs is None else attrs)
+    return result
+
+
+def f32(*shape: Any) -> TensorType:
+    return TensorType("f32", shape)
+
+
+def run(op: str, operands: tuple[Array, ...], attrs: Any = None) -> Array:
+    """The only result of the op's reference."""
+    rule = opdef(op).reference
+    assert rule is not None
+    (result,) = rule(operands, NoAttrs() if attrs is None else attrs)
+    return result
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    """Normally distributed numbers in float64."""
+    return np.random.default_rng(seed).standard_normal(shape)

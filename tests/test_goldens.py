@@ -1,0 +1,72 @@
+"""Every golden case, made by running the original Caffe: the reference, and compiled programs.
+
+``tests/goldens`` holds a net and the original's inputs, parameters and outputs for each case.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netc
+from netc.backends.numpy_reference import run_func
+from netc.frontend.importer import import_net
+from netc.frontend.net_file import load_net
+from netc.ir.verify import verify
+from netc.runtime.load_params import bind_weights
+
+FOLDER = Path(__file__).parent / "goldens"
+CASES = sorted(path.stem for path in FOLDER.glob("*.prototxt"))
+REFERENCE_TOLERANCE = 1e-5
+COMPILED_TOLERANCE = 1e-4
+
+
+def load(case: str) -> dict[str, np.ndarray[Any, Any]]:
+    with np.load(FOLDER / f"{case}.npz") as arrays:
+        return dict(arrays)
+
+
+def under(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+
+
+def weights_of(arrays: Mapping[str, Any]) -> dict[str, list[Any]]:
+    blobs: dict[str, dict[int, Any]] = {}
+    for key, array in under(arrays, "param/").items():
+        layer, _, index = key.rpartition("/")
+        blobs.setdefault(layer, {})[int(index)] = array
+    return {layer: [found[i] for i in sorted(found)] for layer, found in blobs.items()}
+
+
+def check(outputs: Mapping[str, Any], arrays: Mapping[str, Any], tolerance: float) -> None:
+    expected = under(arrays, "out/")
+    assert set(outputs) == set(expected)
+    for name, want in expected.items():
+        assert outputs[name].shape == want.shape, name
+        assert np.max(np.abs(outputs[name] - want)) <= tolerance * np.max(np.abs(want)), name
+
+
+def test_every_case_has_a_net_and_arrays():
+    assert CASES
+    assert sorted(path.stem for path in FOLDER.glob("*.npz")) == CASES
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_reference_computes_what_the_original_does(case):
+    arrays = load(case)
+    net = import_net(load_net(FOLDER / f"{case}.prototxt"))
+    verify(net.module)
+    params, report = bind_weights(net, weights_of(arrays))
+    assert report.warnings == ()
+    outputs = run_func(net.module.func("main"), {**under(arrays, "in/"), **params})
+    check(outputs, arrays, REFERENCE_TOLERANCE)
+
+
+@pytest.mark.parametrize("opt_level", [0, 3])
+@pytest.mark.parametrize("case", CASES)
+def test_a_compiled_program_computes_what_the_original_does(case, opt_level):
+    arrays = load(case)
+    module = netc.compile(FOLDER / f"{case}.prototxt", weights_of(arrays), opt_level=opt_level)
+    check(module.run(**under(arrays, "in/")), arrays, COMPILED_TOLERANCE)
