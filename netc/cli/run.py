@@ -13,7 +13,7 @@ from netc.cli.options import NetRequest, json_option, net_options
 from netc.cli.output import progress, put, put_json, say, say_warnings
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import read_message
-from netc.runtime.classify import LARGEST_BATCH, ImageInput, image_input, run_rows
+from netc.runtime.classify import LARGEST_BATCH, ImageInput, image_input, input_ranks, run_rows
 from netc.runtime.compiler import import_message
 from netc.runtime.images import ChannelOrder, Preprocessing, load_image, merge_crops, preprocess, read_mean
 from netc.runtime.memory import Array
@@ -98,10 +98,12 @@ def _run_arrays(request: NetRequest, files: Sequence[str]) -> tuple[Module, Resu
         module = request.module()
         arrays = read_arrays(files, list(module.inputs))
     else:
-        net = import_message(read_message(request.model, request.options), request.options)
-        inputs = [v.name for v in net.module.func("main").inputs]
-        arrays = read_arrays(files, inputs)
-        module = request.with_shapes({n: a.shape for n, a in arrays.items() if n in inputs}).module()
+        message = read_message(request.model, request.options)
+        ranks = input_ranks(message)
+        arrays = read_arrays(files, list(ranks))
+        # an array of another rank than the net states is a mistake, which the run reports
+        fitting = {n: a.shape for n, a in arrays.items() if n in ranks and ranks[n] in (None, a.ndim)}
+        module = request.with_shapes(fitting).module()
     module.run(**arrays)
     return module, [{name: module.blob(name) for name in module.compiled.main.result_names}]
 

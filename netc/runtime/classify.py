@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.runtime.memory import Array
 from netc.runtime.module import Module
@@ -39,6 +40,19 @@ def image_input(inputs: dict[str, tuple[int | str, ...]]) -> ImageInput:
     batch, channels, height, width = (d if isinstance(d, int) else None for d in shape)
     assert channels is not None
     return ImageInput(name, batch, channels, height, width)
+
+
+def input_ranks(message: Message) -> dict[str, int | None]:
+    """The blobs that a net's layers take from the caller, and how many axes each has; None if not stated."""
+    ranks: dict[str, int | None] = {}
+    for layer in message.messages("layer"):
+        if layer.list("bottom") or layer.text("type") == "DummyData":
+            continue
+        shapes = layer.message("input_param").messages("shape")
+        for index, top in enumerate(layer.texts("top")):
+            stated = shapes[min(index, len(shapes) - 1)] if shapes else None
+            ranks[top] = None if stated is None else len(stated.list("dim"))
+    return ranks
 
 
 def run_rows(

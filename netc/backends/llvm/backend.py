@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from netc.backends.llvm.compile_pool import Job, compile_all
 from netc.backends.llvm.emit import emit_kernel
-from netc.backends.llvm.lower.table import has_kernel, lower_launch
+from netc.backends.llvm.lower.table import fingerprint, has_kernel, lower_launch
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.backends.llvm.target import Target
 from netc.ir.core import Block, Func, Module, Op, Value
@@ -53,7 +53,7 @@ def kernel_key(launch: Op) -> str:
         tuple(canonical(v) for v in launch.body.results),
     )
     bare = replace(launch, operands=operands, body=body, attrs=replace(launch.attrs, kernel=None), location=None)
-    return f"{types}\n{print_op(bare, locations=False)}"
+    return f"{types}\n{print_op(bare, locations=False)}\n{fingerprint(launch)}"
 
 
 def kernel_name(launch: Op) -> str:
