@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +54,7 @@ def input_ranks(message: Message) -> dict[str, int | None]:
     return ranks
 
 
-def run_rows(
-    module: Module, name: str, rows: Array, batch: int, on_rows: Callable[[int, int], None] | None = None
-) -> dict[str, Array]:
+def run_rows(module: Module, name: str, rows: Array, batch: int) -> dict[str, Array]:
     """All results for the rows (kept blobs too), ``batch`` rows at a time.
 
     NetcError where a result has no row for each row of the input, and there are several batches.
@@ -72,8 +69,6 @@ def run_rows(
         module.run(**{name: full})
         for result in module.compiled.main.result_names:
             parts.setdefault(result, []).append(_own_rows(result, module.blob(result), batch, len(chunk)))
-        if on_rows is not None:
-            on_rows(start + len(chunk), len(rows))
     return {result: found[0] if len(found) == 1 else np.concatenate(found) for result, found in parts.items()}
 
 

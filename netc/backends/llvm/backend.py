@@ -14,14 +14,13 @@ from netc.backends.llvm.target import Target
 from netc.ir.core import Block, Func, Module, Op, Value
 from netc.ir.printer import print_op
 
-
 REFERENCE_KERNEL = "reference"
 """The kernel name of a launch that has no kernel: the runtime runs it by the reference."""
 
 
 @dataclass(frozen=True)
 class CompiledKernels:
-    """``module``: the buffer module with the kernel's name on every launch; ``objects``: name → object file."""
+    """``module``: the buffer module with kernels named on every launch; ``objects``: name → object file."""
 
     module: Module
     objects: dict[str, bytes]
@@ -52,7 +51,9 @@ def kernel_key(launch: Op) -> str:
         ),
         tuple(canonical(v) for v in launch.body.results),
     )
-    bare = replace(launch, operands=operands, body=body, attrs=replace(launch.attrs, kernel=None), location=None)
+    bare = replace(
+        launch, operands=operands, body=body, attrs=replace(launch.attrs, kernel=None), location=None
+    )
     return f"{types}\n{print_op(bare, locations=False)}\n{fingerprint(launch)}"
 
 

@@ -75,9 +75,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
 
         def emit(tile: Tile, column: Index) -> None:
             lanes = tile.size if tile.taps is not None else 0
-            bounds = (
-                (0, last.taps) if tile.taps is not None else last.tap_bounds(b, column, in_spatial[-1])
-            )
+            bounds = (0, last.taps) if tile.taps is not None else last.tap_bounds(b, column, in_spatial[-1])
             starts = []
             for i in range(at_once):
                 if bias is None:

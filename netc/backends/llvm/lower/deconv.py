@@ -41,7 +41,7 @@ def applies(anchor: Op) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """One spatial axis: output o meets tap ``first + j * tap_step`` at input ``quotient - j * input_step``."""
+    """One spatial axis: output o meets taps ``first + j * tap_step`` at ``quotient - j * input_step``."""
 
     taps: int
     stride: int
@@ -87,7 +87,9 @@ class _Deconv:
         self.y = kernel.writes[0]
         layout = self.y.type.layout
         self.lanes = layout.size if layout is not None else 0
-        self.depthwise = layout is not None and self.w.type.layout is not None and self.w.type.layout.axis == 0
+        self.depthwise = (
+            layout is not None and self.w.type.layout is not None and self.w.type.layout.axis == 0
+        )
         attrs = anchor.attrs
         channels, self.per_group, *extents = self.w.type.static_shape
         self.group_depth = 1 if self.depthwise else channels // attrs.group
@@ -159,9 +161,7 @@ class _Deconv:
             depth, *js = indices
             quotients = [*(q for q, _, _ in phases), quotient]
             firsts = [*(f for _, f, _ in phases), first_tap]
-            taps = [
-                b.iadd(f, b.imul(j, axis.tap_step)) for f, j, axis in zip(firsts, js, axes, strict=True)
-            ]
+            taps = [b.iadd(f, b.imul(j, axis.tap_step)) for f, j, axis in zip(firsts, js, axes, strict=True)]
             inputs = [
                 b.isub(q, b.imul(j, axis.input_step)) for q, j, axis in zip(quotients, js, axes, strict=True)
             ]

@@ -33,7 +33,8 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     assert x.type.layout is not None
     lanes = x.type.layout.size
     vertical, horizontal = (
-        Window(attrs.kernel[i], attrs.stride[i], 1, *attrs.pad[i], overhangs=True) for i in range(2)
+        Window(attrs.kernel[i], attrs.stride[i], 1, attrs.pad[i][0], attrs.pad[i][1], overhangs=True)
+        for i in range(2)
     )
     maximum = attrs.kind == "max"
 
@@ -58,9 +59,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     for_each_tile(kernel, x, y, horizontal, largest, tile)
 
 
-def window_divisor(
-    kernel: Kernel, window: Window, output: Index, extent: Dim, count_padding: bool
-) -> Index:
+def window_divisor(kernel: Kernel, window: Window, output: Index, extent: Dim, count_padding: bool) -> Index:
     """How many elements of one axis an average counts: the window clipped to the (padded) input."""
     b = kernel.b
     size = b.dim(extent)

@@ -1,4 +1,4 @@
-"""Pooling of any rank, row-major: the fallback. Registers run along the last output axis, as in conv_generic."""
+"""Pooling of any rank, row-major: the fallback, with registers along the last axis as in conv_generic."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     x, y = kernel.operand(anchor.operands[0]), kernel.writes[0]
     maximum = attrs.kind == "max"
     windows = [
-        Window(taps, stride, 1, *pad, overhangs=True)
+        Window(taps, stride, 1, pad[0], pad[1], overhangs=True)
         for taps, stride, pad in zip(attrs.kernel, attrs.stride, attrs.pad, strict=True)
     ]
     last = windows[-1]
@@ -52,9 +52,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
 
         def emit(tile: Tile, column: Index) -> None:
             lanes = tile.size if tile.taps is not None else 0
-            bounds = (
-                (0, last.taps) if tile.taps is not None else last.tap_bounds(b, column, in_spatial[-1])
-            )
+            bounds = (0, last.taps) if tile.taps is not None else last.tap_bounds(b, column, in_spatial[-1])
             type_ = f"f32x{lanes}" if lanes else "f32"
 
             def step(taps: list[Index], totals: list[Value]) -> list[Value]:

@@ -6,6 +6,7 @@ there. Along another axis the registers run over the positions behind it, each l
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from netc.backends.llvm.lower import math
@@ -21,6 +22,10 @@ ROW_REGISTERS = 8
 UNROLL = 4
 CHUNK_VECTORS = 16
 LOWEST = float("-inf")
+
+# (offsets of a register, how many of its lanes exist or None, what was folded so far) -> that with the register
+Step = Callable[[dict[str, Index], Index | None, Value], Value]
+Join = Callable[[Value, Value], Value]
 
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
@@ -133,13 +138,92 @@ class _Softmax:
 
     def long_row(self, at: dict[str, Index], extent: Index) -> None:
         b = self.b
-        largest = self.fold(at, extent, LOWEST, lambda v, _at, total: b.maximum(v, total))
-        largest = b.splat(b.reduce("max", largest), self.lanes)
-        target = self.writes[0]
 
-        def raise_and_add(value: Value, place: dict[str, Index], total: Value) -> Value:
-            return b.add(total, self.exponential(value, largest))
+        def larger(place: dict[str, Index], count: Index | None, total: Value) -> Value:
+            value = self.existing(self.load(SOURCE, place[SOURCE], count), count, LOWEST)
+            return b.maximum(value, total)
 
-        del raise_and_add
-        total = self.fold_exponentials(at, extent, largest, target)
-        inverse = self.inverse(total)
+        largest = b.splat(b.reduce("max", self.fold(at, extent, LOWEST, larger, b.maximum)), self.lanes)
+
+        def added(place: dict[str, Index], count: Index | None, total: Value) -> Value:
+            return b.add(total, self.existing(self.raised(place, count, largest), count, 0.0))
+
+        inverse = self.inverse(self.fold(at, extent, 0.0, added, b.add))
+
+        def emit(start: Index, registers: int, rest: Index | None) -> None:
+            for i in range(registers):
+                place = self.moved(at, len(self.space.dims) - 1, b.iadd(start, i * self.size))
+                self.finish(b.mul(self.raised_again(place, rest, largest), inverse), place, rest)
+
+        runs(b, extent, self.size, UNROLL, emit)
+
+    def fold(self, at: dict[str, Index], extent: Index, start: float, step: Step, join: Join) -> Value:
+        """Fold the registers of a row into one, through several chains."""
+        b, size, axis = self.b, self.size, len(self.space.dims) - 1
+        whole = b.imul(b.idiv(extent, UNROLL * size), UNROLL * size)
+        full = b.imul(b.idiv(extent, size), size)
+        with b.loop(0, whole, UNROLL * size, [b.const(start, self.type)] * UNROLL) as loop:
+            places = [self.moved(at, axis, b.iadd(loop.index, i * size)) for i in range(UNROLL)]
+            loop.carry([step(p, None, t) for p, t in zip(places, loop.carried, strict=True)])
+        total = functools.reduce(join, loop.results)
+        with b.loop(whole, full, size, [total]) as loop:
+            loop.carry([step(self.moved(at, axis, loop.index), None, loop.carried[0])])
+        # once at most: the register that is not full
+        with b.loop(full, extent, size, loop.results) as loop:
+            loop.carry([step(self.moved(at, axis, full), b.isub(extent, full), loop.carried[0])])
+        return loop.results[0]
+
+    # --- exponentials ---
+    def raised(self, place: dict[str, Index], count: Index | None, largest: Value) -> Value:
+        """The exponentials of a register of inputs, which are also parked in the result."""
+        value = self.exponential(self.load(SOURCE, place[SOURCE], count), largest)
+        if self.parked:
+            self.store(value, self.writes[0], place[self.writes[0]], count)
+        return value
+
+    def raised_again(self, place: dict[str, Index], count: Index | None, largest: Value) -> Value:
+        if self.parked:
+            return self.load(self.writes[0], place[self.writes[0]], count)
+        return self.exponential(self.load(SOURCE, place[SOURCE], count), largest)
+
+    # --- along another axis ---
+    def columns(self) -> None:
+        b, space = self.b, self.space
+        inner = len(space.dims) - 1
+        chunk = self.size * CHUNK_VECTORS
+        chunks = b.ceildiv(space.extents[inner], chunk)
+        outer = space.extents[:-2]
+        total: Index = chunks
+        for extent in outer:
+            total = b.imul(total, extent)
+        first, last = self.kernel.share(total)
+        with b.loop(first, last) as item:
+            *indices, part = b.split(item.index, [*outer, chunks])
+            start = b.imul(part, chunk)
+            at = {n: space.at(n, [*indices, 0, start]) for n in space.views}
+
+            def emit(start: Index, registers: int, rest: Index | None, at: dict[str, Index] = at) -> None:
+                places = [self.moved(at, inner, b.iadd(start, i * self.size)) for i in range(registers)]
+                self.column(places, rest)
+
+            runs(b, b.imin(chunk, b.isub(space.extents[inner], start)), self.size, UNROLL, emit)
+
+    def column(self, places: list[dict[str, Index]], count: Index | None) -> None:
+        """All of the axis for some registers of neighbouring positions."""
+        b = self.b
+        axis = len(self.space.dims) - 2
+        extent = self.space.extents[axis]
+
+        def walk(start: float, step: Callable[[int, dict[str, Index], Value], Value]) -> list[Value]:
+            with b.loop(0, extent, 1, [b.const(start, self.type)] * len(places)) as loop:
+                here = [self.moved(p, axis, loop.index) for p in places]
+                loop.carry([step(i, here[i], total) for i, total in enumerate(loop.carried)])
+            return list(loop.results)
+
+        largest = walk(LOWEST, lambda _i, place, t: b.maximum(self.load(SOURCE, place[SOURCE], count), t))
+        totals = walk(0.0, lambda i, place, t: b.add(t, self.raised(place, count, largest[i])))
+        inverses = [b.div(b.const(1.0, self.type), total) for total in totals]
+        with b.loop(0, extent) as loop:
+            for place, most, inverse in zip(places, largest, inverses, strict=True):
+                here = self.moved(place, axis, loop.index)
+                self.finish(b.mul(self.raised_again(here, count, most), inverse), here, count)

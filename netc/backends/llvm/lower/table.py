@@ -18,9 +18,12 @@ from netc.backends.llvm.lower import (
     deconv,
     depthwise,
     inner_product,
+    lrn,
     map,
     pool,
     pool_generic,
+    reduce,
+    softmax,
     transpose,
 )
 from netc.backends.llvm.lower.kernel import Kernel
@@ -65,6 +68,9 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("global_pool", pool.applies, pool.lower_global),
         Lowering("global_pool_generic", pool_generic.applies, pool_generic.lower_global),
     ),
+    "nn.lrn": (Lowering("lrn", _always, lrn.lower),),
+    "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
+    "tensor.reduce": (Lowering("reduce", _always, reduce.lower),),
     "tensor.reshape": (Lowering("reshape", _always, copy.lower_reshape),),
     "tensor.transpose": (Lowering("transpose", _always, transpose.lower_transpose),),
     "tensor.concat": (Lowering("concat", _always, copy.lower_concat),),

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from harness import LANES, TARGETS, check_launch, launch_of, random
+
 from netc.ir.dim import symbol
 from netc.ir.layout import Blocked
 from netc.ir.ops.elementwise import ReluAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.types import TensorType
 
-SIZES = [(1, 100, 37), (3, 100, 37), (16, 33, 64), (20, 100, 37), (16, 2000, 70), (1, 64, 48), (1, 300, 300), (2, 5, 1)]
+SIZES = [
+    (1, 100, 37),
+    (3, 100, 37),
+    (16, 33, 64),
+    (20, 100, 37),
+    (16, 2000, 70),
+    (1, 64, 48),
+    (1, 300, 300),
+    (2, 5, 1),
+]
 
 
 def check(samples, depth, outputs, form, *, bias=True, symbols=False, **options):

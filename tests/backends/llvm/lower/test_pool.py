@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from harness import LANES, TARGETS, check_launch, launch_of, one_op, random
+from windows import symbolic
+
 from netc.ir.layout import Blocked
 from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
 from netc.ir.types import TensorType
-from windows import symbolic
 
 # shape, kernel, stride, pad, round, count_padding
 CASES = [

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from harness import check_launch, launch_of, random
+
 from netc.ir.builder import FuncBuilder
 from netc.ir.core import Value
 from netc.ir.dim import evaluate, symbol
@@ -59,7 +59,7 @@ def check_conv(
 ) -> None:
     """conv (+ residual sum) + leaky ReLU, compared with the reference."""
     shape, values = symbolic(case.shape) if symbols else (case.shape, {})
-    channels, axes = case.shape[1], len(case.kernel)
+    channels = case.shape[1]
     if case.transposed:
         weight = (channels, case.outputs // case.group, *case.kernel)
         axis = 0 if case.group > 1 else 1
@@ -75,7 +75,9 @@ def check_conv(
     args = [x, w, b] if case.bias else [x, w]
     own = len(args)
     probe = FuncBuilder("probe")
-    result = probe.add1(name, [probe.arg(f"p{i}", t, "input") for i, t in enumerate(args)], attrs, hint="y").type
+    result = probe.add1(
+        name, [probe.arg(f"p{i}", t, "input") for i, t in enumerate(args)], attrs, hint="y"
+    ).type
     assert isinstance(result, TensorType)
 
     def build(builder: FuncBuilder, given: list[Value]) -> Value:
