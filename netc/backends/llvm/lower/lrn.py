@@ -18,8 +18,8 @@ from netc.backends.llvm.lower.sweep import runs
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
 
-POSITIONS = 32
-CHUNK_VECTORS = 4
+POSITIONS = 64
+CHUNK_VECTORS = 16
 UNROLL = 2
 
 
@@ -101,9 +101,10 @@ class _Lrn:
         """x / (k + alpha / size * squares) ^ beta."""
         b, attrs = self.b, self.anchor.attrs
         base = b.fma(squares, b.like(attrs.alpha / attrs.size, x), b.like(attrs.k, x))
+        signed = attrs.k < 0 or attrs.alpha < 0
         if attrs.beta >= 0 and math.is_product(attrs.beta):
-            return b.div(x, math.power(b, base, attrs.beta))
-        return b.mul(x, math.power(b, base, -attrs.beta))
+            return b.div(x, math.power(b, base, attrs.beta, signed=signed))
+        return b.mul(x, math.power(b, base, -attrs.beta, signed=signed))
 
     def load(self, name: str, at: Index, count: Index | None, axis: int) -> Value:
         """A register along ``axis``; 0 in lanes that do not exist."""
@@ -137,18 +138,22 @@ class _RowMajor(_Lrn):
         return CHUNK_VECTORS * max(1, self.lanes)
 
     def run(self, at: dict[str, Index], count: Index) -> None:
-        def emit(start: Index, _registers: int, rest: Index | None) -> None:
-            self.slide(self.moved(at, self.positions, start), rest)
+        b, size = self.b, max(1, self.lanes)
 
-        runs(self.b, count, max(1, self.lanes), 1, emit)
+        def emit(start: Index, registers: int, rest: Index | None) -> None:
+            places = [self.moved(at, self.positions, b.iadd(start, i * size)) for i in range(registers)]
+            self.slide(places, rest)
 
-    def slide(self, at: dict[str, Index], count: Index | None) -> None:
-        """The window over all channels at one register of positions."""
-        b, half = self.b, self.half
+        side_by_side = max(1, self.kernel.target.vector_registers // 2 // self.anchor.attrs.size)
+        runs(b, count, size, side_by_side, emit)
+
+    def slide(self, places: list[dict[str, Index]], count: Index | None) -> None:
+        """The windows over all channels at some registers of positions."""
+        b, half, size = self.b, self.half, self.anchor.attrs.size
         extent = self.space.extents[self.channels]
         zero = b.const(0.0, f"f32x{self.lanes}" if self.lanes else "f32")
 
-        def square(channel: Index) -> Value:
+        def square(at: dict[str, Index], channel: Index) -> Value:
             """0 beyond the last channel."""
             exists = b.icompare("lt", channel, extent)
             inside = channel if exists is True else b.imin(channel, b.isub(extent, 1))
@@ -157,13 +162,17 @@ class _RowMajor(_Lrn):
             return b.select(exists, b.mul(value, value), zero)
 
         # squares of the channels around the first one, but for the last of them
-        window = [zero] * half + [square(c) for c in range(half)]
-        with b.loop(0, extent, 1, window) as loop:
-            squares = [*loop.carried, square(b.iadd(loop.index, half))]
-            here = self.moved(at, self.channels, loop.index)
-            x = self.load(SOURCE, here[SOURCE], count, self.positions)
-            self.finish(self.normalised(x, self.sum(squares)), here, count, self.positions)
-            loop.carry(squares[1:])
+        windows = [v for at in places for v in ([zero] * half + [square(at, c) for c in range(half)])]
+        with b.loop(0, extent, 1, windows) as loop:
+            following = []
+            for i, at in enumerate(places):
+                window = loop.carried[i * (size - 1) : (i + 1) * (size - 1)]
+                squares = [*window, square(at, b.iadd(loop.index, half))]
+                here = self.moved(at, self.channels, loop.index)
+                x = self.load(SOURCE, here[SOURCE], count, self.positions)
+                self.finish(self.normalised(x, self.sum(squares)), here, count, self.positions)
+                following += squares[1:]
+            loop.carry(following)
 
 
 class _Blocked(_Lrn):

@@ -211,8 +211,8 @@ def log(b: LoopBuilder, x: Value) -> Value:
 
 
 # --- powers ---
-def power(b: LoopBuilder, x: Value, exponent: float) -> Value:
-    """x^exponent, as C's ``pow``.
+def power(b: LoopBuilder, x: Value, exponent: float, *, signed: bool = True) -> Value:
+    """x^exponent, as C's ``pow``; x is not negative (-0 neither) unless ``signed``.
 
     For multiples of 1/4 up to 4 in size it is a product of x, its square root and the root of that, or the
     reciprocal of one.
@@ -220,7 +220,7 @@ def power(b: LoopBuilder, x: Value, exponent: float) -> Value:
     if exponent == 0:
         return b.like(1, x)
     if is_product(exponent):
-        return _by_products(b, x, int(abs(exponent) * 4), negative=exponent < 0)
+        return _by_products(b, x, int(abs(exponent) * 4), negative=exponent < 0, signed=signed)
     if math.isnan(exponent):
         return b.select(b.compare("eq", x, b.like(1, x)), x, b.like(math.nan, x))
     return _general_power(b, x, exponent)
@@ -232,17 +232,17 @@ def is_product(exponent: float) -> bool:
     return quarters <= 16 and quarters == int(quarters)
 
 
-def _by_products(b: LoopBuilder, x: Value, quarters: int, *, negative: bool) -> Value:
+def _by_products(b: LoopBuilder, x: Value, quarters: int, *, negative: bool, signed: bool) -> Value:
     whole, rest = divmod(quarters, 4)
     undefined: Value | bool = False
-    if rest:
+    if rest and signed:
         # the root of -0 and -inf is that of 0 and inf; x + 0 and the selection see to it
         x = b.add(x, b.like(0, x))
         infinity = b.like(math.inf, x)
         x = b.select(b.compare("eq", x, b.like(-math.inf, x)), infinity, x)
     if negative and whole:
         # the reciprocal first: a power may be out of range where its reciprocal is not
-        undefined = b.compare("lt", x, b.like(0, x)) if rest else False
+        undefined = b.compare("lt", x, b.like(0, x)) if rest and signed else False
         x, negative = b.div(b.like(1, x), x), False
     factors: list[Value] = []
     if rest:

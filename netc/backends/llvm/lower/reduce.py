@@ -189,7 +189,8 @@ class _Reduce:
                 for place, value in zip(places, totals, strict=True):
                     self.finish(value, place, rest, self.lanes)
 
-            runs(b, b.imin(chunk, b.isub(along, start)), self.size, CHAINS, emit)
+            side_by_side = self.kernel.target.vector_registers // 2
+            runs(b, b.imin(chunk, b.isub(along, start)), self.size, side_by_side, emit)
 
     def columns(self, at: list[Index], count: Index | None) -> list[Value]:
         """Reduce some registers of neighbouring results over the box of all reduced axes."""

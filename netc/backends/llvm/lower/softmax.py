@@ -206,7 +206,8 @@ class _Softmax:
                 places = [self.moved(at, inner, b.iadd(start, i * self.size)) for i in range(registers)]
                 self.column(places, rest)
 
-            runs(b, b.imin(chunk, b.isub(space.extents[inner], start)), self.size, UNROLL, emit)
+            side_by_side = self.kernel.target.vector_registers // 4
+            runs(b, b.imin(chunk, b.isub(space.extents[inner], start)), self.size, side_by_side, emit)
 
     def column(self, places: list[dict[str, Index]], count: Index | None) -> None:
         """All of the axis for some registers of neighbouring positions."""
