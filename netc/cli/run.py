@@ -103,7 +103,7 @@ def _run_arrays(request: NetRequest, files: Sequence[str]) -> tuple[Module, Resu
         arrays = read_arrays(files, inputs)
         module = request.with_shapes({n: a.shape for n, a in arrays.items() if n in inputs}).module()
     module.run(**arrays)
-    return module, [{name: module.blob(name) for name in module.compiled.main.result_names}]
+    return module, [{name: module.blob(name) for name in module.compiled.blobs}]
 
 
 def _run_images(request: NetRequest, files: Sequence[str], how: Preprocessing) -> tuple[Module, Results]:

@@ -52,11 +52,20 @@ class LayerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class CountedRows:
+    """Along ``axis`` of a result only the first entries count; the result named ``count`` says how many."""
+
+    axis: int
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedNet:
     """A net as tensor IR: ``module`` has one function, ``main``.
 
     Its arguments are the input blobs (role ``input``) and the parameters (role ``param``), in the order
     of the layers; its results are named after blobs. ``blobs`` holds the last value of every blob.
+    ``counted`` are the results, by name, whose number of rows a run decides; their counts are results too.
     """
 
     module: Module
@@ -64,3 +73,4 @@ class ImportedNet:
     layers: tuple[LayerInfo, ...]
     blobs: Mapping[str, Value]
     warnings: tuple[str, ...] = ()
+    counted: Mapping[str, CountedRows] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import netc.frontend.layers
 import netc.ir.ops  # noqa: F401  # fills the table
+from netc.frontend.counted_rows import counted_results
 from netc.frontend.imported_net import ImportedNet, LayerInfo, ParamInfo
 from netc.frontend.known_layers import plug_in_remedy, why_unsupported
 from netc.frontend.layers.context import LayerContext, NetUnderConstruction, Shape
@@ -93,13 +94,17 @@ class _Importer:
             if blob not in self.blobs:
                 raise NetcError(f"the net has no blob '{blob}' to keep", remedy=_nearest(blob, self.blobs))
         names = list(dict.fromkeys((*self.unread, *keep)))
-        func = self.net.builder.finish([self.blobs[n] for n in names], names)
+        results = {n: self.blobs[n] for n in names}
+        counted, counts = counted_results(self.net.builder.ops, results)
+        results.update(counts)
+        func = self.net.builder.finish(list(results.values()), list(results))
         return ImportedNet(
             Module(name, "tensor", (func,)),
             tuple(self.net.params),
             tuple(self.layers),
             dict(self.blobs),
             tuple(self.net.warnings),
+            counted,
         )
 
     def _bottom(self, message: Message, index: int) -> Value:

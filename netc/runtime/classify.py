@@ -48,6 +48,12 @@ def run_rows(
 
     NetcError where a result has no row for each row of the input, and there are several batches.
     """
+    counted = next(iter(module.compiled.net.counted), None)
+    if counted is not None and len(rows) != batch:
+        raise NetcError(
+            f"the output '{counted}' has as many rows as a run finds, not one for each of {batch} images",
+            remedy="give as many images as the net's batch has rows",
+        )
     parts: dict[str, list[Array]] = {}
     for start in range(0, len(rows), batch):
         chunk = rows[start : start + batch]
@@ -56,7 +62,7 @@ def run_rows(
             full = np.zeros((batch, *rows.shape[1:]), np.float32)
             full[: len(chunk)] = chunk
         module.run(**{name: full})
-        for result in module.compiled.main.result_names:
+        for result in module.compiled.blobs:
             parts.setdefault(result, []).append(_own_rows(result, module.blob(result), batch, len(chunk)))
         if on_rows is not None:
             on_rows(start + len(chunk), len(rows))

@@ -50,6 +50,12 @@ class Compiled:
         return self.main.inputs
 
     @property
+    def blobs(self) -> tuple[str, ...]:
+        """The results that are blobs: the outputs, and what was asked for with ``keep``."""
+        counts = {rows.count for rows in self.net.counted.values()}
+        return tuple(name for name in self.main.result_names if name not in counts)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The net's outputs: the results that were not asked for with ``keep`` alone."""
         unread = unread_blobs(self.net.layers)

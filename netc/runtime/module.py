@@ -11,6 +11,7 @@ from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.runtime.artifact import Artifact, write_artifact
 from netc.runtime.compiler import Compiled, compile_message, with_shapes
+from netc.runtime.counted_rows import counted_rows_only
 from netc.runtime.memory import Array, Memory
 from netc.runtime.params import ParamStore, param_entries
 from netc.runtime.runner import PreparedCache, Runner, make_runner
@@ -66,7 +67,10 @@ class Module:
 
     @property
     def outputs(self) -> dict[str, ShownShape]:
-        """Output name -> shape, for the input shapes that the module was compiled for."""
+        """Output name -> shape, for the input shapes that the module was compiled for.
+
+        Where a run decides how many rows there are (detections), the shape has room for the most possible.
+        """
         main = self.compiled.main
         shapes = dict(zip(main.result_names, map(shown_shape, main.results), strict=True))
         return {name: shapes[name] for name in self.compiled.outputs}
@@ -114,7 +118,8 @@ class Module:
         """
         with self._lock:
             specialised, binding, arrays = self._specialise(inputs)
-            self._results = specialised.runner.run(binding, arrays)
+            results = specialised.runner.run(binding, arrays)
+            self._results = counted_rows_only(results, specialised.compiled.net.counted)
             self._last = specialised, binding
             return {name: self._results[name] for name in self.compiled.outputs}
 

@@ -2,22 +2,38 @@
 
 from netc.frontend.layers import (
     activation,
+    batch_norm_forks,
     combine,
     convolution,
+    detection,
     inner_product,
     input,
     normalization,
     pooling,
+    proposal,
+    python,
+    rearrange,
+    resize,
+    roi,
     shape,
+    yolo,
 )
 
 __all__ = [
     "activation",
+    "batch_norm_forks",
     "combine",
     "convolution",
+    "detection",
     "inner_product",
     "input",
     "normalization",
     "pooling",
+    "proposal",
+    "python",
+    "rearrange",
+    "resize",
+    "roi",
     "shape",
+    "yolo",
 ]

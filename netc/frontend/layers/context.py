@@ -140,18 +140,33 @@ class LayerContext:
         ``fields`` says which field of the layer an attribute comes from, so that an error of the op's own
         rule points there.
         """
+        (value,) = self.emit_all(op, operands, attrs, top=top, part=part, fields=fields)
+        return value
+
+    def emit_all(
+        self,
+        op: str,
+        operands: Sequence[Value],
+        attrs: Any = None,
+        *,
+        top: int = 0,
+        part: str | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> tuple[Value, ...]:
+        """:meth:`emit` for an op of any number of results."""
         name = self.top_names[top] if top < len(self.top_names) else self.label
         hint = f"{name}.{part}" if part else name
         try:
-            value = self.net.builder.add1(op, operands, attrs, hint=hint, location=self.location)
+            values = self.net.builder.add(op, operands, attrs, hint=hint, location=self.location)
         except OpError as error:
             path = (fields or {}).get(error.attr or "")
             error.location = self.where(path)
             error.layer = self.label
             error.notes += (f"while importing {self.type} as {op}",)
             raise
-        self.check_size(_tensor(value).shape, f"blob '{name}'")
-        return value
+        for value in values:
+            self.check_size(_tensor(value).shape, f"blob '{name}'")
+        return values
 
     def top(self, index: int, value: Value) -> None:
         """Give a top its value."""

@@ -3,6 +3,7 @@
 from netc.ir.ops import (
     buffer,
     conv,
+    detection,
     dropout,
     elementwise,
     fusion,
@@ -10,14 +11,21 @@ from netc.ir.ops import (
     layout_ops,
     loop,
     normalize,
+    pad,
     pool,
+    prior_box,
+    proposal,
     reduce,
+    resize,
+    roi,
     shape,
+    yolo,
 )
 
 __all__ = [
     "buffer",
     "conv",
+    "detection",
     "dropout",
     "elementwise",
     "fusion",
@@ -25,7 +33,13 @@ __all__ = [
     "layout_ops",
     "loop",
     "normalize",
+    "pad",
     "pool",
+    "prior_box",
+    "proposal",
     "reduce",
+    "resize",
+    "roi",
     "shape",
+    "yolo",
 ]
