@@ -34,6 +34,10 @@ def _infer(operands: tuple[TensorType, ...], attrs: PriorBoxAttrs) -> tuple[Tens
     del operands
     if not attrs.sizes:
         raise OpError("one or more sizes expected", attr="sizes")
+    for name in ("feature", "image"):
+        for extent in getattr(attrs, name):
+            if isinstance(extent, int) and extent < 1:
+                raise OpError(f"{name} must be >= 1, got {extent}", attr=name)
     if len(attrs.variance) not in (1, 4):
         raise OpError(f"one variance or four expected, got {len(attrs.variance)}", attr="variance")
     if len({step == 0 for step in attrs.step}) != 1 or min(attrs.step) < 0:

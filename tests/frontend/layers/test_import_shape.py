@@ -102,7 +102,7 @@ def test_dropout_of_the_forks_scales_in_test_instead(run_layer):
         ),
         (
             layer("Reshape", "reshape_param { pixelshuffler: @2 }"),
-            "'reshape_param.pixelshuffler' changes the result and is not supported",
+            "3 channels are not a multiple of 2 times itself",
         ),
         (layer("Permute", "permute_param { order: 0 order: @0 }"), "axis 0 is given twice"),
         (layer("Permute", "permute_param { order: @4 }"), "axis 4 is not one of 4 axes"),
