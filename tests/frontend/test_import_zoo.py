@@ -27,11 +27,12 @@ def missing_types(net: Message) -> list[str]:
 
 
 def data_shapes(net: Message) -> dict[str, tuple[int, ...]]:
-    """Shapes for what data layers deliver: images and labels."""
+    """Shapes for what data layers deliver, those written in Python among them: images and labels."""
     tops = [
         top
         for layer in net.messages("layer")
-        if layer.text("type").endswith("Data") and layer.text("type") not in ("DummyData", "MemoryData")
+        if (layer.text("type").endswith("Data") and layer.text("type") not in ("DummyData", "MemoryData"))
+        or (layer.text("type") == "Python" and not layer.list("bottom"))
         for top in layer.texts("top")
     ]
     read = {bottom for layer in net.messages("layer") for bottom in layer.texts("bottom")}
