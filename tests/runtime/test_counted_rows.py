@@ -101,7 +101,9 @@ def test_a_saved_net_cuts_its_rows_too(tmp_path):
     module = compiled(SSD % 0.97)
     module.save(tmp_path / "ssd.netc")
     data = image(2, 3, 32, 32)
-    np.testing.assert_array_equal(netc.load(tmp_path / "ssd.netc").run(data=data)["d"], module.run(data=data)["d"])
+    np.testing.assert_array_equal(
+        netc.load(tmp_path / "ssd.netc").run(data=data)["d"], module.run(data=data)["d"]
+    )
 
 
 def test_sizes_that_a_run_gives_decide_how_much_room_there_is():

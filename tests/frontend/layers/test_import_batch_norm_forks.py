@@ -62,7 +62,9 @@ def test_segnets_bn_while_learning_uses_the_batch_and_can_give_its_statistics(ru
     np.testing.assert_allclose(y, along(slope) * normal + along(shift), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("setting", ["scale_bias: true", "scale_filler { value: 1 }", "bias_filler { value: 1 }"])
+@pytest.mark.parametrize(
+    "setting", ["scale_bias: true", "scale_filler { value: 1 }", "bias_filler { value: 1 }"]
+)
 def test_nvidias_batch_norm_has_scale_and_bias(run_layer, x, channels, setting):
     scale, bias, mean, variance = channels
     params = (mean, variance, np.ones(1), scale, bias)
@@ -80,7 +82,9 @@ def test_normalize_divides_by_the_norm(run_layer, x, across, shared):
     expected = np.zeros(X)
     for n, c, h, w in np.ndindex(X):
         seen = x[n] if across else x[n, :, h, w]
-        expected[n, c, h, w] = x[n, c, h, w] / np.sqrt((seen**2).sum() + 0.1) * (scale if shared else scale[c])
+        expected[n, c, h, w] = (
+            x[n, c, h, w] / np.sqrt((seen**2).sum() + 0.1) * (scale if shared else scale[c])
+        )
     np.testing.assert_allclose(y, expected, rtol=1e-4)
 
 

@@ -10,9 +10,7 @@ FEATURE = (1, 8, 2, 3)
 
 
 def prior_box(settings: str) -> str:
-    return (
-        f'layer {{ name: "p" type: "PriorBox" bottom: "x" bottom: "data" top: "y" prior_box_param {{ {settings} }} }}'
-    )
+    return f'layer {{ name: "p" type: "PriorBox" bottom: "x" bottom: "data" top: "y" prior_box_param {{ {settings} }} }}'
 
 
 def priors_by_hand(least, most, ratios, step, offset, clip):
@@ -220,7 +218,9 @@ def yolo3_by_hand(maps, classes, anchors, strides, threshold, nms):
                     sure, *scores = (1 / (1 + math.exp(-r)) for r in rest)
                     centre = ((j + 1 / (1 + math.exp(-tx))) / width, (i + 1 / (1 + math.exp(-ty))) / height)
                     size = (math.exp(tw) * w / (width * stride), math.exp(th) * h / (height * stride))
-                    found += [(c, sure * s, *centre, *size) for c, s in enumerate(scores) if sure * s > threshold]
+                    found += [
+                        (c, sure * s, *centre, *size) for c, s in enumerate(scores) if sure * s > threshold
+                    ]
     return suppressed(found, nms, 1)
 
 

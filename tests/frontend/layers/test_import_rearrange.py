@@ -50,7 +50,9 @@ def test_pixelshuffler_moves_blocks_of_channels_into_space(run_layer):
         assert y[n, c // 4, h * 2 + c // 2 % 2, w * 2 + c % 2] == x[n, c, h, w]
 
 
-@pytest.mark.parametrize(("settings", "shape"), [("", (3, 4)), ("axis: 0", (3, 1, 4)), ("axis: -2", (1, 3, 4))])
+@pytest.mark.parametrize(
+    ("settings", "shape"), [("", (3, 4)), ("axis: 0", (3, 1, 4)), ("axis: -2", (1, 3, 4))]
+)
 def test_squeeze_leaves_axes_out(run_layer, settings, shape):
     x = numbers(1, 3, 1, 4)
     (y,) = run_layer(layer("Squeeze", f"squeeze_param {{ {settings} }}"), x=x)
@@ -95,7 +97,10 @@ def test_mul_broadcasts_like_numpy(run_layer):
             layer("ShuffleChannel", "shuffle_channel_param { group: @3 }"),
             "8 channels are not a multiple of group 3",
         ),
-        (layer("Reorg", "reorg_param { stride: @3 }"), "8 channels are not a multiple of stride 3 times itself"),
+        (
+            layer("Reorg", "reorg_param { stride: @3 }"),
+            "8 channels are not a multiple of stride 3 times itself",
+        ),
         (layer("Squeeze", "squeeze_param { axis: @1 }"), "axis 1 has 8 elements, not 1"),
         (layer("Squeeze", "squeeze_param { axis: @9 }"), "axis 9 is not an axis of an input with 4 axes"),
         (layer("Pad", "pad_param { paddings: @1 }"), "two paddings for each of 4 axes expected, got 1"),

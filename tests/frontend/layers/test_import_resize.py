@@ -63,7 +63,9 @@ def test_interp_cuts_before_it_resizes(run_layer):
 
 
 def test_interp_takes_the_size_of_a_second_bottom(shapes_of):
-    assert shapes_of(layer("Interp", bottoms='bottom: "x" bottom: "z"'), x=X, z=(1, 1, 9, 8)) == [(2, 3, 9, 8)]
+    assert shapes_of(layer("Interp", bottoms='bottom: "x" bottom: "z"'), x=X, z=(1, 1, 9, 8)) == [
+        (2, 3, 9, 8)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,9 @@ def test_sizes_may_be_symbols():
             "'resize_bilinear_param.data_format' changes the result and is not supported",
         ),
         (
-            layer("ResizeBilinear", "resize_bilinear_param { align_corners: @true half_pixel_centers: true }"),
+            layer(
+                "ResizeBilinear", "resize_bilinear_param { align_corners: @true half_pixel_centers: true }"
+            ),
             "align_corners and half_pixel_centers contradict each other",
         ),
         (layer("Resize", "@resize_param { width: 3 }"), "height is missing"),

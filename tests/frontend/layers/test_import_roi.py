@@ -21,7 +21,9 @@ def roi_pool_by_hand(x, rois, ph, pw, scale):
         for c in range(x.shape[1]):
             for i in range(ph):
                 for j in range(pw):
-                    rows = range(max(y1 + math.floor(i * h / ph), 0), min(y1 + math.ceil((i + 1) * h / ph), x.shape[2]))
+                    rows = range(
+                        max(y1 + math.floor(i * h / ph), 0), min(y1 + math.ceil((i + 1) * h / ph), x.shape[2])
+                    )
                     columns = range(
                         max(x1 + math.floor(j * w / pw), 0), min(x1 + math.ceil((j + 1) * w / pw), x.shape[3])
                     )
@@ -39,8 +41,12 @@ def ps_roi_pool_by_hand(x, rois, dim, group, scale):
         for c in range(dim):
             for i in range(group):
                 for j in range(group):
-                    rows = range(max(math.floor(top + i * h), 0), min(math.ceil(top + (i + 1) * h), x.shape[2]))
-                    columns = range(max(math.floor(left + j * w), 0), min(math.ceil(left + (j + 1) * w), x.shape[3]))
+                    rows = range(
+                        max(math.floor(top + i * h), 0), min(math.ceil(top + (i + 1) * h), x.shape[2])
+                    )
+                    columns = range(
+                        max(math.floor(left + j * w), 0), min(math.ceil(left + (j + 1) * w), x.shape[3])
+                    )
                     seen = [x[int(n), (c * group + i) * group + j, a, b] for a in rows for b in columns]
                     out[r, c, i, j] = sum(seen) / len(seen) if seen else 0
     return out
@@ -63,7 +69,9 @@ def ps_roi_pooling(settings: str) -> str:
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1, 1)])
 def test_a_region_is_pooled_as_the_loops_do(run_layer, shape):
     x = np.random.default_rng(0).standard_normal(X).astype(np.float32)
-    (y,) = run_layer(roi_pooling("pooled_h: 3 pooled_w: 4 spatial_scale: 0.125"), x=x, rois=ROIS.reshape(shape))
+    (y,) = run_layer(
+        roi_pooling("pooled_h: 3 pooled_w: 4 spatial_scale: 0.125"), x=x, rois=ROIS.reshape(shape)
+    )
     np.testing.assert_allclose(y, roi_pool_by_hand(x, ROIS, 3, 4, 0.125))
 
 
@@ -77,9 +85,14 @@ def test_a_region_is_pooled_by_position_as_the_loops_do(run_layer):
     ("text", "message"),
     [
         (roi_pooling("pooled_h: @0 pooled_w: 1"), "pooled_h must be at least 1, got 0"),
-        (ps_roi_pooling("spatial_scale: 1 output_dim: @0 group_size: 1"), "output_dim must be positive; got 0"),
         (
-            roi_pooling("pooled_h: 1 pooled_w: 1").replace('"rois"', '"x"').replace('bottom: "x" top', 'bottom: @"x" top'),
+            ps_roi_pooling("spatial_scale: 1 output_dim: @0 group_size: 1"),
+            "output_dim must be positive; got 0",
+        ),
+        (
+            roi_pooling("pooled_h: 1 pooled_w: 1")
+            .replace('"rois"', '"x"')
+            .replace('bottom: "x" top', 'bottom: @"x" top'),
             "the second bottom must have 5 numbers a region: sample, x1, y1, x2, y2",
         ),
     ],
@@ -96,7 +109,12 @@ def anchors_by_hand(base, ratios, scales, rounding):
         for s in scales:
             middle = (base - 1) / 2
             boxes.append(
-                [middle - (w * s - 1) / 2, middle - (h * s - 1) / 2, middle + (w * s - 1) / 2, middle + (h * s - 1) / 2]
+                [
+                    middle - (w * s - 1) / 2,
+                    middle - (h * s - 1) / 2,
+                    middle + (w * s - 1) / 2,
+                    middle + (h * s - 1) / 2,
+                ]
             )
     return boxes
 
@@ -168,7 +186,7 @@ def test_proposals_are_those_of_the_loops(run_layer):
     ("text", "ratios", "scales"),
     [
         ("'feat_stride': 16", (0.5, 1, 2), (8, 16, 32)),
-        ("{\\\"feat_stride\\\": 16, \\\"scales\\\": [1, 2.5]}", (0.5, 1, 2), (1, 2.5)),
+        ('{\\"feat_stride\\": 16, \\"scales\\": [1, 2.5]}', (0.5, 1, 2), (1, 2.5)),
         ("feat_stride: 16\\nscales: !!python/tuple [2]\\nratios: (1,)", (1,), (2,)),
     ],
 )

@@ -48,7 +48,9 @@ def test_crop_cuts_to_the_second_bottom(run_layer, settings, start):
     x = np.arange(120.0).reshape(X)
     height = 4 if "axis: 3" in settings else 3
     (y,) = run_layer(
-        layer("Crop", f"crop_param {{ {settings} }}", 'bottom: "x" bottom: "z"'), x=x, z=np.zeros((9, 9, 3, 2))
+        layer("Crop", f"crop_param {{ {settings} }}", 'bottom: "x" bottom: "z"'),
+        x=x,
+        z=np.zeros((9, 9, 3, 2)),
     )
     top, left = start
     np.testing.assert_array_equal(y, x[:, :, top : top + height, left : left + 2])
@@ -95,7 +97,10 @@ def test_dropout_of_the_forks_scales_in_test_instead(run_layer):
             layer("Reshape", "reshape_param { axis: 3 shape { dim: 5 dim: @0 } }"),
             "dim 0 copies axis 4, which the input does not have",
         ),
-        (layer("Reshape", "reshape_param { axis: @5 shape { dim: 1 } }"), "axis 5 is out of range for 4 axes"),
+        (
+            layer("Reshape", "reshape_param { axis: @5 shape { dim: 1 } }"),
+            "axis 5 is out of range for 4 axes",
+        ),
         (
             layer("Reshape", "reshape_param { axis: 3 num_axes: @2 }"),
             "num_axes 2 is out of range from axis 3 on",
