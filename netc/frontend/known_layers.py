@@ -28,8 +28,9 @@ EVALUATIONS = frozenset({"Accuracy"})
 OTHERS = frozenset(
     {
         "ArgMax", "BNLL", "BatchReindex", "Clip", "Embed", "Filter", "HDF5Output", "Im2col", "LSTM",
-        "LSTMUnit", "MVN", "Parameter", "RNN", "Recurrent", "Reduction", "SPP", "Swish", "Threshold",
-        "Tile", } )  # fmt: skip
+        "LSTMUnit", "MVN", "Parameter", "RNN", "Recurrent", "Reduction", "SPP", "Swish", "Threshold", "Tile",
+    }
+)  # fmt: skip
 
 
 def why_unsupported(name: str) -> tuple[str, str] | None:
