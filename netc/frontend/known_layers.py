@@ -4,17 +4,17 @@ from __future__ import annotations
 
 LOSSES = frozenset(
     {
-        "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultiBoxLoss",
-        "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss",
+        "MultiBoxLoss",
+        "SmoothL1Loss", 
     }
 )  # fmt: skip
-EVALUATIONS = frozenset({"Accuracy", "DetectionEvaluate"})
+EVALUATIONS = frozenset({"DetectionEvaluate"})
 OTHERS = frozenset(
     {
-        "ArgMax", "BN", "BNLL", "BatchReindex", "Clip", "DetectionOutput", "Embed", "Filter", "HDF5Output",
-        "Im2col", "Interp", "LSTM", "LSTMUnit", "MVN", "Normalize", "PSROIPooling", "Parameter", "PriorBox",
-        "Proposal", "Python", "RNN", "ROIPooling", "Recurrent", "Reduction", "Reorg", "Resize", "SPP",
-        "ShuffleChannel", "Swish", "Threshold", "Tile", "Upsample",
+        "BN", "DetectionOutput", 
+        "Interp", "Normalize", "PSROIPooling", "PriorBox",
+        "Proposal", "Python", "ROIPooling", "Recurrent", "Reorg", "Resize", 
+        "ShuffleChannel", "Upsample",
     }
 )  # fmt: skip
 

@@ -6,8 +6,13 @@ from netc.frontend.layers import (
     convolution,
     inner_product,
     input,
+    loss,
     normalization,
+    output,
+    pick,
     pooling,
+    recurrent,
+    reduction,
     shape,
 )
 
@@ -17,7 +22,12 @@ __all__ = [
     "convolution",
     "inner_product",
     "input",
+    "loss",
     "normalization",
+    "output",
+    "pick",
     "pooling",
+    "recurrent",
+    "reduction",
     "shape",
 ]
