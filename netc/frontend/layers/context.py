@@ -234,7 +234,7 @@ class LayerContext:
         """Numbers from [0, 1), new ones in every run."""
         net = self.net
         if net.random is None:
-            net.random = net.builder.arg("random", STATE, "input")
+            net.random = net.builder.arg("random.state", STATE, "input")
         net.streams += 1
         attrs = UniformAttrs(TensorType("f32", shape), net.streams - 1)
         return self.emit("random.uniform", (net.random,), attrs, part=part)

@@ -190,6 +190,18 @@ def log(b: LoopBuilder, x: Value) -> Value:
     return b.select(b.compare("eq", x, zero), b.like(-math.inf, x), value)
 
 
+def bnll(b: LoopBuilder, x: Value) -> Value:
+    """ln(1 + e^x), as max(x, 0) + ln(1 + e) with e = e^-|x|."""
+    one = b.like(1, x)
+    e = exp(b, b.unary("neg", b.unary("abs", x)))
+    sum_ = b.add(one, e)
+    # ln(1 + e) = ln(sum) * e / (sum - 1) undoes the rounding of the sum; where the sum is 1 it is e
+    rounded = b.sub(sum_, one)
+    tiny = b.compare("eq", rounded, b.like(0, x))
+    tail = b.select(tiny, e, b.mul(log(b, sum_), b.div(e, b.select(tiny, one, rounded))))
+    return b.add(b.maximum(b.like(0, x), x), tail)
+
+
 # --- powers ---
 def power(b: LoopBuilder, x: Value, exponent: float) -> Value:
     """x^exponent, as C's ``pow``.
