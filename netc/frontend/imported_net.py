@@ -53,9 +53,9 @@ class LayerInfo:
 
 @dataclass(frozen=True, slots=True)
 class StateInfo:
-    """What a forward pass leaves for the next one: the result ``next`` is the new content of argument ``value``.
+    """What a forward pass leaves for the next one: the result ``next`` is what ``value`` is then.
 
-    The argument is a parameter (BatchNorm's moving sums), or an input that starts at zeros and that no
+    That argument is a parameter (BatchNorm's moving sums), or an input that starts at zeros and that no
     caller gives (the hidden states of an LSTM, the state of the random numbers).
     """
 

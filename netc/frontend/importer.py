@@ -167,7 +167,9 @@ class _Importer:
         weights = ctx.message.numbers("loss_weight")
         tops = max(len(ctx.top_names), int(entry.loss))  # a loss may go without a name
         if weights and len(weights) != tops:
-            raise ctx.error(f"expected one loss_weight for each top, {tops}, got {len(weights)}", "loss_weight")
+            raise ctx.error(
+                f"expected one loss_weight for each top, {tops}, got {len(weights)}", "loss_weight"
+            )
         for index, value in sorted(ctx.tops.items()):
             default = 1.0 if entry.loss and index == 0 else 0.0
             weight = weights[index] if weights else default

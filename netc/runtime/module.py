@@ -15,8 +15,8 @@ from netc.runtime.file_outputs import write_files
 from netc.runtime.memory import Array, Memory
 from netc.runtime.params import ParamStore, param_entries
 from netc.runtime.runner import PreparedCache, Runner, make_runner
-from netc.runtime.states import StateStore
 from netc.runtime.shapes import Binding, as_arrays, bind_shapes, show_shape, shown_shape, symbol_names
+from netc.runtime.states import StateStore
 
 MAX_SPECIALISED = 4  # input shapes besides the compiled ones whose code is kept
 
@@ -131,12 +131,12 @@ class Module:
     forward = run
 
     def seed(self, seed: int) -> None:
-        """Begin the random numbers of a net in phase TRAIN anew: equal seeds give equal runs. The first is 0."""
+        """Begin the random numbers of phase TRAIN anew: equal seeds give equal runs. The first is 0."""
         with self._lock:
             self._states.seed(seed)
 
     def reset_states(self) -> None:
-        """Forget what runs left for the next one: hidden states of RNN and LSTM, the step of the random numbers.
+        """Forget what runs left for the next: hidden states of RNN and LSTM, the step of the random numbers.
 
         Moving sums of BatchNorm stay: they are parameters.
         """

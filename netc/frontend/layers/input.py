@@ -1,4 +1,4 @@
-"""Where values come from: Input, DummyData, Parameter, and data layers whose tops the caller feeds instead."""
+"""Where values come from: Input, DummyData, Parameter; data layers, whose tops the caller feeds instead."""
 
 from __future__ import annotations
 

@@ -38,23 +38,30 @@ def import_softmax_with_loss(ctx: LayerContext) -> None:
     ignore = _ignored(ctx)
     shape = ctx.shape()
     label = _labels(ctx, axis)
-    losses = ctx.emit("nn.softmax_loss", (ctx.bottoms[0], label), SoftmaxLossAttrs(axis, ignore), part="losses")
-    _normalised(ctx, losses, label, product(shape[:axis]), tuple(range(axis)), _normalization(ctx, "VALID"), ignore)
+    losses = ctx.emit(
+        "nn.softmax_loss", (ctx.bottoms[0], label), SoftmaxLossAttrs(axis, ignore), part="losses"
+    )
+    _normalised(
+        ctx, losses, label, product(shape[:axis]), tuple(range(axis)), _normalization(ctx, "VALID"), ignore
+    )
     if len(ctx.top_names) > 1:
         ctx.top(1, ctx.emit("nn.softmax", ctx.bottoms[:1], SoftmaxAttrs(axis), top=1))
 
 
 @layer("SigmoidCrossEntropyLoss", bottoms=(2, 2), tops=(0, 2), loss=True)
 def import_sigmoid_cross_entropy_loss(ctx: LayerContext) -> None:
-    """``sum -(t log s(x) + (1 - t) log(1 - s(x))) / d`` with the sigmoid s, as ``max(x, 0) - x t + log(1 + e^-|x|)``.
+    """``sum -(t log s(x) + (1 - t) log(1 - s(x))) / d`` with the sigmoid s.
 
-    d is chosen as SoftmaxWithLoss chooses it, but BATCH_SIZE is the default. A second top is the sigmoid.
+    Computed as ``max(x, 0) - x t + log(1 + e^-|x|)``, which cannot overflow. d is chosen as SoftmaxWithLoss
+    chooses it, but BATCH_SIZE is the default. A second top is the sigmoid.
     """
     x, target = ctx.bottoms
     shape = ctx.shape()
     if product(ctx.shape(1)) != product(shape):
         raise ctx.error(
-            f"needs as many targets as inputs: got {show_shape(ctx.shape(1))} for {show_shape(shape)}", "bottom", 1
+            f"needs as many targets as inputs: got {show_shape(ctx.shape(1))} for {show_shape(shape)}",
+            "bottom",
+            1,
         )
     if not shape:
         raise ctx.error("needs an input with axes, got a scalar", "bottom")
@@ -75,7 +82,9 @@ def import_euclidean_loss(ctx: LayerContext) -> None:
     shape = ctx.shape()
     if not shape or product(ctx.shape(1)[1:]) != product(shape[1:]) or ctx.shape(1)[:1] != shape[:1]:
         raise ctx.error(
-            f"both inputs must have one size: got {show_shape(shape)} and {show_shape(ctx.shape(1))}", "bottom", 1
+            f"both inputs must have one size: got {show_shape(shape)} and {show_shape(ctx.shape(1))}",
+            "bottom",
+            1,
         )
     other = ctx.reshape(ctx.bottoms[1], shape, part="other")
     gap = ctx.emit("math.sub", (ctx.bottoms[0], other), part="gap")
@@ -131,7 +140,10 @@ def import_contrastive_loss(ctx: LayerContext) -> None:
     unlike = ctx.emit("math.affine", (alike,), AffineAttrs(-1.0, 1.0), part="unlike")
     terms = ctx.emit(
         "math.add",
-        (ctx.emit("math.mul", (square, alike), part="near"), ctx.emit("math.mul", (apart, unlike), part="far")),
+        (
+            ctx.emit("math.mul", (square, alike), part="near"),
+            ctx.emit("math.mul", (apart, unlike), part="far"),
+        ),
         part="terms",
     )
     _loss(ctx, terms, shape[0], (0,), factor=0.5)
@@ -143,7 +155,9 @@ def import_multinomial_logistic_loss(ctx: LayerContext) -> None:
     rows, classes = _rows_of_classes(ctx)
     p = ctx.reshape(ctx.bottoms[0], (rows, classes), part="rows")
     logs = _logs(ctx, p)
-    _loss(ctx, ctx.emit("math.mul", (logs, _one_hot(ctx, rows, classes)), part="terms"), rows, (0,), factor=-1.0)
+    _loss(
+        ctx, ctx.emit("math.mul", (logs, _one_hot(ctx, rows, classes)), part="terms"), rows, (0,), factor=-1.0
+    )
 
 
 @layer("InfogainLoss", bottoms=(2, 3), tops=(0, 2), loss=True)
@@ -204,7 +218,9 @@ def import_accuracy(ctx: LayerContext) -> None:
     top_k = param.integer("top_k")
     classes = ctx.shape()[axis]
     if isinstance(classes, int) and top_k > classes:
-        raise ctx.error(f"top_k must be at most the number of classes, {classes}, got {top_k}", "accuracy_param.top_k")
+        raise ctx.error(
+            f"top_k must be at most the number of classes, {classes}, got {top_k}", "accuracy_param.top_k"
+        )
     operands = (ctx.bottoms[0], _labels(ctx, axis))
     fields = {"top_k": "accuracy_param.top_k"}
     for top in range(len(ctx.top_names)):
@@ -225,8 +241,8 @@ def _labels(ctx: LayerContext, axis: int) -> Value:
     wanted = (*shape[:axis], *shape[axis + 1 :])
     if product(ctx.shape(1)) != product(wanted):
         raise ctx.error(
-            f"needs one label a position: {product(wanted)} for {show_shape(shape)} with classes on axis {axis}, "
-            f"got {show_shape(ctx.shape(1))}",
+            f"needs one label a position: {product(wanted)} for {show_shape(shape)} with classes on axis "
+            f"{axis}, got {show_shape(ctx.shape(1))}",
             "bottom",
             1,
         )
@@ -238,7 +254,9 @@ def _rows_of_classes(ctx: LayerContext) -> tuple[Dim, int]:
     shape = ctx.shape()
     classes = product(shape[1:])
     if not shape or not isinstance(classes, int):
-        raise ctx.error(f"needs an input of (N, classes) with a fixed number of classes, got {show_shape(shape)}")
+        raise ctx.error(
+            f"needs an input of (N, classes) with a fixed number of classes, got {show_shape(shape)}"
+        )
     if product(ctx.shape(1)) != shape[0]:
         raise ctx.error(f"needs one label a row, {shape[0]}, got {show_shape(ctx.shape(1))}", "bottom", 1)
     return shape[0], classes
@@ -251,7 +269,9 @@ def _one_hot(ctx: LayerContext, rows: Dim, classes: int) -> Value:
 
 def _logs(ctx: LayerContext, p: Value) -> Value:
     return ctx.emit(
-        "math.log", (ctx.emit("math.clip", (p,), ClipAttrs(SMALLEST_PROBABILITY, LARGEST), part="clipped"),), part="logs"
+        "math.log",
+        (ctx.emit("math.clip", (p,), ClipAttrs(SMALLEST_PROBABILITY, LARGEST), part="clipped"),),
+        part="logs",
     )
 
 
@@ -299,7 +319,9 @@ def _normalised(
         ctx.top(0, ctx.emit("math.div", (_sum(ctx, losses, part="total"), count)))
 
 
-def _loss(ctx: LayerContext, losses: Value, divisor: Dim, axes: Sequence[int], *, factor: float = 1.0) -> None:
+def _loss(
+    ctx: LayerContext, losses: Value, divisor: Dim, axes: Sequence[int], *, factor: float = 1.0
+) -> None:
     """The first top: ``factor sum(losses) / divisor``, where the axes' extents make the divisor."""
     total = _sum(ctx, losses, part="total")
     if not isinstance(divisor, int):

@@ -50,7 +50,7 @@ def import_batch_norm(ctx: LayerContext) -> None:
     The blobs are a sum of means, a sum of variances, and the number to divide both by, where 0 makes
     both 0. They count with ``use_global_stats``, which defaults to phase TEST; otherwise mean and
     (biased) variance are the batch's own, and the run leaves new blobs: with the fraction f each sum becomes
-    ``f sum + (batch's value)``, the variance's with the divisor m - 1 instead of m (the values a channel has),
+    ``f sum + (batch's value)``, the variance's with the divisor m - 1 instead of m (the values of a channel),
     and the number ``f number + 1``. There is no scale and shift: that is the Scale layer.
     """
     param = ctx.param("batch_norm_param")
@@ -90,7 +90,9 @@ def _unbiased(ctx: LayerContext, variance: Value, square: Value, axes: tuple[int
     shape = ctx.shape()
     m = product(tuple(shape[a] for a in axes))
     if isinstance(m, int):
-        return ctx.emit("math.affine", (variance,), AffineAttrs(m / (m - 1) if m > 1 else 1.0), part="unbiased")
+        return ctx.emit(
+            "math.affine", (variance,), AffineAttrs(m / (m - 1) if m > 1 else 1.0), part="unbiased"
+        )
     total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", axes), part="squares")
     number = ctx.emit("tensor.count", (ctx.bottoms[0],), CountAttrs(axes), part="number")
     freedom = ctx.emit("math.affine", (number,), AffineAttrs(1.0, -1.0), part="freedom")
@@ -108,7 +110,9 @@ def _move_averages(
         shape: Shape = blob.type.shape  # type: ignore[union-attr]
         own = ctx.reshape(value, shape, part=f"{name}.own")
         ctx.next_state(blob, ctx.emit("math.add", (kept, own), part=f"{name}.sum"))
-    ctx.next_state(blobs[2], ctx.emit("math.affine", (blobs[2],), AffineAttrs(fraction, 1.0), part="count.sum"))
+    ctx.next_state(
+        blobs[2], ctx.emit("math.affine", (blobs[2],), AffineAttrs(fraction, 1.0), part="count.sum")
+    )
 
 
 def _along_channels(ctx: LayerContext, value: Value, rank: int, part: str) -> Value:
@@ -190,7 +194,8 @@ def _factor(ctx: LayerContext, param: Message, path: str, default: float) -> tup
     own = shape[axis : axis + count]
     if given is not None and given != own:
         theirs, ours = show_shape(given), show_shape(own)
-        raise ctx.error(f"the second bottom is {theirs}; from axis {axis} on the first is {ours}", "bottom", 1)
+        message = f"the second bottom is {theirs}; from axis {axis} on the first is {ours}"
+        raise ctx.error(message, "bottom", 1)
     if given is not None:
         value = ctx.bottoms[1]
     else:

@@ -39,7 +39,9 @@ def import_embed(ctx: LayerContext) -> None:
             raise ctx.error(f"{field} must be at least 1; {got}", f"{path}.{field}")
     outputs = param.integer("num_output")
     shape = ctx.shape()
-    table = ctx.param_value("weight", (param.integer("input_dim"), outputs), 0, param.message("weight_filler"))
+    table = ctx.param_value(
+        "weight", (param.integer("input_dim"), outputs), 0, param.message("weight_filler")
+    )
     flat = ctx.reshape(ctx.bottoms[0], (product(shape),), part="flat")
     rows = ctx.emit("tensor.take", (table, flat), part="rows")
     if param.flag("bias_term"):

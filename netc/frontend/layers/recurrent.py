@@ -26,7 +26,7 @@ GATES = 4  # in the order of their rows in the weights: input, forget, output, n
 class _Sequence:
     """What both recurrent layers start from.
 
-    ``static`` is the index of that bottom, if there is one; ``states`` are (N, num_output), and ``carried`` the
+    ``static`` is the index of that bottom, if there is one; ``states`` are (N, num_output), ``carried`` the
     arguments behind them where they last from run to run.
     """
 
@@ -97,7 +97,9 @@ def import_lstm_unit(ctx: LayerContext) -> None:
     for index, wanted in ((1, (1, shape[1], GATES * size)), (2, shape[:2])):
         if ctx.shape(index) != wanted:
             got = show_shape(ctx.shape(index))
-            raise ctx.error(f"expected {show_shape(wanted)} for a cell of {show_shape(shape)}, got {got}", "bottom", index)
+            raise ctx.error(
+                f"expected {show_shape(wanted)} for a cell of {show_shape(shape)}, got {got}", "bottom", index
+            )
     cell = ctx.reshape(ctx.bottoms[0], (shape[1], size), part="cell")
     gates = ctx.reshape(ctx.bottoms[1], (shape[1], GATES * size), part="gates")
     cont = ctx.reshape(ctx.bottoms[2], (shape[1], 1), part="cont")
@@ -132,11 +134,15 @@ def _sequence(ctx: LayerContext, states: Sequence[str]) -> _Sequence:
         raise ctx.error(f"num_output must be at least 1, got {outputs}", f"{_P}.num_output")
     if len(shape) < 3 or not isinstance(shape[0], int):
         got = show_shape(shape)
-        raise ctx.error(f"needs an input (T, N, ...) with a fixed number of time steps T, got {got}", "bottom")
+        raise ctx.error(
+            f"needs an input (T, N, ...) with a fixed number of time steps T, got {got}", "bottom"
+        )
     steps, batch = shape[0], shape[1]
     if ctx.shape(1) != (steps, batch):
         wanted = show_shape((steps, batch))
-        raise ctx.error(f"the second bottom, cont, must be {wanted}, got {show_shape(ctx.shape(1))}", "bottom", 1)
+        raise ctx.error(
+            f"the second bottom, cont, must be {wanted}, got {show_shape(ctx.shape(1))}", "bottom", 1
+        )
     exposed = param.flag("expose_hidden")
     given = len(ctx.bottoms) - 2 - (len(states) if exposed else 0)
     tops = 1 + (len(states) if exposed else 0)

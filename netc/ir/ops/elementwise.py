@@ -189,7 +189,9 @@ AFFINE = _unary(
     AffineAttrs,
     lambda x, a: _scalar(a.scale, x) * x + _scalar(a.shift, x),
 )
-BNLL = _unary("math.bnll", "ln(1 + e^x), as max(x, 0) + ln(1 + e^-|x|), which cannot overflow.", NoAttrs, _bnll)
+BNLL = _unary(
+    "math.bnll", "ln(1 + e^x), as max(x, 0) + ln(1 + e^-|x|), which cannot overflow.", NoAttrs, _bnll
+)
 CLIP = _unary(
     "math.clip",
     "min(max(x, low), high).",

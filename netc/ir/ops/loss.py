@@ -90,7 +90,9 @@ def _accuracy(operands: tuple[Array, ...], attrs: AccuracyAttrs) -> tuple[Array,
     whole = np.trunc(label)
     own = np.expand_dims(_at_label(x, label, attrs.axis, np.nan), attrs.axis)
     # the label's own score is among those counted; a NaN is never as good as anything
-    found = (np.sum(x >= own, axis=attrs.axis) - 1 < attrs.top_k) & (whole >= 0) & (whole < x.shape[attrs.axis])
+    found = (
+        (np.sum(x >= own, axis=attrs.axis) - 1 < attrs.top_k) & (whole >= 0) & (whole < x.shape[attrs.axis])
+    )
     counts = np.ones(label.shape, bool) if attrs.ignore is None else whole != attrs.ignore
     found &= counts
     if not attrs.per_class:
@@ -117,7 +119,7 @@ ACCURACY = define(
     OpDef(
         "nn.accuracy",
         "tensor",
-        "The fraction of positions whose label has fewer than top_k other scores >= its own, as in Caffe, where "
+        "The fraction of positions whose label has fewer than top_k other scores >= its own: as in Caffe "
         "ties count against the label. 0 where nothing counts. The result has no axes, or one of classes.",
         ("x", "label"),
         AccuracyAttrs,

@@ -89,7 +89,9 @@ def _infer_top_k(operands: tuple[TensorType, ...], attrs: TopKAttrs) -> tuple[Te
         raise OpError(f"axis must be within 0..{x.rank - 1} for {x}, got {attrs.axis}", attr="axis")
     extent = x.shape[attrs.axis]
     if attrs.k < 1 or (isinstance(extent, int) and attrs.k > extent):
-        raise OpError(f"k must be within 1..{extent}, the extent of axis {attrs.axis}, got {attrs.k}", attr="k")
+        raise OpError(
+            f"k must be within 1..{extent}, the extent of axis {attrs.axis}, got {attrs.k}", attr="k"
+        )
     return (x.with_shape(*x.shape[: attrs.axis], attrs.k, *x.shape[attrs.axis + 1 :]),)
 
 
@@ -158,7 +160,7 @@ SELECT = define(
     OpDef(
         "tensor.select",
         "tensor",
-        "The rows x[n] with |s[n]| > 0, in their order, and rows of zeros up to the extent of x. x [N,*S], s [N].",
+        "The rows x[n] with |s[n]| > 0, in their order, then rows of zeros up to N. x [N,*S], s [N].",
         ("x", "s"),
         NoAttrs,
         infer=_infer_select,

@@ -95,7 +95,7 @@ STOCHASTIC_POOL = define(
     OpDef(
         "nn.stochastic_pool",
         "tensor",
-        "The first element of each window of x >= 0 at which the running sum reaches u * (sum of the window): "
+        "The first element of each window of x >= 0 at which the running sum reaches u * (its whole sum): "
         "element i is drawn with probability x_i / sum. 0 where all are 0. u in [0, 1), one a window.",
         ("x", "u"),
         PoolAttrs,

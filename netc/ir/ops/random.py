@@ -63,9 +63,10 @@ def _uniform(operands: tuple[Array, ...], attrs: UniformAttrs) -> tuple[Array, .
     shape = attrs.tensor.static_shape
     size = int(np.prod(shape, dtype=np.int64))
     blocks = np.arange(-(-size // 4), dtype=np.uint64)
-    fixed = (np.full_like(blocks, word & 0xFFFFFFFF) for word in (attrs.stream, step, step >> 32))
-    words = philox((blocks, *fixed), (seed & 0xFFFFFFFF, seed >> 32))  # type: ignore[arg-type]
-    bits = np.stack(words, axis=-1).reshape(-1)[:size] >> np.uint64(32 - _FRACTION_BITS)
+    words = (attrs.stream, step & 0xFFFFFFFF, step >> 32)
+    stream, low, high = (np.full_like(blocks, word) for word in words)
+    drawn = philox((blocks, stream, low, high), (seed & 0xFFFFFFFF, seed >> 32))
+    bits = np.stack(drawn, axis=-1).reshape(-1)[:size] >> np.uint64(32 - _FRACTION_BITS)
     return ((bits.astype(np.float32) * np.float32(2.0**-_FRACTION_BITS)).reshape(shape),)
 
 
@@ -84,8 +85,8 @@ UNIFORM = define(
     OpDef(
         "random.uniform",
         "tensor",
-        "Numbers drawn evenly from [0, 1), multiples of 2^-24: a pure function of the state (seed, step), the "
-        "stream and the position.",
+        "Numbers drawn evenly from [0, 1), multiples of 2^-24: a pure function of the state (seed, step), "
+        "the stream and the position.",
         ("state",),
         UniformAttrs,
         infer=_infer_uniform,

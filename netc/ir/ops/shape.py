@@ -1,4 +1,4 @@
-"""Ops that move elements without computing: reshape, transpose, concat, slice, tile; fill and count make them.
+"""Ops that move elements: reshape, transpose, concat, slice, tile; and fill and count, which make them.
 
 Reshape and transpose are row-major only. Concat and slice also work on a blocked layout, where each
 boundary on the blocked axis lies between two blocks.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from netc.backends.llvm.lower import math
 from netc.ir.core import Value
+from netc.ir.diagnostics import OpError
 from netc.ir.loop_builder import LoopBuilder
 
 Emitter = Callable[[LoopBuilder, Any, Sequence[Value]], Value]
@@ -49,7 +50,7 @@ def _threshold(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
 
 
 def _differs(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
-    """trunc(x) = v exactly where v - 1 < x < v + 1 for v = 0, else on one closed side of v."""
+    """trunc(x) = v means v <= x < v + 1 above 0, v - 1 < x <= v below 0, and -1 < x < 1 for 0."""
     (x,) = xs
     value = attrs.value
     one, zero = b.like(1, x), b.like(0, x)
@@ -65,7 +66,13 @@ def _reciprocal_or_zero(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
     return b.select(b.compare("eq", x, zero), zero, b.div(b.like(1, x), x))
 
 
-ELEMENTWISE: Mapping[str, Emitter] = {
+def _dropout(_: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
+    if attrs.train:
+        raise OpError("kernels have no random numbers: nn.dropout runs outside of training only", attr="train")
+    return xs[0]
+
+
+ELEMENTWISE: dict[str, Emitter] = {
     "math.add": lambda b, _, xs: b.add(xs[0], xs[1]),
     "math.sub": lambda b, _, xs: b.sub(xs[0], xs[1]),
     "math.mul": lambda b, _, xs: b.mul(xs[0], xs[1]),
@@ -80,6 +87,7 @@ ELEMENTWISE: Mapping[str, Emitter] = {
     "math.abs": lambda b, _, xs: b.unary("abs", xs[0]),
     "math.sqrt": lambda b, _, xs: b.unary("sqrt", xs[0]),
     "math.reciprocal_or_zero": _reciprocal_or_zero,
+    "nn.dropout": _dropout,
     "math.exp": lambda b, _, xs: math.exp(b, xs[0]),
     "math.log": lambda b, _, xs: math.log(b, xs[0]),
     "math.tanh": lambda b, _, xs: math.tanh(b, xs[0]),
@@ -90,6 +98,4 @@ ELEMENTWISE: Mapping[str, Emitter] = {
 }
 
 # those whose code for one register is long and full of independent chains
-COSTLY = frozenset(
-    {"math.bnll", "math.exp", "math.log", "math.tanh", "math.sigmoid", "math.elu", "math.pow"}
-)
+COSTLY = frozenset({"math.bnll", "math.exp", "math.log", "math.tanh", "math.sigmoid", "math.elu", "math.pow"})
