@@ -12,6 +12,7 @@ from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_func
 from netc.ir.verify import verify
+from netc.runtime.states import StateStore
 
 Shape = tuple[int, ...]
 
@@ -74,6 +75,8 @@ def run_layer() -> Callable[..., list[Any]]:
         func = net.module.func("main")
         for value, array in zip(func.params, params, strict=True):
             arrays[value.name] = np.asarray(array, np.float32)
-        return list(run_func(func, arrays).values())
+        states = StateStore().inputs(net, ())
+        results = run_func(func, arrays | states)
+        return [results[name] for name in func.result_names if name in net.blobs]
 
     return run

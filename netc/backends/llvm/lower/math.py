@@ -8,6 +8,7 @@ log       0.8          log(0) = -inf, NaN below 0
 tanh      1.4
 sigmoid   1.9          also relative to the tiny results for x far below 0
 elu       1.0          of its negative branch, for alpha 1
+bnll      2.8
 pow       0.51         general exponents, through float64; special cases as C's pow
 pow       0.5 to 3.5   exponents made of products and square roots (see `power`)
 ========  ===========  =============================================================
