@@ -15,7 +15,7 @@ from netc.cli.options import NetRequest, json_option, net_options
 from netc.cli.output import progress, put, put_json, say_warnings, table
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
-from netc.runtime.memory import Array
+from netc.runtime.memory import Array, check_available
 from netc.runtime.module import Module
 from netc.runtime.options import NUMPY_TARGET
 from netc.runtime.profile import KernelTime, profile
@@ -68,6 +68,7 @@ def _random_inputs(module: Module, sizes: tuple[str, ...]) -> dict[str, Array]:
             f"sizes are needed for {', '.join(free) or 'no symbols'}, got {', '.join(values) or 'none'}",
             remedy=f"give --size {missing[0]}=4" if missing else None,
         )
+    check_available(module.memory_at(**values).total, "a run of the net")
     rng = np.random.default_rng(0)
     shapes = {
         v.name: tuple(evaluate(d, values) for d in tensor_of(v.type).shape) for v in module.compiled.inputs
