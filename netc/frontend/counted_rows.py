@@ -29,9 +29,12 @@ class _Rows:
 
 
 def counted_results(
-    ops: Iterable[Op], results: Mapping[str, Value]
+    ops: Iterable[Op], results: Mapping[str, Value], seeds: Mapping[str, Value]
 ) -> tuple[dict[str, CountedRows], dict[str, Value]]:
-    """Which results have counted rows, and the counts as more results; NetcError where rows would mix."""
+    """Which results have counted rows, and the counts as more results; NetcError where rows would mix.
+
+    ``seeds`` are further values, by name, whose first rows (axis 0) count, and how many.
+    """
     rows: dict[str, _Rows] = {}
     for op in ops:
         axis = opdef(op.name).counted_axis
@@ -41,6 +44,7 @@ def counted_results(
         elif reads:
             kept = _follow(op, reads)
             rows.update((r.name, kept) for r in op.results)
+        rows.update((r.name, _Rows(0, seeds[r.name])) for r in op.results if r.name in seeds)
     counted: dict[str, CountedRows] = {}
     counts: dict[str, Value] = {}
     for name, value in results.items():

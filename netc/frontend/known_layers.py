@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-LOSSES = frozenset(
-    {
-        "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss",
-        "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss",
-    }
-)  # fmt: skip
 # forks' layers that only training and scoring need, and what each does
 TRAINING = {
     "BoxAnnotatorOHEM": "chooses the hardest regions while training",
@@ -24,13 +18,6 @@ TRAINING = {
     "Yolov3Loss": "is YOLO's loss",
     "YoloV3Loss": "is YOLO's loss",
 }
-EVALUATIONS = frozenset({"Accuracy"})
-OTHERS = frozenset(
-    {
-        "ArgMax", "BNLL", "BatchReindex", "Clip", "Embed", "Filter", "HDF5Output", "Im2col", "LSTM",
-        "LSTMUnit", "MVN", "Parameter", "RNN", "Recurrent", "Reduction", "SPP", "Swish", "Threshold", "Tile",
-    }
-)  # fmt: skip
 
 
 def why_unsupported(name: str) -> tuple[str, str] | None:
@@ -40,13 +27,6 @@ def why_unsupported(name: str) -> tuple[str, str] | None:
             f"layer type '{name}' {TRAINING[name]}; netc reads and prints it, and does not run it",
             "use the net's deploy or test prototxt, which does without it",
         )
-    if name in LOSSES | EVALUATIONS:
-        return (
-            f"layer type '{name}' is known but not supported yet",
-            "use the net's deploy prototxt, which ends before its loss and accuracy layers",
-        )
-    if name in OTHERS:
-        return (f"layer type '{name}' is known but not supported yet", plug_in_remedy(name))
     return None
 
 

@@ -46,8 +46,9 @@ class Compiled:
 
     @property
     def inputs(self) -> tuple[Value, ...]:
-        """The net's inputs."""
-        return self.main.inputs
+        """The inputs that a caller gives."""
+        carried = {state.value.name for state in self.net.carried}
+        return tuple(v for v in self.main.inputs if v.name not in carried)
 
     @property
     def blobs(self) -> tuple[str, ...]:

@@ -15,5 +15,5 @@ def counted_rows_only(results: Mapping[str, Array], counted: Mapping[str, Counte
     for name, rows in counted.items():
         if name in found:
             whole = (slice(None),) * rows.axis
-            found[name] = found[name][(*whole, slice(int(results[rows.count][0])))].copy()
+            found[name] = found[name][(*whole, slice(int(results[rows.count].reshape(-1)[0])))].copy()
     return found

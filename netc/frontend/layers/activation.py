@@ -1,4 +1,6 @@
-"""Elementwise functions of one input: ReLU and its kin, Sigmoid, TanH, AbsVal, Power, Exp, Log."""
+"""Elementwise functions of one input: ReLU and its kin, Sigmoid, Swish, TanH, BNLL, AbsVal, Power, Exp,
+Log, Clip, Threshold.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from netc.frontend.layers.context import LayerContext
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
-from netc.ir.ops.elementwise import AffineAttrs, EluAttrs, PowAttrs, ReluAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, EluAttrs, PowAttrs, ReluAttrs, ThresholdAttrs
 from netc.ir.ops.shape import FillAttrs
 from netc.ir.types import TensorType
 
@@ -96,6 +98,38 @@ def import_sigmoid(ctx: LayerContext) -> None:
     """``1 / (1 + exp(-x))``."""
     ctx.param("sigmoid_param")
     ctx.top(0, ctx.emit("math.sigmoid", ctx.bottoms))
+
+
+@layer("Swish")
+def import_swish(ctx: LayerContext) -> None:
+    """``x / (1 + exp(-beta x))``."""
+    beta = ctx.param("swish_param").number("beta")
+    x = _affine(ctx, ctx.bottoms[0], beta, 0.0)
+    ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], ctx.emit("math.sigmoid", (x,), part="gate"))))
+
+
+@layer("BNLL")
+def import_bnll(ctx: LayerContext) -> None:
+    """``log(1 + exp(x))``, as ``max(x, 0) + log(1 + exp(-|x|))``."""
+    ctx.top(0, ctx.emit("math.bnll", ctx.bottoms))
+
+
+@layer("Clip")
+def import_clip(ctx: LayerContext) -> None:
+    """``min(max(x, min), max)``; both bounds must be given."""
+    param = ctx.param("clip_param")
+    for field in ("min", "max"):
+        if not param.has(field):
+            raise ctx.error(f"clip_param needs min and max; {field} is missing", "clip_param")
+    low, high = param.number("min"), param.number("max")
+    ctx.top(0, ctx.emit("math.clip", ctx.bottoms, ClipAttrs(low, high)))
+
+
+@layer("Threshold")
+def import_threshold(ctx: LayerContext) -> None:
+    """1 where ``x > threshold``, else 0."""
+    threshold = ctx.param("threshold_param").number("threshold")
+    ctx.top(0, ctx.emit("math.threshold", ctx.bottoms, ThresholdAttrs(threshold)))
 
 
 @layer("TanH")

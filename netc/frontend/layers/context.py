@@ -15,7 +15,8 @@ from netc.ir.core import Value
 from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.dim import Dim, product, symbols
 from netc.ir.location import Location
-from netc.ir.ops.shape import ReshapeAttrs
+from netc.ir.ops.random import STATE, UniformAttrs
+from netc.ir.ops.shape import ReshapeAttrs, TransposeAttrs
 from netc.ir.types import TensorType
 
 MAX_ELEMENTS = 2**31 - 1  # Caffe counts elements in an int
@@ -34,7 +35,9 @@ class NetUnderConstruction:
     """What all layers of a net share while it is imported.
 
     ``input_shapes`` are the caller's; ``read`` are the names of all blobs that some layer reads.
-    ``shared`` maps the name of a parameter to its first declaration.
+    ``shared`` maps the name of a parameter to its first declaration. ``next_states`` are (argument, its value
+    after the run), ``counts`` the number of rows that count by value, ``random`` the state of the random
+    numbers, which ``streams`` draws share.
     """
 
     builder: FuncBuilder
@@ -44,6 +47,11 @@ class NetUnderConstruction:
     params: list[ParamInfo] = field(default_factory=list)
     shared: dict[str, ParamInfo] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    next_states: list[tuple[Value, Value]] = field(default_factory=list)
+    counts: dict[str, Value] = field(default_factory=dict)
+    files: list[tuple[str, tuple[tuple[str, Value], ...], LayerContext]] = field(default_factory=list)
+    random: Value | None = None
+    streams: int = 0
 
 
 class LayerContext:
@@ -198,6 +206,10 @@ class LayerContext:
             return value
         return self.emit("tensor.reshape", (value,), ReshapeAttrs(shape), part=part, top=top)
 
+    def transpose(self, value: Value, perm: tuple[int, ...], *, part: str | None = None) -> Value:
+        """The value with its axes in another order."""
+        return self.emit("tensor.transpose", (value,), TransposeAttrs(perm), part=part)
+
     def param_value(
         self, role: str, shape: Shape, index: int, filler: Message | None = None, *, learnable: bool = True
     ) -> Value:
@@ -221,6 +233,26 @@ class LayerContext:
         if shared_name and first is None:
             self.net.shared[shared_name] = info
         return self.reshape(value, static, part=role)
+
+    # ---- what lasts from run to run
+
+    def next_state(self, argument: Value, value: Value) -> None:
+        """Say what an argument's content is after the run."""
+        self.net.next_states.append((argument, value))
+
+    def carried(self, role: str, shape: Shape) -> Value:
+        """A value that the run before left (see :meth:`next_state`); zeros in the first one."""
+        self.check_size(shape, f"its {role}")
+        return self.net.builder.arg(f"{self.label}.{role}", TensorType("f32", shape), "input")
+
+    def uniform(self, shape: Shape, *, part: str) -> Value:
+        """Numbers from [0, 1), new ones in every run."""
+        net = self.net
+        if net.random is None:
+            net.random = net.builder.arg("random.state", STATE, "input")
+        net.streams += 1
+        attrs = UniformAttrs(TensorType("f32", shape), net.streams - 1)
+        return self.emit("random.uniform", (net.random,), attrs, part=part)
 
     def check_size(self, shape: Shape, what: str) -> None:
         """Refuse extents below one and sizes beyond Caffe's own limit."""

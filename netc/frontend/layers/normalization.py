@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from netc.frontend.layers.activation import constant_filler
-from netc.frontend.layers.context import LayerContext, Shape, show_shape
+from netc.frontend.layers.context import MAX_ELEMENTS, LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
-from netc.ir.ops.elementwise import AffineAttrs, PowAttrs
+from netc.ir.dim import product
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, PowAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pool import PoolAttrs
 from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.shape import CountAttrs
 
 _LEAST_SCALED_EPS = 1e-5
 
@@ -49,7 +51,9 @@ def import_batch_norm(ctx: LayerContext) -> None:
 
     The blobs are a sum of means, a sum of variances, and the number to divide both by, where 0 makes
     both 0. They count with ``use_global_stats``, which defaults to phase TEST; otherwise mean and
-    (biased) variance are the batch's own. There is no scale and shift: that is the Scale layer.
+    (biased) variance are the batch's own, and the run leaves new blobs: with the fraction f each sum becomes
+    ``f sum + (batch's value)``, the variance's with the divisor m - 1 instead of m (the values of a channel),
+    and the number ``f number + 1``. There is no scale and shift: that is the Scale layer.
 
     NVIDIA's fork has both as two more blobs with ``scale_bias``, or where a filler for one of them is
     given; its eps is at least 1e-5.
@@ -78,6 +82,8 @@ def import_batch_norm(ctx: LayerContext) -> None:
         centred = ctx.emit("math.sub", (x, mean), part="centred")
         square = ctx.emit("math.mul", (centred, centred), part="square")
         variance = ctx.emit("tensor.reduce", (square,), over, part="variance")
+        unbiased = _unbiased(ctx, variance, square, over.axes)
+        _move_averages(ctx, param, (*sums, count), (mean, unbiased))
     safe = ctx.emit("math.affine", (variance,), AffineAttrs(1.0, eps), part="safe")
     factor = ctx.emit("math.pow", (safe,), PowAttrs(-0.5), part="factor")
     if not scaled:
@@ -89,6 +95,36 @@ def import_batch_norm(ctx: LayerContext) -> None:
     bias = ctx.param_value("bias", (channels,), 4, param.message("bias_filler"))
     larger = ctx.emit("math.mul", (normal, scale), part="scaled")
     ctx.top(0, ctx.emit("math.add", (larger, _along_channels(ctx, bias, len(shape), "biases"))))
+
+
+def _unbiased(ctx: LayerContext, variance: Value, square: Value, axes: tuple[int, ...]) -> Value:
+    """The variance with m - 1 in place of m; one value a channel has no other variance."""
+    shape = ctx.shape()
+    m = product(tuple(shape[a] for a in axes))
+    if isinstance(m, int):
+        return ctx.emit(
+            "math.affine", (variance,), AffineAttrs(m / (m - 1) if m > 1 else 1.0), part="unbiased"
+        )
+    total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", axes), part="squares")
+    number = ctx.emit("tensor.count", (ctx.bottoms[0],), CountAttrs(axes), part="number")
+    freedom = ctx.emit("math.affine", (number,), AffineAttrs(1.0, -1.0), part="freedom")
+    freedom = ctx.emit("math.clip", (freedom,), ClipAttrs(1.0, MAX_ELEMENTS), part="freedom")
+    freedom = ctx.reshape(freedom, (1,) * len(shape), part="freedom")
+    return ctx.emit("math.div", (total, freedom), part="unbiased")
+
+
+def _move_averages(
+    ctx: LayerContext, param: Message, blobs: tuple[Value, ...], batch: tuple[Value, Value]
+) -> None:
+    fraction = param.number("moving_average_fraction")
+    for blob, name, value in zip(blobs, ("mean", "variance"), batch, strict=False):
+        kept = ctx.emit("math.affine", (blob,), AffineAttrs(fraction), part=f"{name}.kept")
+        shape: Shape = blob.type.shape  # type: ignore[union-attr]
+        own = ctx.reshape(value, shape, part=f"{name}.own")
+        ctx.next_state(blob, ctx.emit("math.add", (kept, own), part=f"{name}.sum"))
+    ctx.next_state(
+        blobs[2], ctx.emit("math.affine", (blobs[2],), AffineAttrs(fraction, 1.0), part="count.sum")
+    )
 
 
 def _along_channels(ctx: LayerContext, value: Value, rank: int, part: str) -> Value:

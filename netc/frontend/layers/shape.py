@@ -7,7 +7,7 @@ from netc.frontend.layers.rearrange import pixel_shuffle
 from netc.frontend.layers.registry import layer
 from netc.ir.dim import Dim, exact_quotient, product
 from netc.ir.ops.dropout import DropoutAttrs
-from netc.ir.ops.elementwise import AffineAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ThresholdAttrs
 from netc.ir.ops.shape import SliceAttrs, TransposeAttrs
 
 
@@ -154,4 +154,10 @@ def import_dropout(ctx: LayerContext) -> None:
             raise ctx.refuse("dropout_param.scale_train")
         ctx.top(0, ctx.emit("math.affine", ctx.bottoms, AffineAttrs(scale=1 - ratio)))
         return
-    ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio, train)))
+    if not train:
+        ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio, train=False)))
+        return
+    drawn = ctx.uniform(ctx.shape(), part="drawn")
+    kept = ctx.emit("math.threshold", (drawn,), ThresholdAttrs(ratio), part="kept")
+    mask = ctx.emit("math.affine", (kept,), AffineAttrs(1 / (1 - ratio)), part="mask")
+    ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], mask)))

@@ -65,11 +65,17 @@ def test_a_silenced_blob_is_no_output(imported):
     assert imported(text, x=X, z=X).module.func("main").result_names == ("x",)
 
 
-def test_dropout_says_whether_it_trains(imported):
+def test_dropout_does_nothing_in_test(imported):
     text = layer("Dropout", "dropout_param { dropout_ratio: 0.25 }")
-    for phase in ("TEST", "TRAIN"):
-        (op,) = imported(text, phase, x=X).module.func("main").ops
-        assert (op.name, op.attrs.ratio, op.attrs.train) == ("nn.dropout", 0.25, phase == "TRAIN")
+    (op,) = imported(text, x=X).module.func("main").ops
+    assert (op.name, op.attrs.ratio, op.attrs.train) == ("nn.dropout", 0.25, False)
+
+
+def test_dropout_in_training_zeroes_a_share_and_scales_the_rest(run_layer):
+    text = layer("Dropout", "dropout_param { dropout_ratio: 0.25 }")
+    (y,) = run_layer(text, phase="TRAIN", x=np.full((40, 50), 3.0))
+    assert set(np.unique(y)) == {0.0, 4.0}
+    assert abs(np.mean(y == 0) - 0.25) < 0.04
 
 
 def test_dropout_of_the_forks_scales_in_test_instead(run_layer):

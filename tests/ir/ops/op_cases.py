@@ -13,18 +13,37 @@ from netc.ir.opdef import Array, NoAttrs, opdef
 from netc.ir.ops.conv import ConvAttrs
 from netc.ir.ops.detection import SsdDetectionsAttrs
 from netc.ir.ops.dropout import DropoutAttrs
-from netc.ir.ops.elementwise import AffineAttrs, EluAttrs, PowAttrs, ReluAttrs
+from netc.ir.ops.elementwise import (
+    AffineAttrs,
+    ClipAttrs,
+    DiffersAttrs,
+    EluAttrs,
+    PowAttrs,
+    ReluAttrs,
+    ThresholdAttrs,
+)
+from netc.ir.ops.im2col import Im2colAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
+from netc.ir.ops.loss import AccuracyAttrs, SoftmaxLossAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pad import PadAttrs
+from netc.ir.ops.pick import OneHotAttrs, TopKAttrs
 from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
 from netc.ir.ops.prior_box import PriorBoxAttrs
 from netc.ir.ops.proposal import ProposalAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
-from netc.ir.ops.shape import ConcatAttrs, FillAttrs, ReshapeAttrs, SliceAttrs, TransposeAttrs
+from netc.ir.ops.shape import (
+    ConcatAttrs,
+    CountAttrs,
+    FillAttrs,
+    ReshapeAttrs,
+    SliceAttrs,
+    TileAttrs,
+    TransposeAttrs,
+)
 from netc.ir.ops.yolo import YoloV2Attrs, YoloV3Attrs
 from netc.ir.types import TensorType, Type
 
@@ -62,6 +81,12 @@ UNARY = [
     ("abs", NoAttrs()),
     ("exp", NoAttrs()),
     ("affine", AffineAttrs(2.0, -1.0)),
+    ("bnll", NoAttrs()),
+    ("clip", ClipAttrs(-0.5, 0.7)),
+    ("threshold", ThresholdAttrs(0.1)),
+    ("differs", DiffersAttrs(0)),
+    ("differs", DiffersAttrs(1)),
+    ("differs", DiffersAttrs(-1)),
     ("reciprocal_or_zero", NoAttrs()),
 ]
 POSITIVE = [("log", NoAttrs()), ("sqrt", NoAttrs()), ("pow", PowAttrs(1.5))]
@@ -152,6 +177,22 @@ CASES = [
         YoloV3Attrs(2, (((10.0, 20.0),), ((30.0, 10.0),)), (32, 16), 0.5, 0.4),
         (1, 1, 120, 7),
     ),
+    Case("tensor.tile", (X,), TileAttrs(1, 3), (2, 9, 4, 5)),
+    Case("tensor.tile", ((3,),), TileAttrs(0, 1), (3,)),
+    Case("tensor.count", (X,), CountAttrs((0, 2)), ()),
+    Case("tensor.count", (X,), CountAttrs(()), ()),
+    Case("tensor.take", ((4, 3, 2), (6,)), NoAttrs(), (6, 3, 2)),
+    Case("tensor.one_hot", ((2, 3),), OneHotAttrs(4), (2, 3, 4)),
+    Case("tensor.top_k", (X,), TopKAttrs(1, 2, "values"), (2, 2, 4, 5)),
+    Case("tensor.top_k", (X,), TopKAttrs(3, 5, "indices"), X),
+    Case("tensor.select", ((4, 3), (4,)), NoAttrs(), (4, 3)),
+    Case("nn.softmax_loss", (X, (2, 4, 5)), SoftmaxLossAttrs(1), (2, 4, 5)),
+    Case("nn.softmax_loss", ((2, 3), (2,)), SoftmaxLossAttrs(1, 0), (2,)),
+    Case("nn.accuracy", (X, (2, 4, 5)), AccuracyAttrs(1), ()),
+    Case("nn.accuracy", ((4, 3), (4,)), AccuracyAttrs(1, 2, 0, per_class=True), (3,)),
+    Case("nn.pool_mask", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),
+    Case("nn.stochastic_pool", (X, (2, 3, 2, 3)), square_pool("max", 2, 2), (2, 3, 2, 3), positive=True),
+    Case("nn.im2col", (X,), Im2colAttrs((3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)), (2, 18, 2, 3)),
     Case("layout.convert", (X,), LayoutAttrs(1, 4), X),
     Case("layout.convert", (X,), LayoutAttrs(None), X),
 ]
