@@ -78,3 +78,17 @@ def test_faster_rcnn_runs_and_gives_a_row_for_each_proposal(name):
         "bbox_pred": (count, 84),
         "cls_prob": (count, 21),
     }
+
+
+def test_segnets_unpooling_undoes_its_pooling():
+    text = """
+    input: "x" input_shape { dim: 2 dim: 3 dim: 6 dim: 8 }
+    layer { name: "p" type: "Pooling" bottom: "x" top: "p" top: "m" pooling_param { kernel_size: 2 stride: 2 } }
+    layer { name: "u" type: "Upsample" bottom: "p" bottom: "m" top: "u" upsample_param { scale: 2 } }
+    """
+    x = np.random.default_rng(0).standard_normal((2, 3, 6, 8)).astype(np.float32)
+    for level in (0, 3):
+        found = netc.compile(text, opt_level=level).run(x=x)["u"]
+        blocks = x.reshape(2, 3, 3, 2, 4, 2)
+        largest = blocks == blocks.max(axis=(3, 5), keepdims=True)
+        np.testing.assert_array_equal(found, np.where(largest, blocks, 0).reshape(x.shape))
