@@ -96,7 +96,7 @@ class _Run:
             raise error.at(op.location) from None
         except (ValueError, TypeError, ArithmeticError, IndexError, MemoryError) as error:
             raise NetcError(f"the reference of {op.name} failed: {error}", location=op.location) from error
-        if not operands:  # made from nothing: in the dtype of its type so far
+        if all(o.dtype.kind != "f" for o in operands):  # no float says in which dtype to compute
             arrays = tuple(a.astype(self._dtype(r.type)) for a, r in zip(arrays, op.results, strict=True))
         for array, result in zip(arrays, op.results, strict=True):
             if array.shape != _shape(result.type) or array.dtype != self._dtype(result.type):

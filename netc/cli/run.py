@@ -86,7 +86,7 @@ def _run_arrays(request: NetRequest, files: Sequence[str]) -> tuple[Module, Resu
         fitting = {n: a.shape for n, a in arrays.items() if n in ranks and ranks[n] in (None, a.ndim)}
         module = request.with_shapes(fitting).module()
     module.run(**arrays)
-    return module, [{name: module.blob(name) for name in module.compiled.main.result_names}]
+    return module, [{name: module.blob(name) for name in module.compiled.blobs}]
 
 
 def _run_images(request: NetRequest, files: Sequence[str], how: Preprocessing) -> tuple[Module, Results]:

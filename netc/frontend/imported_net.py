@@ -52,11 +52,51 @@ class LayerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class CountedRows:
+    """Along ``axis`` of a result only the first entries count; the result named ``count`` says how many."""
+
+    axis: int
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateInfo:
+    """What a forward pass leaves for the next one: the result ``next`` is what ``value`` is then.
+
+    That argument is a parameter (BatchNorm's moving sums), or an input that starts at zeros and that no
+    caller gives (the hidden states of an LSTM, the state of the random numbers).
+    """
+
+    value: Value
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerm:
+    """A top that counts for the objective: the sum of its elements times ``weight``."""
+
+    value: Value
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutput:
+    """Results that every forward pass writes to a file (HDF5Output): data set name -> result name."""
+
+    path: str
+    datasets: tuple[tuple[str, str], ...]
+    location: Location | None
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedNet:
     """A net as tensor IR: ``module`` has one function, ``main``.
 
     Its arguments are the input blobs (role ``input``) and the parameters (role ``param``), in the order
     of the layers; its results are named after blobs. ``blobs`` holds the last value of every blob.
+    ``counted`` are the results, by name, whose number of rows a run decides; their counts are results too.
+    ``states`` are arguments with a result that replaces them after a run.
     """
 
     module: Module
@@ -64,3 +104,13 @@ class ImportedNet:
     layers: tuple[LayerInfo, ...]
     blobs: Mapping[str, Value]
     warnings: tuple[str, ...] = ()
+    counted: Mapping[str, CountedRows] = field(default_factory=dict)
+    states: tuple[StateInfo, ...] = ()
+    losses: tuple[LossTerm, ...] = ()
+    files: tuple[FileOutput, ...] = ()
+
+    @property
+    def carried(self) -> tuple[StateInfo, ...]:
+        """The states that are inputs no caller gives."""
+        params = {info.value.name for info in self.params}
+        return tuple(s for s in self.states if s.value.name not in params)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 
 import netc.frontend.layers
 import netc.ir.ops  # noqa: F401  # fills the table
-from netc.frontend.imported_net import ImportedNet, LayerInfo, ParamInfo
+from netc.frontend.counted_rows import counted_results
+from netc.frontend.imported_net import FileOutput, ImportedNet, LayerInfo, LossTerm, ParamInfo, StateInfo
 from netc.frontend.known_layers import plug_in_remedy, why_unsupported
 from netc.frontend.layers.context import LayerContext, NetUnderConstruction, Shape
 from netc.frontend.layers.registry import LayerType, check_blob_counts, layer_type, layer_type_names
@@ -19,7 +20,7 @@ from netc.frontend.message import Message
 from netc.frontend.suggest import MAX_COMPARED, did_you_mean
 from netc.frontend.unknown_fields import check_unknown_fields
 from netc.ir.builder import FuncBuilder
-from netc.ir.core import Module, Op, Value
+from netc.ir.core import Module, Op, Value, fresh_name
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim, product
 from netc.ir.types import TensorType
@@ -66,6 +67,7 @@ class _Importer:
         self.makers: dict[str, Message] = {}
         self.unread: dict[str, None] = {}
         self.layers: list[LayerInfo] = []
+        self.losses: list[LossTerm] = []
 
     def warn_unknown(self, net: Message) -> None:
         """Note fields of the net itself that the schema lacks; none of them reaches a layer."""
@@ -84,6 +86,7 @@ class _Importer:
         entry.rule(ctx)
         check_unknown_fields(ctx)
         self._record_tops(ctx, entry)
+        self._record_losses(ctx, entry)
         self.layers.append(_layer_info(ctx, self.net.builder.ops[first_op:]))
 
     def finish(self, name: str, keep: tuple[str, ...]) -> ImportedNet:
@@ -92,14 +95,29 @@ class _Importer:
         for blob in keep:
             if blob not in self.blobs:
                 raise NetcError(f"the net has no blob '{blob}' to keep", remedy=_nearest(blob, self.blobs))
-        names = list(dict.fromkeys((*self.unread, *keep)))
-        func = self.net.builder.finish([self.blobs[n] for n in names], names)
+        results = _Results({n: self.blobs[n] for n in (*self.unread, *keep)}, set(self.blobs))
+        net = self.net
+        if net.random is not None:
+            after = net.builder.add1("random.next", (net.random,), hint=f"{net.random.name}.next")
+            net.next_states.append((net.random, after))
+        states = [StateInfo(arg, results.add(f"{arg.name}.next", value)) for arg, value in net.next_states]
+        counted, counts = counted_results(net.builder.ops, results.values, net.counts)
+        results.values.update(counts)
+        files = []
+        for path, datasets, ctx in net.files:
+            added = tuple((data, results.add(f"{ctx.label}.{data}", value)) for data, value in datasets)
+            files.append(FileOutput(path, added, ctx.location, ctx.label))
+        func = net.builder.finish(list(results.values.values()), list(results.values))
         return ImportedNet(
             Module(name, "tensor", (func,)),
-            tuple(self.net.params),
+            tuple(net.params),
             tuple(self.layers),
             dict(self.blobs),
-            tuple(self.net.warnings),
+            tuple(net.warnings),
+            counted,
+            tuple(states),
+            tuple(self.losses),
+            tuple(files),
         )
 
     def _bottom(self, message: Message, index: int) -> Value:
@@ -137,6 +155,20 @@ class _Importer:
             self.unread.pop(name, None)
             self.unread[name] = None
 
+    def _record_losses(self, ctx: LayerContext, entry: LayerType) -> None:
+        """Every top with a weight; a loss layer's first top has weight 1 unless it says otherwise."""
+        weights = ctx.message.numbers("loss_weight")
+        tops = max(len(ctx.top_names), int(entry.loss))  # a loss may go without a name
+        if weights and len(weights) != tops:
+            raise ctx.error(
+                f"expected one loss_weight for each top, {tops}, got {len(weights)}", "loss_weight"
+            )
+        for index, value in sorted(ctx.tops.items()):
+            default = 1.0 if entry.loss and index == 0 else 0.0
+            weight = weights[index] if weights else default
+            if weight:
+                self.losses.append(LossTerm(value, weight))
+
     def _check_input_shapes(self) -> None:
         builder = self.net.builder
         inputs = [a.name for a, role in zip(builder.args, builder.roles, strict=True) if role == "input"]
@@ -145,6 +177,20 @@ class _Importer:
             if name not in (*inputs, *dummies):
                 known = f"its inputs are {', '.join(inputs)}" if inputs else "it has no inputs"
                 raise NetcError(f"a shape is given for '{name}', which is no input of the net; {known}")
+
+
+class _Results:
+    """The results of the function by name; names of blobs are kept for blobs."""
+
+    def __init__(self, blobs: dict[str, Value], taken: set[str]) -> None:
+        self.values = dict(blobs)
+        self._taken = taken
+
+    def add(self, name: str, value: Value) -> str:
+        """Add a result that is no blob; its name."""
+        name = fresh_name(name, self._taken)
+        self.values[name] = value
+        return name
 
 
 def _find_type(message: Message) -> LayerType:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-LOSSES = frozenset(
-    {
-        "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultiBoxLoss",
-        "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss",
-    }
-)  # fmt: skip
-EVALUATIONS = frozenset({"Accuracy", "DetectionEvaluate"})
-OTHERS = frozenset(
-    {
-        "ArgMax", "BN", "BNLL", "BatchReindex", "Clip", "DetectionOutput", "Embed", "Filter", "HDF5Output",
-        "Im2col", "Interp", "LSTM", "LSTMUnit", "MVN", "Normalize", "PSROIPooling", "Parameter", "PriorBox",
-        "Proposal", "Python", "RNN", "ROIPooling", "Recurrent", "Reduction", "Reorg", "Resize", "SPP",
-        "ShuffleChannel", "Swish", "Threshold", "Tile", "Upsample",
-    }
-)  # fmt: skip
+# forks' layers that only training and scoring need, and what each does
+TRAINING = {
+    "BoxAnnotatorOHEM": "chooses the hardest regions while training",
+    "CenterLoss": "is a loss",
+    "DetectionEvaluate": "compares detections with the truth",
+    "EvalDetection": "compares detections with the truth",
+    "MultiBoxLoss": "is SSD's loss",
+    "RegionLoss": "is YOLO's loss",
+    "SmoothL1Loss": "is a loss",
+    "SmoothL1LossOHEM": "is a loss",
+    "SoftmaxWithLossOHEM": "is a loss",
+    "TripletLoss": "is a loss",
+    "YoloSegLoss": "is a loss",
+    "Yolov3Loss": "is YOLO's loss",
+    "YoloV3Loss": "is YOLO's loss",
+}
 
 
 def why_unsupported(name: str) -> tuple[str, str] | None:
     """A message and a remedy for a type that is known; None for one nobody knows."""
-    if name in LOSSES | EVALUATIONS:
+    if name in TRAINING:
         return (
-            f"layer type '{name}' is known but not supported yet",
-            "use the net's deploy prototxt, which ends before its loss and accuracy layers",
+            f"layer type '{name}' {TRAINING[name]}; netc reads and prints it, and does not run it",
+            "use the net's deploy or test prototxt, which does without it",
         )
-    if name in OTHERS:
-        return (f"layer type '{name}' is known but not supported yet", plug_in_remedy(name))
     return None
 
 

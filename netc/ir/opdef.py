@@ -51,7 +51,8 @@ class OpDef(Generic[A]):
     ``infer`` is type rule and verifier in one. ``reference`` is plain NumPy: the meaning of the op.
     ``in_place`` lists operands whose memory the result may take over. ``elementwise``: each result
     element depends on the elements at the same (broadcast) position only. ``identity``: the result has
-    the operand's elements in the same order.
+    the operand's elements in the same order. ``counted_axis``: along this axis of every result but the
+    last, only the first entries count; the last result (i32[1]) says how many. The others are 0.
     """
 
     name: str
@@ -66,6 +67,7 @@ class OpDef(Generic[A]):
     in_place: tuple[int, ...] = ()
     elementwise: bool = False
     identity: bool = False
+    counted_axis: int | None = None
 
     def check_operand_count(self, count: int) -> None:
         """Raise OpError if the op cannot take this many operands."""

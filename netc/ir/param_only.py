@@ -10,6 +10,7 @@ from netc.ir.types import type_symbols
 # constants (DummyData) would otherwise be run by the reference once and be gone.
 _DATA_MOVEMENT = frozenset(
     {
+        "detect.prior_box",
         "layout.convert",
         "tensor.concat",
         "tensor.fill",

@@ -59,6 +59,12 @@ def run_rows(module: Module, name: str, rows: Array, batch: int) -> dict[str, Ar
 
     NetcError where a result has no row for each row of the input, and there are several batches.
     """
+    counted = next(iter(module.compiled.net.counted), None)
+    if counted is not None and len(rows) != batch:
+        raise NetcError(
+            f"the output '{counted}' has as many rows as a run finds, not one for each of {batch} images",
+            remedy="give as many images as the net's batch has rows",
+        )
     parts: dict[str, list[Array]] = {}
     for start in range(0, len(rows), batch):
         chunk = rows[start : start + batch]
@@ -67,7 +73,7 @@ def run_rows(module: Module, name: str, rows: Array, batch: int) -> dict[str, Ar
             full = np.zeros((batch, *rows.shape[1:]), np.float32)
             full[: len(chunk)] = chunk
         module.run(**{name: full})
-        for result in module.compiled.main.result_names:
+        for result in module.compiled.blobs:
             parts.setdefault(result, []).append(_own_rows(result, module.blob(result), batch, len(chunk)))
     return {result: found[0] if len(found) == 1 else np.concatenate(found) for result, found in parts.items()}
 

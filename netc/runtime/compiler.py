@@ -46,8 +46,15 @@ class Compiled:
 
     @property
     def inputs(self) -> tuple[Value, ...]:
-        """The net's inputs."""
-        return self.main.inputs
+        """The inputs that a caller gives."""
+        carried = {state.value.name for state in self.net.carried}
+        return tuple(v for v in self.main.inputs if v.name not in carried)
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """The results that are blobs: the outputs, and what was asked for with ``keep``."""
+        counts = {rows.count for rows in self.net.counted.values()}
+        return tuple(name for name in self.main.result_names if name not in counts)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -11,10 +11,13 @@ from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.runtime.artifact import Artifact, write_artifact
 from netc.runtime.compiler import Compiled, compile_message, with_shapes
+from netc.runtime.counted_rows import counted_rows_only
+from netc.runtime.file_outputs import write_files
 from netc.runtime.memory import Array, Memory
 from netc.runtime.params import ParamStore, param_entries
 from netc.runtime.runner import PreparedCache, Runner, make_runner
 from netc.runtime.shapes import Binding, as_arrays, bind_shapes, show_shape, shown_shape, symbol_names
+from netc.runtime.states import StateStore
 
 MAX_SPECIALISED = 4  # input shapes besides the compiled ones whose code is kept
 
@@ -38,6 +41,7 @@ class Module:
         self._results: dict[str, Array] = {}
         self._last: tuple[_Specialised, Binding] | None = None
         self._warnings = warnings
+        self._states = StateStore()
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -66,7 +70,10 @@ class Module:
 
     @property
     def outputs(self) -> dict[str, ShownShape]:
-        """Output name -> shape, for the input shapes that the module was compiled for."""
+        """Output name -> shape, for the input shapes that the module was compiled for.
+
+        Where a run decides how many rows there are (detections), the shape has room for the most possible.
+        """
         main = self.compiled.main
         shapes = dict(zip(main.result_names, map(shown_shape, main.results), strict=True))
         return {name: shapes[name] for name in self.compiled.outputs}
@@ -114,11 +121,28 @@ class Module:
         """
         with self._lock:
             specialised, binding, arrays = self._specialise(inputs)
-            self._results = specialised.runner.run(binding, arrays)
+            results = specialised.runner.run(binding, arrays)
             self._last = specialised, binding
-            return {name: self._results[name] for name in self.compiled.outputs}
+            net = specialised.compiled.net
+            self._states.update(net, results, self._params)
+            results = self._results = counted_rows_only(results, net.counted)
+            write_files(net, results)
+            return {name: results[name] for name in self.compiled.outputs}
 
     forward = run
+
+    def seed(self, seed: int) -> None:
+        """Begin the random numbers of phase TRAIN anew: equal seeds give equal runs. The first is 0."""
+        with self._lock:
+            self._states.seed(seed)
+
+    def reset_states(self) -> None:
+        """Forget what runs left for the next: hidden states of RNN and LSTM, the step of the random numbers.
+
+        Moving sums of BatchNorm stay: they are parameters.
+        """
+        with self._lock:
+            self._states.reset()
 
     def blob(self, name: str) -> Array:
         """A blob as the last run left it: an output, or one that the net was compiled with ``keep`` for."""
@@ -150,7 +174,7 @@ class Module:
         arrays = as_arrays(inputs, self.compiled.inputs)
         binding = bind_shapes(arrays, self.compiled.inputs)
         if binding is not None:
-            return self._base, binding, arrays
+            return self._base, binding, arrays | self._states.inputs(self.compiled.net, binding)
         shapes = tuple((name, array.shape) for name, array in arrays.items())
         found = self._others.get(shapes)
         if found is None:
@@ -159,7 +183,7 @@ class Module:
                 self._others.popitem(last=False)
             self._others[shapes] = found
         self._others.move_to_end(shapes)
-        return found, (), arrays
+        return found, (), arrays | self._states.inputs(found.compiled.net, ())
 
     def _compile_for(self, shapes: dict[str, tuple[int, ...]]) -> _Specialised:
         compiled = compile_message(self._message, with_shapes(self.compiled.options, shapes))

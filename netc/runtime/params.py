@@ -87,6 +87,11 @@ class ParamStore:
                 slots.setdefault(layer, {})[index] = lent[entry.value]
         return {layer: [found[i] for i in sorted(found)] for layer, found in slots.items()}
 
+    def assign(self, value: str, array: Array) -> None:
+        """Give a parameter new content."""
+        self.arrays[value][...] = array
+        self.versions[value] += 1
+
     def refresh(self) -> Mapping[str, int]:
         """The versions after looking at the arrays that callers hold, or held since the last look."""
         for value, lent in list(self._lent.items()):

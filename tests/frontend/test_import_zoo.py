@@ -17,6 +17,7 @@ from netc.ir.verify import verify
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT.parent / "shared" / "zoo"
 UNCOVERED = ROOT / "tests" / "data" / "zoo_uncovered.txt"
+PIXEL_LABELS = ("label", "sem", "geo")  # what FCN's data layers call them
 FILES = sorted(p for s in ("*.prototxt", "*.pt") for p in ZOO.rglob(s) if "solver" not in p.name)
 
 pytestmark = pytest.mark.skipif(not ZOO.is_dir(), reason="the collection of models is not beside the project")
@@ -27,15 +28,18 @@ def missing_types(net: Message) -> list[str]:
 
 
 def data_shapes(net: Message) -> dict[str, tuple[int, ...]]:
-    """Shapes for what data layers deliver: images and labels."""
-    tops = [
-        top
-        for layer in net.messages("layer")
-        if layer.text("type").endswith("Data") and layer.text("type") not in ("DummyData", "MemoryData")
-        for top in layer.texts("top")
-    ]
+    """Shapes for what data layers deliver: images, and labels for an image or, from Python layers, a pixel."""
     read = {bottom for layer in net.messages("layer") for bottom in layer.texts("bottom")}
-    return {top: (2,) if "label" in top else (2, 3, 256, 256) for top in tops if top in read}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in net.messages("layer"):
+        type_ = layer.text("type")
+        python = type_ == "Python" and not layer.list("bottom")
+        if not python and (not type_.endswith("Data") or type_ in ("DummyData", "MemoryData")):
+            continue
+        for top in layer.texts("top"):
+            labels = top in PIXEL_LABELS if python else "label" in top
+            shapes[top] = ((2, 1, 256, 256) if python else (2,)) if labels else (2, 3, 256, 256)
+    return {top: shape for top, shape in shapes.items() if top in read}
 
 
 def outcome(path: Path) -> str | None:

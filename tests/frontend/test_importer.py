@@ -132,12 +132,13 @@ def test_an_unknown_layer_type_is_an_error_with_the_nearest_name_or_the_way_to_r
     )
 
 
-def test_a_loss_is_an_error_that_sends_to_the_deploy_prototxt():
-    assert error('layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "x" top: "l" }') == (
-        "<string>:2:28: error: layer 'loss': layer type 'SoftmaxWithLoss' is known but not supported yet\n"
-        '    2 | layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "x" top: "l" }\n'
+def test_a_loss_of_a_fork_is_an_error_that_sends_to_the_deploy_prototxt():
+    assert error('layer { name: "loss" type: "MultiBoxLoss" bottom: "x" bottom: "x" top: "l" }') == (
+        "<string>:2:28: error: layer 'loss': layer type 'MultiBoxLoss' is SSD's loss; "
+        "netc reads and prints it, and does not run it\n"
+        '    2 | layer { name: "loss" type: "MultiBoxLoss" bottom: "x" bottom: "x" top: "l" }\n'
         "      |                            ^\n"
-        "help: use the net's deploy prototxt, which ends before its loss and accuracy layers"
+        "help: use the net's deploy or test prototxt, which does without it"
     )
 
 

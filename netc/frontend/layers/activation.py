@@ -1,4 +1,6 @@
-"""Elementwise functions of one input: ReLU and its kin, Sigmoid, TanH, AbsVal, Power, Exp, Log."""
+"""Elementwise functions of one input: ReLU and its kin, Sigmoid, Swish, TanH, BNLL, AbsVal, Power, Exp,
+Log, Clip, Threshold.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from netc.frontend.layers.context import LayerContext
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
-from netc.ir.ops.elementwise import AffineAttrs, EluAttrs, PowAttrs, ReluAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, EluAttrs, PowAttrs, ReluAttrs, ThresholdAttrs
 from netc.ir.ops.shape import FillAttrs
 from netc.ir.types import TensorType
 
@@ -21,16 +23,50 @@ def import_relu(ctx: LayerContext) -> None:
     """``max(x, 0) + negative_slope min(x, 0)``; the forks' ``relu6`` cuts at 6."""
     param = ctx.param("relu_param")
     attrs = ReluAttrs(param.number("negative_slope"))
-    if not param.flag("relu6"):
+    if param.flag("relu6"):
+        relu = ctx.emit("math.relu", ctx.bottoms, attrs, part="relu")
+        ctx.top(0, _at_most(ctx, relu, RELU6_LIMIT))
+    else:
         ctx.top(0, ctx.emit("math.relu", ctx.bottoms, attrs))
-        return
-    # min(y, 6) = -max(-y, -6), exact
-    y = ctx.emit("math.relu", ctx.bottoms, attrs, part="relu")
-    negative = ctx.emit("math.affine", (y,), AffineAttrs(scale=-1.0), part="negative")
+
+
+@layer("ReLU6")
+def import_relu6(ctx: LayerContext) -> None:
+    """``min(max(x, 0), 6)`` plus ``negative_slope min(x, 0)`` (MobileNet's forks)."""
+    slope = ctx.param("relu_param").number("negative_slope")
+    relu = ctx.emit("math.relu", ctx.bottoms, ReluAttrs(slope), part="relu")
+    ctx.top(0, _at_most(ctx, relu, RELU6_LIMIT))
+
+
+@layer("HardSwish")
+def import_hard_swish(ctx: LayerContext) -> None:
+    """``x min(max(x + 3, 0), 6) / 6`` (MobileNet v3's forks)."""
+    (x,) = ctx.bottoms
+    gate = _gate(ctx, 1 / RELU6_LIMIT, 0.5, part="gate")
+    ctx.top(0, ctx.emit("math.mul", (x, gate)))
+
+
+@layer("HardSigmoid")
+def import_hard_sigmoid(ctx: LayerContext) -> None:
+    """``alpha x + beta``, cut at 0 and 1."""
+    param = ctx.param("hard_sigmoid_param")
+    ctx.top(0, _gate(ctx, param.number("alpha"), param.number("beta")))
+
+
+def _gate(ctx: LayerContext, scale: float, shift: float, *, part: str | None = None) -> Value:
+    """``scale x + shift``, cut at 0 and 1."""
+    line = ctx.emit("math.affine", ctx.bottoms, AffineAttrs(scale, shift), part="line")
+    positive = ctx.emit("math.relu", (line,), ReluAttrs(), part="positive")
+    return _at_most(ctx, positive, 1.0, part=part)
+
+
+def _at_most(ctx: LayerContext, x: Value, limit: float, *, part: str | None = None) -> Value:
+    """``min(x, limit) = -max(-x, -limit)``, exact."""
+    negative = ctx.emit("math.affine", (x,), AffineAttrs(scale=-1.0), part="negative")
     ones = (1,) * len(ctx.shape())
-    limit = ctx.emit("tensor.fill", (), FillAttrs(TensorType("f32", ones), -RELU6_LIMIT), part="limit")
-    cut = ctx.emit("math.max", (negative, limit), part="cut")
-    ctx.top(0, ctx.emit("math.affine", (cut,), AffineAttrs(scale=-1.0)))
+    least = ctx.emit("tensor.fill", (), FillAttrs(TensorType("f32", ones), -limit), part="limit")
+    cut = ctx.emit("math.max", (negative, least), part="cut")
+    return ctx.emit("math.affine", (cut,), AffineAttrs(scale=-1.0), part=part)
 
 
 @layer("PReLU")
@@ -62,6 +98,38 @@ def import_sigmoid(ctx: LayerContext) -> None:
     """``1 / (1 + exp(-x))``."""
     ctx.param("sigmoid_param")
     ctx.top(0, ctx.emit("math.sigmoid", ctx.bottoms))
+
+
+@layer("Swish")
+def import_swish(ctx: LayerContext) -> None:
+    """``x / (1 + exp(-beta x))``."""
+    beta = ctx.param("swish_param").number("beta")
+    x = _affine(ctx, ctx.bottoms[0], beta, 0.0)
+    ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], ctx.emit("math.sigmoid", (x,), part="gate"))))
+
+
+@layer("BNLL")
+def import_bnll(ctx: LayerContext) -> None:
+    """``log(1 + exp(x))``, as ``max(x, 0) + log(1 + exp(-|x|))``."""
+    ctx.top(0, ctx.emit("math.bnll", ctx.bottoms))
+
+
+@layer("Clip")
+def import_clip(ctx: LayerContext) -> None:
+    """``min(max(x, min), max)``; both bounds must be given."""
+    param = ctx.param("clip_param")
+    for field in ("min", "max"):
+        if not param.has(field):
+            raise ctx.error(f"clip_param needs min and max; {field} is missing", "clip_param")
+    low, high = param.number("min"), param.number("max")
+    ctx.top(0, ctx.emit("math.clip", ctx.bottoms, ClipAttrs(low, high)))
+
+
+@layer("Threshold")
+def import_threshold(ctx: LayerContext) -> None:
+    """1 where ``x > threshold``, else 0."""
+    threshold = ctx.param("threshold_param").number("threshold")
+    ctx.top(0, ctx.emit("math.threshold", ctx.bottoms, ThresholdAttrs(threshold)))
 
 
 @layer("TanH")

@@ -1,4 +1,4 @@
-"""Several blobs to one and one to several: Eltwise, Concat, Slice, Split."""
+"""Several blobs to one and one to several: Eltwise, Concat, Slice, Split, and a fork's Mul."""
 
 from __future__ import annotations
 
@@ -128,6 +128,31 @@ def import_split(ctx: LayerContext) -> None:
     """Every top is the input."""
     for index in range(len(ctx.top_names)):
         ctx.top(index, ctx.bottoms[0])
+
+
+@layer("Mul", bottoms=(1, 2))
+def import_mul(ctx: LayerContext) -> None:
+    """The product of two inputs, broadcast as in NumPy; a missing one is learned, of shape ``mul_shape``."""
+    path = "mul_param"
+    extents = ctx.param(path).integers("mul_shape")
+    for index, extent in enumerate(extents):
+        if extent < 1:
+            raise ctx.error(f"mul_shape must be at least 1, got {extent}", f"{path}.mul_shape", index)
+    other = ctx.bottoms[1] if len(ctx.bottoms) == 2 else ctx.param_value("factor", extents, 0)
+    shapes = [value.type.shape for value in (ctx.bottoms[0], other)]  # type: ignore[union-attr]
+    rank = max(map(len, shapes))
+    wide = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    for axis, (first, second) in enumerate(zip(*wide, strict=True)):
+        if first != second and 1 not in (first, second):
+            message = (
+                f"cannot multiply {show_shape(shapes[0])} by {show_shape(shapes[1])}: axis {axis} differs"
+            )
+            raise ctx.error(message, "bottom" if len(ctx.bottoms) == 2 else path)
+    operands = [
+        ctx.reshape(value, shape, part="wide")
+        for value, shape in zip((ctx.bottoms[0], other), wide, strict=True)
+    ]
+    ctx.top(0, ctx.emit("math.mul", operands))
 
 
 def _axis(ctx: LayerContext, param: Message, path: str, old_name: str) -> int:

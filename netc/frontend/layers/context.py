@@ -15,7 +15,8 @@ from netc.ir.core import Value
 from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.dim import Dim, product, symbols
 from netc.ir.location import Location
-from netc.ir.ops.shape import ReshapeAttrs
+from netc.ir.ops.random import STATE, UniformAttrs
+from netc.ir.ops.shape import ReshapeAttrs, TransposeAttrs
 from netc.ir.types import TensorType
 
 MAX_ELEMENTS = 2**31 - 1  # Caffe counts elements in an int
@@ -34,7 +35,9 @@ class NetUnderConstruction:
     """What all layers of a net share while it is imported.
 
     ``input_shapes`` are the caller's; ``read`` are the names of all blobs that some layer reads.
-    ``shared`` maps the name of a parameter to its first declaration.
+    ``shared`` maps the name of a parameter to its first declaration. ``next_states`` are (argument, its value
+    after the run), ``counts`` the number of rows that count by value, ``random`` the state of the random
+    numbers, which ``streams`` draws share.
     """
 
     builder: FuncBuilder
@@ -44,6 +47,11 @@ class NetUnderConstruction:
     params: list[ParamInfo] = field(default_factory=list)
     shared: dict[str, ParamInfo] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    next_states: list[tuple[Value, Value]] = field(default_factory=list)
+    counts: dict[str, Value] = field(default_factory=dict)
+    files: list[tuple[str, tuple[tuple[str, Value], ...], LayerContext]] = field(default_factory=list)
+    random: Value | None = None
+    streams: int = 0
 
 
 class LayerContext:
@@ -139,18 +147,33 @@ class LayerContext:
         ``fields`` says which field of the layer an attribute comes from, so that an error of the op's own
         rule points there.
         """
+        (value,) = self.emit_all(op, operands, attrs, top=top, part=part, fields=fields)
+        return value
+
+    def emit_all(
+        self,
+        op: str,
+        operands: Sequence[Value],
+        attrs: Any = None,
+        *,
+        top: int = 0,
+        part: str | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> tuple[Value, ...]:
+        """:meth:`emit` for an op of any number of results."""
         name = self.top_names[top] if top < len(self.top_names) else self.label
         hint = f"{name}.{part}" if part else name
         try:
-            value = self.net.builder.add1(op, operands, attrs, hint=hint, location=self.location)
+            values = self.net.builder.add(op, operands, attrs, hint=hint, location=self.location)
         except OpError as error:
             path = (fields or {}).get(error.attr or "")
             error.location = self.where(path)
             error.layer = self.label
             error.notes += (f"while importing {self.type} as {op}",)
             raise
-        self.check_size(_tensor(value).shape, f"blob '{name}'")
-        return value
+        for value in values:
+            self.check_size(_tensor(value).shape, f"blob '{name}'")
+        return values
 
     def top(self, index: int, value: Value) -> None:
         """Give a top its value."""
@@ -182,6 +205,10 @@ class LayerContext:
             return value
         return self.emit("tensor.reshape", (value,), ReshapeAttrs(shape), part=part, top=top)
 
+    def transpose(self, value: Value, perm: tuple[int, ...], *, part: str | None = None) -> Value:
+        """The value with its axes in another order."""
+        return self.emit("tensor.transpose", (value,), TransposeAttrs(perm), part=part)
+
     def param_value(
         self, role: str, shape: Shape, index: int, filler: Message | None = None, *, learnable: bool = True
     ) -> Value:
@@ -205,6 +232,26 @@ class LayerContext:
         if shared_name and first is None:
             self.net.shared[shared_name] = info
         return self.reshape(value, static, part=role)
+
+    # ---- what lasts from run to run
+
+    def next_state(self, argument: Value, value: Value) -> None:
+        """Say what an argument's content is after the run."""
+        self.net.next_states.append((argument, value))
+
+    def carried(self, role: str, shape: Shape) -> Value:
+        """A value that the run before left (see :meth:`next_state`); zeros in the first one."""
+        self.check_size(shape, f"its {role}")
+        return self.net.builder.arg(f"{self.label}.{role}", TensorType("f32", shape), "input")
+
+    def uniform(self, shape: Shape, *, part: str) -> Value:
+        """Numbers from [0, 1), new ones in every run."""
+        net = self.net
+        if net.random is None:
+            net.random = net.builder.arg("random.state", STATE, "input")
+        net.streams += 1
+        attrs = UniformAttrs(TensorType("f32", shape), net.streams - 1)
+        return self.emit("random.uniform", (net.random,), attrs, part=part)
 
     def check_size(self, shape: Shape, what: str) -> None:
         """Refuse extents below one and sizes beyond Caffe's own limit."""

@@ -1,4 +1,4 @@
-"""Convolution, Deconvolution and the forks' depthwise convolution.
+"""Convolution, Deconvolution, the forks' depthwise convolution, and Im2col.
 
 The settings of all of them are Caffe's ``convolution_param``, read by :func:`read_window`.
 """
@@ -14,6 +14,7 @@ from netc.frontend.message import Message
 from netc.ir.core import Value
 from netc.ir.dim import Dim, product
 from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.im2col import Im2colAttrs
 
 _P = "convolution_param"
 _FIELDS = {name: f"{_P}.{name}" for name in ("stride", "pad", "dilation", "group")}
@@ -69,6 +70,18 @@ def import_deconvolution(ctx: LayerContext) -> None:
     _import(ctx, param, param.integer("group"), transposed=True)
 
 
+@layer("Im2col")
+def import_im2col(ctx: LayerContext) -> None:
+    """What each window of a Convolution sees, as channels: (N, C k..., out...), 0 in the padding."""
+    param = ctx.param(_P)
+    shape = ctx.shape()
+    axis = ctx.axis(f"{_P}.axis", len(shape), param.integer("axis"))
+    window = read_window(ctx, param, len(shape) - axis - 1)
+    _check_fits(ctx, window, shape[axis + 1 :])
+    attrs = Im2colAttrs(window.kernel, window.stride, window.pad, window.dilation)
+    ctx.top(0, _with_one_batch_axis(ctx, "nn.im2col", ctx.bottoms[0], (), attrs, axis, 0))
+
+
 def _import(ctx: LayerContext, param: Message, group: int, *, transposed: bool = False) -> None:
     shape = ctx.shape()
     axis = ctx.axis(f"{_P}.axis", len(shape), param.integer("axis"))
@@ -90,7 +103,13 @@ def _import(ctx: LayerContext, param: Message, group: int, *, transposed: bool =
 
 
 def _with_one_batch_axis(
-    ctx: LayerContext, op: str, x: Value, params: Sequence[Value], attrs: ConvAttrs, axis: int, top: int
+    ctx: LayerContext,
+    op: str,
+    x: Value,
+    params: Sequence[Value],
+    attrs: ConvAttrs | Im2colAttrs,
+    axis: int,
+    top: int,
 ) -> Value:
     """Apply the op to (N, C, spatial...), where N stands for all axes before ``axis``."""
     shape = ctx.shape(top)

@@ -1,4 +1,4 @@
-"""Where values come from: Input, DummyData, and data layers whose tops the caller feeds instead."""
+"""Where values come from: Input, DummyData, Parameter; data layers, whose tops the caller feeds instead."""
 
 from __future__ import annotations
 
@@ -67,6 +67,15 @@ def _dummy_shapes(ctx: LayerContext, param: Message) -> list[Shape]:
     if len(shapes) not in (1, tops):
         raise ctx.error(f"expected {_one_or(tops)} of shape, got {len(shapes)}", path)
     return shapes
+
+
+@layer("Parameter", bottoms=NONE)
+def import_parameter(ctx: LayerContext) -> None:
+    """A learned blob of the given ``shape``; without weights it is zeros."""
+    param = ctx.param("parameter_param")
+    if not param.has("shape"):
+        raise ctx.error("the shape is missing", "parameter_param")
+    ctx.top(0, ctx.param_value("blob", _extents(ctx, param.message("shape"), "parameter_param.shape"), 0))
 
 
 @layer(

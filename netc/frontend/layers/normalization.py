@@ -1,16 +1,20 @@
-"""Normalisation and learned scales: LRN, BatchNorm, Softmax, Scale, Bias, and the forks' Axpy."""
+"""Normalisation, learned scales: LRN, BatchNorm, Softmax, Scale, Bias, and the forks' Axpy and Normalize."""
 
 from __future__ import annotations
 
 from netc.frontend.layers.activation import constant_filler
-from netc.frontend.layers.context import LayerContext, Shape, show_shape
+from netc.frontend.layers.context import MAX_ELEMENTS, LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
-from netc.ir.ops.elementwise import AffineAttrs, PowAttrs
+from netc.ir.dim import product
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, PowAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pool import PoolAttrs
 from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.shape import CountAttrs
+
+_LEAST_SCALED_EPS = 1e-5
 
 
 @layer("LRN")
@@ -56,18 +60,22 @@ def import_batch_norm(ctx: LayerContext) -> None:
 
     The blobs are a sum of means, a sum of variances, and the number to divide both by, where 0 makes
     both 0. They count with ``use_global_stats``, which defaults to phase TEST; otherwise mean and
-    (biased) variance are the batch's own. There is no scale and shift: that is the Scale layer.
+    (biased) variance are the batch's own, and the run leaves new blobs: with the fraction f each sum becomes
+    ``f sum + (batch's value)``, the variance's with the divisor m - 1 instead of m (the values of a channel),
+    and the number ``f number + 1``. There is no scale and shift: that is the Scale layer.
+
+    NVIDIA's fork has both as two more blobs with ``scale_bias``, or where a filler for one of them is
+    given; its eps is at least 1e-5.
     """
     param = ctx.param("batch_norm_param")
-    if param.flag("scale_bias"):
-        raise ctx.refuse("batch_norm_param.scale_bias")
-    eps = param.number("eps")
+    scaled = param.flag("scale_bias") or param.has("scale_filler") or param.has("bias_filler")
+    eps = max(param.number("eps"), _LEAST_SCALED_EPS) if scaled else param.number("eps")
     shape = ctx.shape()
     if not shape:
         raise ctx.error("needs an input with axes, got a scalar", "bottom")
     channels = shape[1] if len(shape) > 1 else 1
     sums = [ctx.param_value(role, (channels,), i) for i, role in enumerate(("mean", "variance"))]
-    count = ctx.param_value("count", (1,), 2)
+    count = ctx.param_value("count", (1,), 2, constant_filler(1.0) if scaled else None)
     (x,) = ctx.bottoms
     use_stored = param.flag("use_global_stats") if param.has("use_global_stats") else ctx.phase == "TEST"
     if use_stored:
@@ -83,9 +91,49 @@ def import_batch_norm(ctx: LayerContext) -> None:
         centred = ctx.emit("math.sub", (x, mean), part="centred")
         square = ctx.emit("math.mul", (centred, centred), part="square")
         variance = ctx.emit("tensor.reduce", (square,), over, part="variance")
+        unbiased = _unbiased(ctx, variance, square, over.axes)
+        _move_averages(ctx, param, (*sums, count), (mean, unbiased))
     safe = ctx.emit("math.affine", (variance,), AffineAttrs(1.0, eps), part="safe")
     factor = ctx.emit("math.pow", (safe,), PowAttrs(-0.5), part="factor")
-    ctx.top(0, ctx.emit("math.mul", (centred, factor)))
+    if not scaled:
+        ctx.top(0, ctx.emit("math.mul", (centred, factor)))
+        return
+    normal = ctx.emit("math.mul", (centred, factor), part="normal")
+    filler = param.message("scale_filler") if param.has("scale_filler") else constant_filler(1.0)
+    scale = _along_channels(ctx, ctx.param_value("scale", (channels,), 3, filler), len(shape), "scales")
+    bias = ctx.param_value("bias", (channels,), 4, param.message("bias_filler"))
+    larger = ctx.emit("math.mul", (normal, scale), part="scaled")
+    ctx.top(0, ctx.emit("math.add", (larger, _along_channels(ctx, bias, len(shape), "biases"))))
+
+
+def _unbiased(ctx: LayerContext, variance: Value, square: Value, axes: tuple[int, ...]) -> Value:
+    """The variance with m - 1 in place of m; one value a channel has no other variance."""
+    shape = ctx.shape()
+    m = product(tuple(shape[a] for a in axes))
+    if isinstance(m, int):
+        return ctx.emit(
+            "math.affine", (variance,), AffineAttrs(m / (m - 1) if m > 1 else 1.0), part="unbiased"
+        )
+    total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", axes), part="squares")
+    number = ctx.emit("tensor.count", (ctx.bottoms[0],), CountAttrs(axes), part="number")
+    freedom = ctx.emit("math.affine", (number,), AffineAttrs(1.0, -1.0), part="freedom")
+    freedom = ctx.emit("math.clip", (freedom,), ClipAttrs(1.0, MAX_ELEMENTS), part="freedom")
+    freedom = ctx.reshape(freedom, (1,) * len(shape), part="freedom")
+    return ctx.emit("math.div", (total, freedom), part="unbiased")
+
+
+def _move_averages(
+    ctx: LayerContext, param: Message, blobs: tuple[Value, ...], batch: tuple[Value, Value]
+) -> None:
+    fraction = param.number("moving_average_fraction")
+    for blob, name, value in zip(blobs, ("mean", "variance"), batch, strict=False):
+        kept = ctx.emit("math.affine", (blob,), AffineAttrs(fraction), part=f"{name}.kept")
+        shape: Shape = blob.type.shape  # type: ignore[union-attr]
+        own = ctx.reshape(value, shape, part=f"{name}.own")
+        ctx.next_state(blob, ctx.emit("math.add", (kept, own), part=f"{name}.sum"))
+    ctx.next_state(
+        blobs[2], ctx.emit("math.affine", (blobs[2],), AffineAttrs(fraction, 1.0), part="count.sum")
+    )
 
 
 def _along_channels(ctx: LayerContext, value: Value, rank: int, part: str) -> Value:
@@ -145,6 +193,29 @@ def import_axpy(ctx: LayerContext) -> None:
         raise ctx.error(f"cannot add {show_shape(ctx.shape(2))} to {show_shape(shape)}", "bottom", 2)
     factor = ctx.reshape(a, (*shape[:2], *(1,) * (len(shape) - 2)), part="factor")
     ctx.top(0, ctx.emit("math.add", (ctx.emit("math.mul", (x, factor), part="scaled"), y)))
+
+
+@layer("Normalize")
+def import_normalize(ctx: LayerContext) -> None:
+    """``s x / sqrt(sum x^2 + eps)``: the sum over the channels, or with ``across_spatial`` over a sample.
+
+    s is learned (it starts at 1): one for each channel, or one for all with ``channel_shared`` (SSD's fork).
+    """
+    param = ctx.param("norm_param")
+    shape = ctx.shape()
+    if len(shape) < 2:
+        raise ctx.error(f"needs an input with at least 2 axes, got {len(shape)}", "bottom")
+    (x,) = ctx.bottoms
+    over = tuple(range(1, len(shape))) if param.flag("across_spatial") else (1,)
+    square = ctx.emit("math.mul", (x, x), part="square")
+    total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", over), part="sum")
+    safe = ctx.emit("math.affine", (total,), AffineAttrs(1.0, param.number("eps")), part="safe")
+    normal = ctx.emit("math.div", (x, ctx.emit("math.sqrt", (safe,), part="norm")), part="normal")
+    shared = param.flag("channel_shared")
+    filler = param.message("scale_filler") if param.has("scale_filler") else constant_filler(1.0)
+    scale = ctx.param_value("scale", () if shared else (shape[1],), 0, filler)
+    broadcast = (1, 1 if shared else shape[1], *(1,) * (len(shape) - 2))
+    ctx.top(0, ctx.emit("math.mul", (normal, ctx.reshape(scale, broadcast, part="scales"))))
 
 
 def _factor(ctx: LayerContext, param: Message, path: str, default: float) -> tuple[Value, Shape]:

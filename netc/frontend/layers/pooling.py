@@ -1,15 +1,23 @@
-"""Pooling."""
+"""Pooling, and SPP, a pyramid of poolings."""
 
 from __future__ import annotations
 
-from netc.frontend.layers.context import LayerContext
+from dataclasses import replace
+
+import numpy as np
+
+from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
-from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs, PoolKind, Rounding
+from netc.ir.dim import product
+from netc.ir.ops.elementwise import AffineAttrs
+from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs, PoolKind, Rounding, pool_extents
+from netc.ir.ops.shape import ConcatAttrs
 
 _P = "pooling_param"
 _KINDS: dict[str, PoolKind] = {"MAX": "max", "AVE": "ave", "AVE_EXC_PAD": "ave"}
 _SIDES = ("pad_t", "pad_b", "pad_l", "pad_r")
+SMALLEST = float(np.finfo(np.float32).tiny)  # Caffe's FLT_MIN
 _FIELDS = {"kernel": f"{_P}.kernel_size", "stride": f"{_P}.stride", "pad": f"{_P}.pad"}
 
 
@@ -23,30 +31,103 @@ def import_pooling(ctx: LayerContext) -> None:
     divides by the window clipped to the padded input. ``round_mode: FLOOR`` and the forks'
     ``ceil_mode: false`` round down, the forks' AVE_EXC_PAD counts no padding. ``global_pooling`` allows
     no kernel, and only pad 0 and stride 1.
+
+    A second top of MAX is the mask: where in its plane each maximum was found, the first of equal ones.
+    STOCHASTIC takes no padding and inputs >= 0; in TRAIN it draws an element with a probability
+    proportional to it, in TEST it gives ``sum x^2 / sum x``.
     """
     param = ctx.param(_P)
     method = param.text("pool")
-    if method not in _KINDS:
+    stochastic = method == "STOCHASTIC"
+    if method not in _KINDS and not stochastic:
         raise ctx.refuse(f"{_P}.pool")
-    if len(ctx.top_names) > 1:
-        raise ctx.error("the mask of a maximum pooling (a second top) is not supported yet", "top", 1)
+    if len(ctx.top_names) > 1 and method != "MAX":
+        raise ctx.error(f"a second top, the mask, goes with MAX only, not with {method}", "top", 1)
     if len(ctx.shape()) != 4:
         raise ctx.error(f"needs an input with 4 axes, got {len(ctx.shape())}", "bottom")
     if param.flag("global_pooling"):
         _check_global(ctx, param)
-        ctx.top(0, ctx.emit("nn.global_pool", ctx.bottoms, GlobalPoolAttrs(_KINDS[method])))
-        return
-    kernel, stride, pad = _kernel(ctx, param), _pair(ctx, param, "stride"), _pads(ctx, param)
-    _check_window(ctx, param, kernel, stride, pad)
+        if not stochastic and len(ctx.top_names) == 1:
+            ctx.top(0, ctx.emit("nn.global_pool", ctx.bottoms, GlobalPoolAttrs(_KINDS[method])))
+            return
+        kernel, stride, pad = _plane(ctx), (1, 1), ((0, 0), (0, 0))
+    else:
+        kernel, stride, pad = _kernel(ctx, param), _pair(ctx, param, "stride"), _pads(ctx, param)
+        _check_window(ctx, param, kernel, stride, pad)
+    if stochastic and pad != ((0, 0), (0, 0)):
+        raise ctx.error("padding goes with MAX and AVE only, not with STOCHASTIC", f"{_P}.pad")
     attrs = PoolAttrs(
-        kind=_KINDS[method],
+        kind="max" if stochastic else _KINDS[method],
         kernel=kernel,
         stride=stride,
         pad=pad,
         round=_rounding(ctx, param),
         count_padding=method != "AVE_EXC_PAD",
     )
+    if stochastic:
+        _stochastic(ctx, attrs)
+        return
     ctx.top(0, ctx.emit("nn.pool", ctx.bottoms, attrs, fields=_FIELDS))
+    if len(ctx.top_names) > 1:
+        ctx.top(1, ctx.emit("nn.pool_mask", ctx.bottoms, attrs, top=1, fields=_FIELDS))
+
+
+def _plane(ctx: LayerContext) -> tuple[int, int]:
+    """The extents of the whole plane as a kernel."""
+    height, width = ctx.shape()[2:]
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise ctx.error(f"needs an input of fixed height and width, got {show_shape(ctx.shape())}", "bottom")
+    return height, width
+
+
+def _stochastic(ctx: LayerContext, attrs: PoolAttrs) -> None:
+    (x,) = ctx.bottoms
+    if ctx.phase == "TRAIN":
+        windows = (*ctx.shape()[:2], *pool_extents(ctx.shape()[2:], attrs))
+        drawn = ctx.uniform(windows, part="drawn")
+        ctx.top(0, ctx.emit("nn.stochastic_pool", (x, drawn), attrs, fields=_FIELDS))
+        return
+    average = replace(attrs, kind="ave")
+    square = ctx.emit("math.mul", (x, x), part="square")
+    squares = ctx.emit("nn.pool", (square,), average, part="squares", fields=_FIELDS)
+    sums = ctx.emit("nn.pool", (x,), average, part="sums", fields=_FIELDS)
+    # the divisors of both averages are the same; a window of zeros gives 0
+    sums = ctx.emit("math.affine", (sums,), AffineAttrs(1.0, SMALLEST), part="sums")
+    ctx.top(0, ctx.emit("math.div", (squares, sums)))
+
+
+@layer("SPP")
+def import_spp(ctx: LayerContext) -> None:
+    """Poolings to 1x1, 2x2, 4x4, ... bins (``pyramid_height`` of them), flattened one after the other.
+
+    The kernel of a level is ``ceil(extent / bins)``, its pad ``(kernel bins - extent + 1) / 2`` rounded down,
+    and its stride the kernel.
+    """
+    param = ctx.param("spp_param")
+    levels, method = param.integer("pyramid_height"), param.text("pool")
+    if levels < 1:
+        got = f"got {levels}" if param.has("pyramid_height") else "it is missing"
+        raise ctx.error(f"pyramid_height must be at least 1; {got}", "spp_param.pyramid_height")
+    if method not in ("MAX", "AVE"):
+        raise ctx.refuse("spp_param.pool")
+    if len(ctx.shape()) != 4:
+        raise ctx.error(f"needs an input with 4 axes, got {len(ctx.shape())}", "bottom")
+    extents = _plane(ctx)
+    if 2 ** (levels - 1) > min(extents):
+        raise ctx.error(
+            f"the last level has {2 ** (levels - 1)} bins an axis, the input only {min(extents)} elements",
+            "spp_param.pyramid_height",
+        )
+    rows = []
+    for level in range(levels):
+        bins = 2**level
+        kernel = tuple(-(-extent // bins) for extent in extents)
+        pad = tuple((k * bins - extent + 1) // 2 for k, extent in zip(kernel, extents, strict=True))
+        attrs = PoolAttrs(_KINDS[method], kernel, kernel, tuple((p, p) for p in pad))
+        y = ctx.emit("nn.pool", ctx.bottoms, attrs, part=f"level{level}")
+        shape: Shape = y.type.shape  # type: ignore[union-attr]
+        rows.append(ctx.reshape(y, (shape[0], product(shape[1:])), part=f"level{level}.flat"))
+    ctx.top(0, rows[0] if levels == 1 else ctx.emit("tensor.concat", rows, ConcatAttrs(1)))
 
 
 def _check_global(ctx: LayerContext, param: Message) -> None:

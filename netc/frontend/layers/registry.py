@@ -16,38 +16,45 @@ ANY: Count = (0, None)
 
 @dataclass(frozen=True, slots=True)
 class LayerType:
-    """An entry of the table. ``paired``: as many tops as bottoms."""
+    """An entry of the table. ``paired``: as many tops as bottoms. ``loss``: its first top is an objective."""
 
     name: str
     rule: Rule
     bottoms: Count
     tops: Count
     paired: bool = False
+    loss: bool = False
 
 
 _TABLE: dict[str, LayerType] = {}
 
 
 def layer(
-    *names: str, bottoms: Count = (1, 1), tops: Count = (1, 1), paired: bool = False
+    *names: str, bottoms: Count = (1, 1), tops: Count = (1, 1), paired: bool = False, loss: bool = False
 ) -> Callable[[Rule], Rule]:
     """Decorate the rule of one or more layer types."""
 
     def enter(rule: Rule) -> Rule:
         for name in names:
-            register_layer(name, rule, bottoms=bottoms, tops=tops, paired=paired)
+            register_layer(name, rule, bottoms=bottoms, tops=tops, paired=paired, loss=loss)
         return rule
 
     return enter
 
 
 def register_layer(
-    name: str, rule: Rule, *, bottoms: Count = (1, 1), tops: Count = (1, 1), paired: bool = False
+    name: str,
+    rule: Rule,
+    *,
+    bottoms: Count = (1, 1),
+    tops: Count = (1, 1),
+    paired: bool = False,
+    loss: bool = False,
 ) -> None:
     """Enter a layer type; a second one of the same name is an error of the caller."""
     if name in _TABLE:
         raise ValueError(f"layer type '{name}' is registered twice")
-    _TABLE[name] = LayerType(name, rule, bottoms, tops, paired)
+    _TABLE[name] = LayerType(name, rule, bottoms, tops, paired, loss)
 
 
 def layer_type(name: str) -> LayerType | None:

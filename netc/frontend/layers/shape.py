@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from netc.frontend.layers.context import LayerContext, Shape, show_shape
+from netc.frontend.layers.rearrange import pixel_shuffle
 from netc.frontend.layers.registry import layer
 from netc.ir.dim import Dim, exact_quotient, product
 from netc.ir.ops.dropout import DropoutAttrs
-from netc.ir.ops.elementwise import AffineAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ThresholdAttrs
 from netc.ir.ops.shape import SliceAttrs, TransposeAttrs
 
 
@@ -28,11 +29,15 @@ def import_reshape(ctx: LayerContext) -> None:
     """Other extents for ``num_axes`` axes from ``axis`` on: 0 keeps the input's, one -1 is what is left.
 
     ``axis`` may be one beyond the last, and counts from there where it is negative; ``num_axes`` -1
-    means all axes that follow.
+    means all axes that follow. A fork's ``pixelshuffler`` moves blocks of channels into space instead.
     """
     param = ctx.param("reshape_param")
-    if param.has("pixelshuffler"):
-        raise ctx.refuse("reshape_param.pixelshuffler")
+    factor = param.integer("pixelshuffler")
+    if factor < 1:
+        raise ctx.error(f"pixelshuffler must be at least 1, got {factor}", "reshape_param.pixelshuffler")
+    if factor > 1:
+        ctx.top(0, pixel_shuffle(ctx, factor, "reshape_param.pixelshuffler"))
+        return
     shape = ctx.shape()
     axis, count = param.integer("axis"), param.integer("num_axes")
     start = axis if axis >= 0 else len(shape) + axis + 1
@@ -164,4 +169,10 @@ def import_dropout(ctx: LayerContext) -> None:
             raise ctx.refuse("dropout_param.scale_train")
         ctx.top(0, ctx.emit("math.affine", ctx.bottoms, AffineAttrs(scale=1 - ratio)))
         return
-    ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio, train)))
+    if not train:
+        ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio, train=False)))
+        return
+    drawn = ctx.uniform(ctx.shape(), part="drawn")
+    kept = ctx.emit("math.threshold", (drawn,), ThresholdAttrs(ratio), part="kept")
+    mask = ctx.emit("math.affine", (kept,), AffineAttrs(1 / (1 - ratio)), part="mask")
+    ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], mask)))

@@ -107,6 +107,28 @@ class AffineAttrs:
     shift: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class ClipAttrs:
+    """The smallest and the largest value left."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdAttrs:
+    """``threshold`` above which the result is 1."""
+
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiffersAttrs:
+    """``value`` (a whole number) that makes the result 0."""
+
+    value: int
+
+
 def _scalar(value: float, like: Array) -> Any:
     return like.dtype.type(value)
 
@@ -130,6 +152,14 @@ def _power(x: Array, attrs: PowAttrs) -> Array:
 def _log(x: Array, _: NoAttrs) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.log(x))
+
+
+def _bnll(x: Array, _: NoAttrs) -> Array:
+    return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+
+
+def _differs(x: Array, attrs: DiffersAttrs) -> Array:
+    return np.asarray(np.trunc(x) != attrs.value, x.dtype)
 
 
 def _reciprocal_or_zero(x: Array, _: NoAttrs) -> Array:
@@ -158,6 +188,27 @@ AFFINE = _unary(
     "scale * x + shift.",
     AffineAttrs,
     lambda x, a: _scalar(a.scale, x) * x + _scalar(a.shift, x),
+)
+BNLL = _unary(
+    "math.bnll", "ln(1 + e^x), as max(x, 0) + ln(1 + e^-|x|), which cannot overflow.", NoAttrs, _bnll
+)
+CLIP = _unary(
+    "math.clip",
+    "min(max(x, low), high).",
+    ClipAttrs,
+    lambda x, a: np.minimum(np.maximum(x, _scalar(a.low, x)), _scalar(a.high, x)),
+)
+THRESHOLD = _unary(
+    "math.threshold",
+    "1 where x > threshold, else 0.",
+    ThresholdAttrs,
+    lambda x, a: np.asarray(x > _scalar(a.threshold, x), x.dtype),
+)
+DIFFERS = _unary(
+    "math.differs",
+    "1 where x, rounded towards zero, is not the value, else 0: which labels are not to be ignored.",
+    DiffersAttrs,
+    _differs,
 )
 RECIPROCAL_OR_ZERO = _unary(
     "math.reciprocal_or_zero",

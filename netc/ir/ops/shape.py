@@ -1,4 +1,4 @@
-"""Ops that move elements without computing: reshape, transpose, concat, slice; and fill, which makes them.
+"""Ops that move elements: reshape, transpose, concat, slice, tile; and fill and count, which make them.
 
 Reshape and transpose are row-major only. Concat and slice also work on a blocked layout, where each
 boundary on the blocked axis lies between two blocks.
@@ -6,6 +6,7 @@ boundary on the blocked axis lies between two blocks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,21 @@ class FillAttrs:
 
     tensor: TensorType
     value: float
+
+
+@dataclass(frozen=True, slots=True)
+class TileAttrs:
+    """``axis`` >= 0 along which ``tiles`` copies follow each other."""
+
+    axis: int
+    tiles: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountAttrs:
+    """``axes`` (>= 0, ascending) whose extents are multiplied."""
+
+    axes: tuple[int, ...]
 
 
 def _check_extents(shape: tuple[Dim, ...]) -> None:
@@ -135,6 +151,32 @@ def _infer_fill(operands: tuple[TensorType, ...], attrs: FillAttrs) -> tuple[Ten
     return (attrs.tensor,)
 
 
+def _infer_tile(operands: tuple[TensorType, ...], attrs: TileAttrs) -> tuple[TensorType, ...]:
+    x = operands[0]
+    _check_row_major(x)
+    if not 0 <= attrs.axis < x.rank:
+        raise OpError(f"axis must be within 0..{x.rank - 1} for {x}, got {attrs.axis}", attr="axis")
+    if attrs.tiles < 1:
+        raise OpError(f"tiles must be >= 1, got {attrs.tiles}", attr="tiles")
+    tiled = x.shape[attrs.axis] * attrs.tiles
+    return (x.with_shape(*x.shape[: attrs.axis], tiled, *x.shape[attrs.axis + 1 :]),)
+
+
+def _infer_count(operands: tuple[TensorType, ...], attrs: CountAttrs) -> tuple[TensorType, ...]:
+    x = operands[0]
+    _check_row_major(x)
+    if list(attrs.axes) != sorted(set(attrs.axes)):
+        raise OpError(f"axes must be ascending, got {list(attrs.axes)}", attr="axes")
+    if attrs.axes and not 0 <= attrs.axes[0] <= attrs.axes[-1] < x.rank:
+        raise OpError(f"axes must be within 0..{x.rank - 1} for {x}, got {list(attrs.axes)}", attr="axes")
+    return (x.with_shape(),)
+
+
+def _count(operands: tuple[Array, ...], attrs: CountAttrs) -> tuple[Array, ...]:
+    x = operands[0]
+    return (np.asarray(math.prod(x.shape[a] for a in attrs.axes), x.dtype),)
+
+
 def _slice(operands: tuple[Array, ...], attrs: SliceAttrs) -> tuple[Array, ...]:
     sizes = [evaluate(d, {}) for d in attrs.shape]
     return (operands[0][tuple(slice(s, s + n) for s, n in zip(attrs.start, sizes, strict=True))].copy(),)
@@ -195,5 +237,30 @@ FILL = define(
         FillAttrs,
         infer=_infer_fill,
         reference=lambda _, a: (np.full(a.tensor.static_shape, a.value, numpy_dtype(a.tensor.dtype)),),
+    )
+)
+TILE = define(
+    OpDef(
+        "tensor.tile",
+        "tensor",
+        "The operand tiles times, one copy after the other along an axis. Row-major only.",
+        ("x",),
+        TileAttrs,
+        infer=_infer_tile,
+        reference=lambda operands, a: (
+            np.concatenate([operands[0]] * a.tiles, axis=a.axis) if a.tiles > 1 else operands[0].copy(),
+        ),
+    )
+)
+COUNT = define(
+    OpDef(
+        "tensor.count",
+        "tensor",
+        "How many elements x has along axes (their extents' product), as a tensor without axes: what a mean "
+        "divides by where a size is known at run time only. Row-major only.",
+        ("x",),
+        CountAttrs,
+        infer=_infer_count,
+        reference=_count,
     )
 )

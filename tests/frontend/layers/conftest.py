@@ -12,6 +12,7 @@ from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_func
 from netc.ir.verify import verify
+from netc.runtime.states import StateStore
 
 Shape = tuple[int, ...]
 
@@ -66,7 +67,7 @@ def error_of() -> Callable[..., str]:
 
 @pytest.fixture
 def run_layer() -> Callable[..., list[Any]]:
-    """Runs the layer by the reference: inputs by name, parameters in their order; gives the outputs."""
+    """Runs the layer by the reference: inputs by name, parameters in their order; gives the outputs, and counts of rows."""
 
     def run(layer: str, params: tuple[Any, ...] = (), phase: str = "TEST", **inputs: Any) -> list[Any]:
         arrays = {name: np.asarray(value, np.float32) for name, value in inputs.items()}
@@ -74,6 +75,9 @@ def run_layer() -> Callable[..., list[Any]]:
         func = net.module.func("main")
         for value, array in zip(func.params, params, strict=True):
             arrays[value.name] = np.asarray(array, np.float32)
-        return list(run_func(func, arrays).values())
+        states = StateStore().inputs(net, ())
+        results = run_func(func, arrays | states)
+        counts = {rows.count for rows in net.counted.values()}
+        return [results[name] for name in func.result_names if name in net.blobs or name in counts]
 
     return run

@@ -73,7 +73,7 @@ def test_the_forks_average_leaves_padding_out(run_layer):
         ("global_pooling: true kernel_size: @3", "global_pooling takes the whole plane; it allows no kernel"),
         ("global_pooling: true pad: @1", "global_pooling needs pad 0"),
         ("global_pooling: true stride: @2", "global_pooling needs stride 1"),
-        ("pool: @STOCHASTIC kernel_size: 2", "'pooling_param.pool' changes the result and is not supported"),
+        ("pool: STOCHASTIC kernel_size: 2 pad: @1", "padding goes with MAX and AVE only, not with STOCHASTIC"),
         ("kernel_size: 2 pad_type: @1", "'pooling_param.pad_type' changes the result and is not supported"),
         ("kernel_size: 2 round_mode: FLOOR ceil_mode: @true", "round_mode and ceil_mode contradict each other"),
     ],
@@ -89,9 +89,37 @@ def test_a_missing_kernel_is_an_error_at_the_settings(error_of):
     assert error_of('@layer { name: "p" type: "Pooling" bottom: "x" top: "y" }', x=X) == message
 
 
-def test_the_mask_of_a_pooling_is_not_supported_yet(error_of):
-    layer = pool("kernel_size: 2").replace('top: "y"', 'top: "y" top: @"mask"')
-    assert error_of(layer, x=X) == "the mask of a maximum pooling (a second top) is not supported yet"
+def test_an_average_has_no_mask(error_of):
+    layer = pool("pool: AVE kernel_size: 2").replace('top: "y"', 'top: "y" top: @"mask"')
+    assert error_of(layer, x=X) == "a second top, the mask, goes with MAX only, not with AVE"
+
+
+@pytest.mark.parametrize("settings", ["kernel_size: 3 stride: 2 pad: 1", "global_pooling: true"])
+def test_the_mask_says_where_in_its_plane_each_maximum_was(run_layer, settings):
+    x = np.random.default_rng(1).normal(size=(2, 3, 5, 6))
+    y, mask = run_layer(pool(settings).replace('top: "y"', 'top: "y" top: "mask"'), x=x)
+    planes = x.astype(np.float32).reshape(6, 30)
+    found = planes[np.arange(6)[:, np.newaxis], mask.reshape(6, -1).astype(int)]
+    np.testing.assert_array_equal(found, y.reshape(6, -1))
+
+
+def test_of_equal_elements_the_mask_names_the_first(run_layer):
+    _, mask = run_layer(pool("kernel_size: 2").replace('top: "y"', 'top: "y" top: "mask"'), x=np.ones((1, 1, 2, 3)))
+    np.testing.assert_array_equal(mask, [[[[0, 1]]]])
+
+
+def test_stochastic_pooling_weighs_elements_by_themselves_in_test(run_layer):
+    x = np.array([1.0, 2.0, 0.0, 5.0, 0.0, 0.0, 0.0, 0.0]).reshape(1, 2, 2, 2)
+    (y,) = run_layer(pool("pool: STOCHASTIC kernel_size: 2"), x=x)
+    np.testing.assert_allclose(y.reshape(-1), [30 / 8, 0], rtol=1e-6)
+
+
+def test_stochastic_pooling_draws_elements_in_proportion_in_training(run_layer):
+    x = np.tile([1.0, 2.0, 0.0, 5.0], (1, 4000, 1)).reshape(1, 4000, 2, 2)
+    (y,) = run_layer(pool("pool: STOCHASTIC kernel_size: 2"), phase="TRAIN", x=x)
+    for value in (1.0, 2.0, 5.0):
+        assert abs(np.mean(y == value) - value / 8) < 0.03
+    assert set(np.unique(y)) == {1.0, 2.0, 5.0}
 
 
 def test_a_pooling_needs_four_axes(error_of):

@@ -63,7 +63,9 @@ def test_crop_cuts_to_the_second_bottom(run_layer, settings, start):
     x = np.arange(120.0).reshape(X)
     height = 4 if "axis: 3" in settings else 3
     (y,) = run_layer(
-        layer("Crop", f"crop_param {{ {settings} }}", 'bottom: "x" bottom: "z"'), x=x, z=np.zeros((9, 9, 3, 2))
+        layer("Crop", f"crop_param {{ {settings} }}", 'bottom: "x" bottom: "z"'),
+        x=x,
+        z=np.zeros((9, 9, 3, 2)),
     )
     top, left = start
     np.testing.assert_array_equal(y, x[:, :, top : top + height, left : left + 2])
@@ -78,11 +80,17 @@ def test_a_silenced_blob_is_no_output(imported):
     assert imported(text, x=X, z=X).module.func("main").result_names == ("x",)
 
 
-def test_dropout_says_whether_it_trains(imported):
+def test_dropout_does_nothing_in_test(imported):
     text = layer("Dropout", "dropout_param { dropout_ratio: 0.25 }")
-    for phase in ("TEST", "TRAIN"):
-        (op,) = imported(text, phase, x=X).module.func("main").ops
-        assert (op.name, op.attrs.ratio, op.attrs.train) == ("nn.dropout", 0.25, phase == "TRAIN")
+    (op,) = imported(text, x=X).module.func("main").ops
+    assert (op.name, op.attrs.ratio, op.attrs.train) == ("nn.dropout", 0.25, False)
+
+
+def test_dropout_in_training_zeroes_a_share_and_scales_the_rest(run_layer):
+    text = layer("Dropout", "dropout_param { dropout_ratio: 0.25 }")
+    (y,) = run_layer(text, phase="TRAIN", x=np.full((40, 50), 3.0))
+    assert set(np.unique(y)) == {0.0, 4.0}
+    assert abs(np.mean(y == 0) - 0.25) < 0.04
 
 
 @pytest.mark.parametrize("ratio", [0, 1])
@@ -116,14 +124,17 @@ def test_dropout_of_the_forks_scales_in_test_instead(run_layer):
             layer("Reshape", "reshape_param { axis: 3 shape { dim: 5 dim: @0 } }"),
             "dim 0 copies axis 4, which the input does not have",
         ),
-        (layer("Reshape", "reshape_param { axis: @5 shape { dim: 1 } }"), "axis 5 is out of range for 4 axes"),
+        (
+            layer("Reshape", "reshape_param { axis: @5 shape { dim: 1 } }"),
+            "axis 5 is out of range for 4 axes",
+        ),
         (
             layer("Reshape", "reshape_param { axis: 3 num_axes: @2 }"),
             "num_axes 2 is out of range from axis 3 on",
         ),
         (
             layer("Reshape", "reshape_param { pixelshuffler: @2 }"),
-            "'reshape_param.pixelshuffler' changes the result and is not supported",
+            "3 channels are not a multiple of 2 times itself",
         ),
         (layer("Permute", "permute_param { order: 0 order: @0 }"), "axis 0 is given twice"),
         (layer("Permute", "permute_param { order: @4 }"), "axis 4 is not one of 4 axes"),

@@ -11,14 +11,40 @@ from netc.ir.builder import infer_types
 from netc.ir.core import Value
 from netc.ir.opdef import Array, NoAttrs, opdef
 from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.detection import SsdDetectionsAttrs
 from netc.ir.ops.dropout import DropoutAttrs
-from netc.ir.ops.elementwise import AffineAttrs, EluAttrs, PowAttrs, ReluAttrs
+from netc.ir.ops.elementwise import (
+    AffineAttrs,
+    ClipAttrs,
+    DiffersAttrs,
+    EluAttrs,
+    PowAttrs,
+    ReluAttrs,
+    ThresholdAttrs,
+)
+from netc.ir.ops.im2col import Im2colAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
+from netc.ir.ops.loss import AccuracyAttrs, SoftmaxLossAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
+from netc.ir.ops.pad import PadAttrs
+from netc.ir.ops.pick import OneHotAttrs, TopKAttrs
 from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
+from netc.ir.ops.prior_box import PriorBoxAttrs
+from netc.ir.ops.proposal import ProposalAttrs
 from netc.ir.ops.reduce import ReduceAttrs
-from netc.ir.ops.shape import ConcatAttrs, FillAttrs, ReshapeAttrs, SliceAttrs, TransposeAttrs
+from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
+from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
+from netc.ir.ops.shape import (
+    ConcatAttrs,
+    CountAttrs,
+    FillAttrs,
+    ReshapeAttrs,
+    SliceAttrs,
+    TileAttrs,
+    TransposeAttrs,
+)
+from netc.ir.ops.yolo import YoloV2Attrs, YoloV3Attrs
 from netc.ir.types import TensorType, Type
 
 Shape = tuple[int, ...]
@@ -55,6 +81,12 @@ UNARY = [
     ("abs", NoAttrs()),
     ("exp", NoAttrs()),
     ("affine", AffineAttrs(2.0, -1.0)),
+    ("bnll", NoAttrs()),
+    ("clip", ClipAttrs(-0.5, 0.7)),
+    ("threshold", ThresholdAttrs(0.1)),
+    ("differs", DiffersAttrs(0)),
+    ("differs", DiffersAttrs(1)),
+    ("differs", DiffersAttrs(-1)),
     ("reciprocal_or_zero", NoAttrs()),
 ]
 POSITIVE = [("log", NoAttrs()), ("sqrt", NoAttrs()), ("pow", PowAttrs(1.5))]
@@ -105,16 +137,71 @@ CASES = [
     Case("tensor.concat", ((3,),), ConcatAttrs(0), (3,)),
     Case("tensor.slice", (X,), SliceAttrs((0, 1, 0, 2), (2, 2, 4, 1)), (2, 2, 4, 1)),
     Case("tensor.fill", (), FillAttrs(TensorType("f32", (2, 3)), 1.5), (2, 3)),
+    Case("tensor.pad", (X,), PadAttrs((0, 1, 0, 2), (0, 0, 3, 1), "constant", 0.5), (2, 4, 7, 8)),
+    Case("tensor.pad", (X,), PadAttrs((0, 0, 2, 0), (0, 0, 1, 4), "reflect"), (2, 3, 7, 9)),
+    Case("tensor.pad", (X,), PadAttrs((1, 0, 0, 0), (0, 0, 0, 9), "edge"), (3, 3, 4, 14)),
+    *[
+        Case("nn.resize", (X,), ResizeAttrs((7, 3), kind, coordinates), (2, 3, 7, 3))
+        for kind in ("bilinear", "nearest")
+        for coordinates in ("corners", "half_pixel", "origin")
+    ],
+    Case("nn.max_unpool", (X, X), MaxUnpoolAttrs((8, 9)), (2, 3, 8, 9), positive=True),
+    Case("nn.roi_pool", ((9, 2, 6, 7), (3, 5)), RoiPoolAttrs((2, 3), 0.5), (3, 2, 2, 3), positive=True),
+    Case("nn.ps_roi_pool", ((9, 8, 6, 7), (3, 5)), PsRoiPoolAttrs(2, 2, 0.5), (3, 2, 2, 2), positive=True),
+    Case(
+        "detect.prior_box",
+        (),
+        PriorBoxAttrs(((30.0, 30.0), (40.0, 20.0)), (2, 3), (100, 120), (0.0, 0.0), 0.5, True, (0.1,)),
+        (1, 2, 48),
+    ),
+    Case(
+        "detect.ssd",
+        ((2, 12), (2, 9), (1, 2, 12)),
+        SsdDetectionsAttrs(3, 0, "center_size", True, False, 0.01, 0.45, 1.0, -1, -1),
+        (1, 1, 12, 7),
+        positive=True,
+    ),
+    Case(
+        "detect.proposals",
+        ((1, 4, 3, 5), (1, 8, 3, 5), (1, 3)),
+        ProposalAttrs(((-8.0, -8.0, 23.0, 23.0), (0.0, 0.0, 15.0, 15.0)), 16, 20, 10, 0.7, 4.0, True),
+        (10, 5),
+        positive=True,
+    ),
+    Case(
+        "detect.yolo_v2", ((1, 14, 3, 4),), YoloV2Attrs(2, ((1.0, 2.0), (3.0, 1.0)), 0.5, 0.4), (1, 1, 24, 7)
+    ),
+    Case(
+        "detect.yolo_v3",
+        ((1, 7, 3, 4), (1, 7, 6, 8)),
+        YoloV3Attrs(2, (((10.0, 20.0),), ((30.0, 10.0),)), (32, 16), 0.5, 0.4),
+        (1, 1, 120, 7),
+    ),
+    Case("tensor.tile", (X,), TileAttrs(1, 3), (2, 9, 4, 5)),
+    Case("tensor.tile", ((3,),), TileAttrs(0, 1), (3,)),
+    Case("tensor.count", (X,), CountAttrs((0, 2)), ()),
+    Case("tensor.count", (X,), CountAttrs(()), ()),
+    Case("tensor.take", ((4, 3, 2), (6,)), NoAttrs(), (6, 3, 2)),
+    Case("tensor.one_hot", ((2, 3),), OneHotAttrs(4), (2, 3, 4)),
+    Case("tensor.top_k", (X,), TopKAttrs(1, 2, "values"), (2, 2, 4, 5)),
+    Case("tensor.top_k", (X,), TopKAttrs(3, 5, "indices"), X),
+    Case("tensor.select", ((4, 3), (4,)), NoAttrs(), (4, 3)),
+    Case("nn.softmax_loss", (X, (2, 4, 5)), SoftmaxLossAttrs(1), (2, 4, 5)),
+    Case("nn.softmax_loss", ((2, 3), (2,)), SoftmaxLossAttrs(1, 0), (2,)),
+    Case("nn.accuracy", (X, (2, 4, 5)), AccuracyAttrs(1), ()),
+    Case("nn.accuracy", ((4, 3), (4,)), AccuracyAttrs(1, 2, 0, per_class=True), (3,)),
+    Case("nn.pool_mask", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),
+    Case("nn.stochastic_pool", (X, (2, 3, 2, 3)), square_pool("max", 2, 2), (2, 3, 2, 3), positive=True),
+    Case("nn.im2col", (X,), Im2colAttrs((3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)), (2, 18, 2, 3)),
     Case("layout.convert", (X,), LayoutAttrs(1, 4), X),
     Case("layout.convert", (X,), LayoutAttrs(None), X),
 ]
 
 
 def infer(op: str, operands: tuple[Type, ...], attrs: Any = None) -> Type:
-    """The type of the op's only result."""
+    """The type of the op's first result."""
     values = [Value(f"x{i}", t) for i, t in enumerate(operands)]
-    (result,) = infer_types(op, values, NoAttrs() if attrs is None else attrs)
-    return result
+    return infer_types(op, values, NoAttrs() if attrs is None else attrs)[0]
 
 
 def f32(*shape: Any) -> TensorType:
@@ -122,11 +209,10 @@ def f32(*shape: Any) -> TensorType:
 
 
 def run(op: str, operands: tuple[Array, ...], attrs: Any = None) -> Array:
-    """The only result of the op's reference."""
+    """The first result of the op's reference."""
     rule = opdef(op).reference
     assert rule is not None
-    (result,) = rule(operands, NoAttrs() if attrs is None else attrs)
-    return result
+    return rule(operands, NoAttrs() if attrs is None else attrs)[0]
 
 
 def normal(*shape: int, seed: int = 0) -> Array:

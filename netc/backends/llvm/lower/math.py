@@ -8,6 +8,7 @@ log       0.8          log(0) = -inf, NaN below 0
 tanh      1.4
 sigmoid   1.9          also relative to the tiny results for x far below 0
 elu       1.0          of its negative branch, for alpha 1
+bnll      2.8
 pow       0.51         general exponents, through float64; special cases as C's pow
 pow       0.5 to 3.5   exponents made of products and square roots (see `power`)
 ========  ===========  =============================================================
@@ -214,6 +215,18 @@ def log(b: LoopBuilder, x: Value) -> Value:
     value = b.select(b.compare("lt", x, infinity), value, x)  # inf, and NaN
     value = b.select(b.compare("lt", x, zero), b.like(math.nan, x), value)
     return b.select(b.compare("eq", x, zero), b.like(-math.inf, x), value)
+
+
+def bnll(b: LoopBuilder, x: Value) -> Value:
+    """ln(1 + e^x), as max(x, 0) + ln(1 + e) with e = e^-|x|."""
+    one = b.like(1, x)
+    e = exp(b, b.unary("neg", b.unary("abs", x)))
+    total = b.add(one, e)
+    # ln(1 + e) = ln(total) * e / (total - 1) undoes the rounding of the total; where that is 1 it is e
+    rounded = b.sub(total, one)
+    tiny = b.compare("eq", rounded, b.like(0, x))
+    tail = b.select(tiny, e, b.mul(log(b, total), b.div(e, b.select(tiny, one, rounded))))
+    return b.add(b.maximum(b.like(0, x), x), tail)
 
 
 # --- powers ---

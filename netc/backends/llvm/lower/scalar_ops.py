@@ -38,6 +38,28 @@ def _affine(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
     return b.fma(x, b.like(attrs.scale, x), b.like(attrs.shift, x))
 
 
+def _clip(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
+    (x,) = xs
+    # both operations give their second operand for a NaN
+    return b.binary("min", b.like(attrs.high, x), b.maximum(b.like(attrs.low, x), x))
+
+
+def _threshold(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
+    (x,) = xs
+    return b.select(b.compare("gt", x, b.like(attrs.threshold, x)), b.like(1, x), b.like(0, x))
+
+
+def _differs(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
+    """trunc(x) = v means v <= x < v + 1 above 0, v - 1 < x <= v below 0, and -1 < x < 1 for 0."""
+    (x,) = xs
+    value = attrs.value
+    one, zero = b.like(1, x), b.like(0, x)
+    # a comparison with a NaN is false, and NaN differs from every value
+    above = b.compare("gt" if value <= 0 else "ge", x, b.like(value - 1 if value <= 0 else value, x))
+    below = b.compare("lt" if value >= 0 else "le", x, b.like(value + 1 if value >= 0 else value, x))
+    return b.select(above, b.select(below, zero, one), one)
+
+
 def _reciprocal_or_zero(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
     (x,) = xs
     zero = b.like(0, x)
@@ -61,6 +83,9 @@ ELEMENTWISE: dict[str, Emitter] = {
     "math.relu": _relu,
     "math.prelu": _prelu,
     "math.affine": _affine,
+    "math.clip": _clip,
+    "math.threshold": _threshold,
+    "math.differs": _differs,
     "math.abs": lambda b, _, xs: b.unary("abs", xs[0]),
     "math.sqrt": lambda b, _, xs: b.unary("sqrt", xs[0]),
     "math.reciprocal_or_zero": _reciprocal_or_zero,
@@ -69,9 +94,10 @@ ELEMENTWISE: dict[str, Emitter] = {
     "math.log": lambda b, _, xs: math.log(b, xs[0]),
     "math.tanh": lambda b, _, xs: math.tanh(b, xs[0]),
     "math.sigmoid": lambda b, _, xs: math.sigmoid(b, xs[0]),
+    "math.bnll": lambda b, _, xs: math.bnll(b, xs[0]),
     "math.elu": lambda b, attrs, xs: math.elu(b, xs[0], attrs.alpha),
     "math.pow": lambda b, attrs, xs: math.power(b, xs[0], attrs.exponent),
 }
 
 # those whose code for one register is long and full of independent chains
-COSTLY = frozenset({"math.exp", "math.log", "math.tanh", "math.sigmoid", "math.elu", "math.pow"})
+COSTLY = frozenset({"math.bnll", "math.exp", "math.log", "math.tanh", "math.sigmoid", "math.elu", "math.pow"})

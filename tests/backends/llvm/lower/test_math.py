@@ -77,6 +77,7 @@ FUNCTIONS: list[tuple[str, Any, Function, float]] = [
     ("math.tanh", None, np.tanh, 1.4),
     ("math.sigmoid", None, sigmoid, 1.9),
     ("math.elu", EluAttrs(1.0), elu, 1.0),
+    ("math.bnll", None, lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 2.8),
 ]
 EXPONENTS = {
     0.0: 0.0,

@@ -1,0 +1,63 @@
+"""Padding: elements added around a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from netc.ir.diagnostics import OpError
+from netc.ir.opdef import Array, OpDef, define
+from netc.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class PadAttrs:
+    """``low`` and ``high``: how many elements to add before and behind, one entry an axis."""
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    kind: Literal["constant", "edge", "reflect"] = "constant"
+    value: float = 0.0
+
+
+def _infer(operands: tuple[TensorType, ...], attrs: PadAttrs) -> tuple[TensorType, ...]:
+    (x,) = operands
+    if x.layout is not None:
+        raise OpError(f"a row-major operand expected, got {x}")
+    if attrs.kind not in ("constant", "edge", "reflect"):
+        raise OpError(f"kind must be constant, edge or reflect, got {attrs.kind}", attr="kind")
+    for name in ("low", "high"):
+        given = getattr(attrs, name)
+        if len(given) != x.rank:
+            raise OpError(f"{name} needs {x.rank} entries for {x}, got {len(given)}", attr=name)
+        for extent, size in zip(given, x.shape, strict=True):
+            if extent < 0:
+                raise OpError(f"{name} must be >= 0, got {extent}", attr=name)
+            if attrs.kind == "reflect" and isinstance(size, int) and extent >= size:
+                raise OpError(f"a reflection of {extent} elements needs more than {size}", attr=name)
+    pads = zip(x.shape, attrs.low, attrs.high, strict=True)
+    return (x.with_shape(*(size + (low + high) for size, low, high in pads)),)
+
+
+def _reference(operands: tuple[Array, ...], attrs: PadAttrs) -> tuple[Array, ...]:
+    (x,) = operands
+    pads = list(zip(attrs.low, attrs.high, strict=True))
+    if attrs.kind == "constant":
+        return (np.pad(x, pads, constant_values=x.dtype.type(attrs.value)),)
+    return (np.pad(x, pads, mode=attrs.kind),)
+
+
+PAD = define(
+    OpDef(
+        "tensor.pad",
+        "tensor",
+        "x with elements around it: a constant, the nearest element (edge), or x mirrored about its "
+        "outermost elements (reflect). Row-major only.",
+        ("x",),
+        PadAttrs,
+        infer=_infer,
+        reference=_reference,
+    )
+)
