@@ -24,6 +24,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("netc.cli.run", "Run a net on images or arrays."),
     "time": ("netc.cli.time_", "Time every kernel of a net."),
     "inspect": ("netc.cli.inspect_", "List the layers of a net."),
+    "convert": ("netc.cli.convert", "Write a net or its weights in another format."),
+    "upgrade": ("netc.cli.upgrade", "Bring a net, a solver or weights to Caffe's current generation."),
     "draw": ("netc.cli.draw", "Draw a net, or its IR."),
 }
 
