@@ -83,6 +83,15 @@ def log_tail(f: Floats) -> Floats:
     return np.asarray(np.where(np.abs(f) < 0.2, series, direct))
 
 
+def tanh_tail(square: Floats) -> Floats:
+    """(tanh(x) - x) / x^3 of x^2; near 0 by its series."""
+    x = np.sqrt(np.abs(square))
+    series = -1 / 3 + square * (2 / 15 + square * (-17 / 315 + square * (62 / 2835 - square * 1382 / 155925)))
+    with np.errstate(all="ignore"):
+        direct = (np.tanh(x) - x) / x**3
+    return np.asarray(np.where(square < 0.005, series, direct))
+
+
 def log2_ratio(square: Floats) -> Floats:
     """log2((1 + z) / (1 - z)) / z of z^2."""
     z = np.sqrt(np.abs(square))
@@ -105,6 +114,14 @@ def main() -> None:
         lambda f: np.abs(f**3 / np.log1p(f)),
         (1 / root - 1, root - 1),
         8,
+        single=True,
+    )
+    fit(
+        "TANH_TAIL",
+        tanh_tail,
+        lambda z: z * np.sqrt(z) / np.tanh(np.sqrt(z)),
+        (1e-7, 0.4),
+        4,
         single=True,
     )
     fit("LOG2_RATIO", log2_ratio, lambda _: np.ones_like(_) / 2.885, (1e-7, widest * 1.001), 4, single=False)

@@ -28,14 +28,20 @@ FOLDERS = (
 
 def file_map() -> str:
     """The text of docs/files.md."""
-    lines = ["# What every file is for", "", "Made by `python docs/file_map.py` from the modules' docstrings."]
+    lines = [
+        "# What every file is for",
+        "",
+        "Made by `python docs/file_map.py` from the modules' docstrings.",
+    ]
     for folder, title in FOLDERS:
         lines += ["", f"## {title}: `{folder}/`", ""]
         for path in sorted((ROOT / folder).iterdir()):
             if path.suffix == ".py" and (purpose := _purpose(path)):
                 lines.append(f"- `{path.name}`: {purpose}")
             elif path.suffix in (".lark", ".proto"):
-                lines.append(f"- `{path.name}`: {path.read_text(encoding='utf-8').splitlines()[0].strip('/ ')}")
+                lines.append(
+                    f"- `{path.name}`: {path.read_text(encoding='utf-8').splitlines()[0].strip('/ ')}"
+                )
     return "\n".join(lines) + "\n"
 
 

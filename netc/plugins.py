@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import netc.frontend.layers
 import netc.ir.ops  # noqa: F401  # a plug-in may not take the name of a built-in op
+from netc.backends.llvm.lower.kernel import Kernel
+from netc.backends.llvm.lower.scalar_ops import Emitter
+from netc.backends.llvm.lower.table import Lowering, register_elementwise, register_lowering
 from netc.frontend.layers.context import LayerContext
 from netc.frontend.layers.custom_param import CustomParam
 from netc.frontend.layers.registry import Count, Rule, register_layer
+from netc.ir.core import Op
 from netc.ir.diagnostics import OpError
 from netc.ir.opdef import NOT_DIFFERENTIABLE, InferRule, NoAttrs, OpDef, ReferenceRule, define
 
@@ -36,15 +41,20 @@ def define_op(
     vjp: object = NOT_DIFFERENTIABLE,
     elementwise: bool = False,
     in_place: tuple[int, ...] = (),
+    lowering: Emitter | Callable[[Kernel, Op, Sequence[Op]], None] | None = None,
 ) -> OpDef[Any]:
     """Declare a tensor op; ``ctx.emit(name, …)`` in a layer's rule uses it.
 
     ``operands`` are names: ``"b?"`` may be missing, ``"xs*"`` takes any number. ``infer`` gives the result
     types from the operand types and the attributes, or raises OpError. ``reference`` computes with NumPy,
     in the operands' dtype. ``elementwise`` and ``in_place`` as in :class:`netc.ir.opdef.OpDef`.
+
+    ``lowering`` writes the op's CPU kernel. Of an elementwise op it is ``(builder, attrs, registers) ->
+    register``; of any other ``(kernel, op, tail) -> None``, where ``tail`` are the elementwise ops fused
+    behind it (see netc/backends/llvm/lower/ for examples). Without it the reference runs between kernels.
     ValueError if the name is taken.
     """
-    return define(
+    declared = define(
         OpDef(
             name,
             "tensor",
@@ -58,3 +68,9 @@ def define_op(
             elementwise=elementwise,
         )
     )
+    if lowering is not None and elementwise:
+        register_elementwise(name, cast(Emitter, lowering))
+    elif lowering is not None:
+        lower = cast(Callable[[Kernel, Op, Sequence[Op]], None], lowering)
+        register_lowering(name, Lowering("plug-in", lambda _: True, lower))
+    return declared

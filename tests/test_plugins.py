@@ -90,3 +90,16 @@ def test_a_name_that_is_taken_is_an_error_of_the_caller(name):
         netc.register_layer(name, lambda ctx: None)
     with pytest.raises(ValueError, match=r"op 'math\.relu' is declared twice"):
         define_op("math.relu", doc="", operands=(), infer=lambda o, a: (), reference=lambda o, a: ())
+
+
+def test_the_documented_kernel_computes_what_the_reference_does_and_fuses(layer_text):
+    layers = (
+        INPUT
+        + 'layer { name: "r" type: "ReLU" bottom: "data" top: "r" }'
+        + 'layer { name: "rounded" type: "RoundFast" bottom: "r" top: "rounded" }'
+    )
+    module = netc.compile(layers)
+    np.testing.assert_array_equal(module.run(data=X)["rounded"], np.rint(np.maximum(X, 0)))
+    kernels = [op for op in module.compiled.buffer.func("main").ops if op.name == "buffer.launch"]
+    assert [op.name for op in kernels[0].body.ops] == ["math.relu", "user.round_fast"]
+    assert len(kernels) == 1

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from netc.ir.core import Block, Func, Module, Op, Value
+from netc.ir.core import Func, Module, Op, Value
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim, Symbol, SymDim, substitute
 from netc.ir.opdef import Array, numpy_dtype, opdef
@@ -44,7 +44,7 @@ def trace_func(func: Func, args: Mapping[str, Any], dtype: FloatDtype = "f32") -
 
 
 class _Run:
-    """One execution. ``keep`` None keeps every value."""
+    """One execution of a verified function. ``keep`` None keeps every value."""
 
     def __init__(
         self, func: Func, args: Mapping[str, Any], dtype: FloatDtype, keep: frozenset[str] | None
@@ -52,40 +52,42 @@ class _Run:
         self.float_dtype = numpy_dtype(dtype)
         self.keep = keep
         self.kept: dict[str, Array] = {}
-        arrays = self._arrays(func, args)
-        bound = _bind_arguments(func, arrays)
+        self.args = self._arrays(func, args)
+        # memory of the caller, which what we return must not share
+        self.borrowed = [a for n, a in self.args.items() if np.may_share_memory(a, np.asarray(args[n]))]
+        bound = _bind_arguments(func, self.args)
         self.func = func
         if bound:
             self.func = bind_symbols(Module(func.name, "tensor", (func,)), dict(bound)).funcs[0]
-        self.args = arrays
-        for name, array in arrays.items():
-            self._note(name, array)
 
     def results(self) -> dict[str, Array]:
-        func = self.func
-        values = dict(self.args)
-        self._run_ops(func.ops, values, {v.name for v in func.results})
-        results = {
-            name: self._owned(values[v.name]) for name, v in zip(func.result_names, func.results, strict=True)
-        }
-        return {**self.kept, **results} if self.keep else results
+        results = self._run_ops(self.args, self.func.ops, self.func.results)
+        named = {n: self._owned(a) for n, a in zip(self.func.result_names, results, strict=True)}
+        return {**self.kept, **named} if self.keep else named
 
-    def _run_ops(self, ops: tuple[Op, ...], values: dict[str, Array], needed: Collection[str]) -> None:
-        """Run ops in order on ``values`` (name -> array), which keeps what is ``needed`` at the end."""
-        last = {name: index for index, op in enumerate(ops) for name in _reads(op)}
+    def _run_ops(
+        self, values: dict[str, Array], ops: tuple[Op, ...], results: tuple[Value, ...]
+    ) -> tuple[Array, ...]:
+        """Run ops in order on ``values`` (name -> array), from which values vanish after their last use."""
+        for name, array in values.items():
+            self._note(name, array)
+        last = {v.name: index for index, op in enumerate(ops) for v in op.operands}
+        last.update({v.name: len(ops) for v in results})
         for index, op in enumerate(ops):
             operands = tuple(values[v.name] for v in op.operands)
-            for result, array in zip(op.results, self._run_op(op, operands, values), strict=True):
+            for result, array in zip(op.results, self._run_op(op, operands), strict=True):
                 values[result.name] = array
                 self._note(result.name, array)
-            for name in {*_reads(op), *(r.name for r in op.results)}:
-                if last.get(name, index) <= index and name not in needed:
-                    values.pop(name, None)
+            for value in (*op.operands, *op.results):
+                if last.get(value.name, index) <= index:
+                    values.pop(value.name, None)
+        return tuple(values[v.name] for v in results)
 
-    def _run_op(self, op: Op, operands: tuple[Array, ...], outer: dict[str, Array]) -> tuple[Array, ...]:
+    def _run_op(self, op: Op, operands: tuple[Array, ...]) -> tuple[Array, ...]:
         try:
             if op.body is not None and opdef(op.name).level == "tensor":
-                return self._run_block(op.body, operands, outer)
+                inner = {a.name: x for a, x in zip(op.body.args, operands, strict=True)}
+                return self._run_ops(inner, op.body.ops, op.body.results)
             reference = opdef(op.name).reference
             if reference is None:
                 raise NetcError(f"{op.name} is not an op that the reference can run")
@@ -104,13 +106,6 @@ class _Run:
                     location=op.location,
                 )
         return arrays
-
-    def _run_block(
-        self, block: Block, operands: tuple[Array, ...], outer: dict[str, Array]
-    ) -> tuple[Array, ...]:
-        values = {**outer, **{a.name: x for a, x in zip(block.args, operands, strict=True)}}
-        self._run_ops(block.ops, values, {v.name for v in block.results} | outer.keys())
-        return tuple(values[v.name] for v in block.results)
 
     def _arrays(self, func: Func, args: Mapping[str, Any]) -> dict[str, Array]:
         """The arguments as arrays of the run's dtype; NetcError where names do not match."""
@@ -140,16 +135,7 @@ class _Run:
 
     def _owned(self, array: Array) -> Array:
         """An array that does not share memory with an argument: the caller may write to it."""
-        return array.copy() if any(np.may_share_memory(array, a) for a in self.args.values()) else array
-
-
-def _reads(op: Op) -> set[str]:
-    """The values that an op reads, those that its body takes from outside included."""
-    names = {v.name for v in op.operands}
-    if op.body is not None:
-        inner = {v.name for v in op.body.results}.union(*(_reads(o) for o in op.body.ops))
-        names |= inner - {a.name for a in op.body.args} - {r.name for o in op.body.ops for r in o.results}
-    return names
+        return array.copy() if any(np.may_share_memory(array, a) for a in self.borrowed) else array
 
 
 def _shape(type_: Type) -> tuple[Dim, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,14 +14,15 @@ from netc.cli.options import NetRequest, json_option, net_options
 from netc.cli.output import progress, put, put_json, say, say_warnings
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import read_message
-from netc.runtime.classify import LARGEST_BATCH, ImageInput, image_input, run_rows
+from netc.runtime.classify import LARGEST_BATCH, ImageInput, image_input, input_ranks, run_rows
 from netc.runtime.compiler import import_message
 from netc.runtime.images import ChannelOrder, Preprocessing, load_image, merge_crops, preprocess, read_mean
-from netc.runtime.memory import Array
+from netc.runtime.memory import Array, check_available
 from netc.runtime.module import Module
 from netc.runtime.shapes import show_shape, shown_shape
 
 Results = list[dict[str, Array]]
+PREPARING = 4  # arrays as large as the input that are alive while images are resized
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,45 +100,54 @@ def _run_arrays(request: NetRequest, files: Sequence[str]) -> tuple[Module, Resu
         module = request.module()
         arrays = read_arrays(files, list(module.inputs))
     else:
-        net = import_message(read_message(request.model, request.options), request.options)
-        inputs = [v.name for v in net.module.func("main").inputs]
-        arrays = read_arrays(files, inputs)
-        module = request.with_shapes({n: a.shape for n, a in arrays.items() if n in inputs}).module()
+        message = read_message(request.model, request.options)
+        ranks = input_ranks(message)
+        arrays = read_arrays(files, list(ranks))
+        # an array of another rank than the net states is a mistake, which the run reports
+        fitting = {n: a.shape for n, a in arrays.items() if n in ranks and ranks[n] in (None, a.ndim)}
+        module = request.with_shapes(fitting).module()
     module.run(**arrays)
     return module, [{name: module.blob(name) for name in module.compiled.main.result_names}]
 
 
 def _run_images(request: NetRequest, files: Sequence[str], how: Preprocessing) -> tuple[Module, Results]:
-    module: Module | None = None
-    if request.is_compiled:
-        module = request.module()
-        given = image_input(module.inputs)
-    else:
-        net = import_message(read_message(request.model, request.options), request.options)
-        given = image_input({v.name: shown_shape(v) for v in net.module.func("main").inputs})
-    images = [load_image(name, color=given.channels == 3) for name in files]
-    groups = [images] if given.height and given.width else [[image] for image in images]
+    module = _image_module(request, len(files), how)
+    given = image_input(module.inputs)
+    fixed = given.height is not None and given.width is not None
+    at_once = max(1, (given.batch or LARGEST_BATCH) // how.rows) if fixed else 1
     results: Results = []
-    for group in groups:
-        height, width = given.height or group[0].shape[0], given.width or group[0].shape[1]
-        if how.image_dims and not (given.height and given.width):
-            height, width = how.image_dims
-        rows = preprocess(group, (given.channels, height, width), how, given.name)
-        if module is None:
-            shape = (min(len(rows), LARGEST_BATCH), given.channels, height, width)
-            if given.height and given.width:
-                request = request.with_shapes({given.name: shape})
-            module = request.module()
-            given = image_input(module.inputs)
-        results += _split_rows(_run_group(module, given, rows), how, len(group))
-    assert module is not None
+    with progress("running") as on_images:
+        for start in range(0, len(files), at_once):
+            images = [load_image(name, color=given.channels == 3) for name in files[start : start + at_once]]
+            results += _run_chunk(module, given, images, how)
+            if on_images is not None:
+                on_images(start + len(images), len(files))
     return module, results
 
 
-def _run_group(module: Module, given: ImageInput, rows: Array) -> dict[str, Array]:
-    batch = given.batch or min(len(rows), LARGEST_BATCH)
-    with progress("running") as on_rows:
-        return run_rows(module, given.name, rows, batch, on_rows)
+def _image_module(request: NetRequest, images: int, how: Preprocessing) -> Module:
+    """The module; one that is compiled now gets a batch that the images fill."""
+    if request.is_compiled:
+        return request.module()
+    net = import_message(read_message(request.model, request.options), request.options)
+    given = image_input({v.name: shown_shape(v) for v in net.module.func("main").inputs})
+    if given.height is None or given.width is None:
+        return request.module()
+    batch = how.rows * min(images, max(1, LARGEST_BATCH // how.rows))
+    return request.with_shapes({given.name: (batch, given.channels, given.height, given.width)}).module()
+
+
+def _run_chunk(module: Module, given: ImageInput, images: Sequence[Array], how: Preprocessing) -> Results:
+    free_height, free_width = how.image_dims or images[0].shape[:2]
+    height, width = given.height or free_height, given.width or free_width
+    count = len(images) * how.rows
+    batch = given.batch or min(count, LARGEST_BATCH)
+    shape = (batch, given.channels, height, width)
+    # before anything of that size is allocated
+    sizes = {d: n for d, n in zip(module.inputs[given.name], shape, strict=True) if isinstance(d, str)}
+    check_available(module.memory_at(**sizes).total + PREPARING * 4 * math.prod(shape), "a run of the net")
+    rows = preprocess(images, shape[1:], how, given.name)
+    return _split_rows(run_rows(module, given.name, rows, batch), how, len(images))
 
 
 def _split_rows(results: dict[str, Array], how: Preprocessing, images: int) -> Results:

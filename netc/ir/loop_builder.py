@@ -75,7 +75,7 @@ class LoopBuilder:
 
     def finish(self) -> Func:
         """The function."""
-        roles: tuple[Role, ...] = ("input",) * len(self.args)
+        roles: tuple[Role, ...] = tuple("input" for _ in self.args)
         return Func(self.name, tuple(self.args), roles, tuple(self._stack[0]), (), ())
 
     def _new(self, type_: Type) -> Value:
@@ -94,7 +94,7 @@ class LoopBuilder:
 
     @contextmanager
     def loop(self, lo: Index, hi: Index, step: int = 1, carried: Sequence[Value] = ()) -> Iterator[Loop]:
-        """A counted loop; one that surely runs once leaves only its body, one that never runs leaves nothing."""
+        """A counted loop; one that surely runs once leaves only its body, one that never runs nothing."""
         carried = tuple(carried)
         if isinstance(lo, int) and isinstance(hi, int) and hi <= lo:
             self._stack.append([])
@@ -233,7 +233,9 @@ class LoopBuilder:
     def icompare(self, predicate: str, x: Index, y: Index) -> Value | bool:
         """A comparison of indices; known ones give a Python bool."""
         if isinstance(x, int) and isinstance(y, int):
-            return {"lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y, "eq": x == y, "ne": x != y}[predicate]
+            return {"lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y, "eq": x == y, "ne": x != y}[
+                predicate
+            ]
         return self.op("compare", (self.value(x), self.value(y)), I1, CompareAttrs(predicate))
 
     # --- values ---

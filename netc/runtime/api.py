@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +13,7 @@ from netc.frontend.phases import NetState, filter_net
 from netc.frontend.weights import load_weights
 from netc.ir.dim import SymDim
 from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_message
-from netc.runtime.load_params import LoadReport, bind_weights
-from netc.runtime.memory import check_available
+from netc.runtime.load_params import bind_weights
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes
 from netc.runtime.params import ParamStore, own_params, param_entries
@@ -23,7 +21,6 @@ from netc.runtime.read_artifact import read_artifact
 
 NetSource: TypeAlias = "str | os.PathLike[str] | Message"
 WeightSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Sequence[Any]] | None"
-SHOWN_LAYERS = 3
 
 
 def compile_net(
@@ -85,11 +82,10 @@ def read_message(net: NetSource, options: CompileOptions) -> Message:
 def with_weights(message: Message, compiled: Compiled, weights: WeightSource) -> Module:
     """The module of a compiled net, its parameters filled."""
     entries = param_entries(compiled.net)
-    check_available(sum(4 * math.prod(entry.shape) for entry in entries), "the net's parameters")
     given = weights if weights is None or isinstance(weights, Mapping) else load_weights(weights)
     arrays, report = bind_weights(compiled.net, given)
     params = ParamStore(entries, own_params(arrays))
-    return Module(message, compiled, params, (*report.warnings, *_missing(report, given)))
+    return Module(message, compiled, params, report.warnings)
 
 
 def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Module:
@@ -103,14 +99,3 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Module:
     if threads is not None:
         compiled = replace(compiled, options=replace(compiled.options, threads=threads))
     return Module(found.message, compiled, ParamStore(param_entries(compiled.net), found.params))
-
-
-def _missing(report: LoadReport, given: Mapping[str, Sequence[Any]] | None) -> tuple[str, ...]:
-    """What the user should know of layers without weights, if any weights were given."""
-    if given is None or not report.filled:
-        return ()
-    more = ", …" if len(report.filled) > SHOWN_LAYERS else ""
-    shown = ", ".join(report.filled[:SHOWN_LAYERS]) + more
-    if not report.loaded:
-        return (f"warning: the weights are those of another net: they have no layer {shown}",)
-    return (f"warning: no weights for {len(report.filled)} layers, which keep their fillers: {shown}",)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.runtime.memory import Array
 from netc.runtime.module import Module
@@ -41,9 +41,20 @@ def image_input(inputs: dict[str, tuple[int | str, ...]]) -> ImageInput:
     return ImageInput(name, batch, channels, height, width)
 
 
-def run_rows(
-    module: Module, name: str, rows: Array, batch: int, on_rows: Callable[[int, int], None] | None = None
-) -> dict[str, Array]:
+def input_ranks(message: Message) -> dict[str, int | None]:
+    """The blobs that a net's layers take from the caller, and how many axes each has; None if not stated."""
+    ranks: dict[str, int | None] = {}
+    for layer in message.messages("layer"):
+        if layer.list("bottom") or layer.text("type") == "DummyData":
+            continue
+        shapes = layer.message("input_param").messages("shape")
+        for index, top in enumerate(layer.texts("top")):
+            stated = shapes[min(index, len(shapes) - 1)] if shapes else None
+            ranks[top] = None if stated is None else len(stated.list("dim"))
+    return ranks
+
+
+def run_rows(module: Module, name: str, rows: Array, batch: int) -> dict[str, Array]:
     """All results for the rows (kept blobs too), ``batch`` rows at a time.
 
     NetcError where a result has no row for each row of the input, and there are several batches.
@@ -58,8 +69,6 @@ def run_rows(
         module.run(**{name: full})
         for result in module.compiled.main.result_names:
             parts.setdefault(result, []).append(_own_rows(result, module.blob(result), batch, len(chunk)))
-        if on_rows is not None:
-            on_rows(start + len(chunk), len(rows))
     return {result: found[0] if len(found) == 1 else np.concatenate(found) for result, found in parts.items()}
 
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import weakref
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from netc.backends.numpy_reference import run_func
 from netc.frontend.imported_net import ImportedNet
-from netc.ir.core import Func
-from netc.ir.types import TensorType
-from netc.runtime.memory import Array, aligned_zeros, is_aligned, pack_aligned
+from netc.ir.core import Func, Op, Value, definitions
+from netc.ir.layout import Layout
+from netc.runtime.memory import Array, aligned_zeros, pack_aligned
 from netc.runtime.shapes import tensor_of
 
 
@@ -62,7 +62,7 @@ def own_params(arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 class ParamStore:
-    """The parameters of a net by value name; ``version`` grows whenever their content was seen to change.
+    """The parameters of a net by value name; ``versions`` grow whenever a content was seen to change.
 
     ``arrays`` are aligned and belong to the store from now on.
     """
@@ -70,7 +70,7 @@ class ParamStore:
     def __init__(self, entries: Sequence[ParamEntry], arrays: Mapping[str, Array]) -> None:
         self.entries = tuple(entries)
         self.arrays = {entry.value: arrays[entry.value] for entry in self.entries}
-        self.version = 0
+        self.versions = dict.fromkeys(self.arrays, 0)
         self._lent: dict[str, _Lent] = {}
 
     @property
@@ -87,18 +87,16 @@ class ParamStore:
                 slots.setdefault(layer, {})[index] = lent[entry.value]
         return {layer: [found[i] for i in sorted(found)] for layer, found in slots.items()}
 
-    def refresh(self) -> int:
-        """The version after looking at the arrays that callers hold, or held since the last look."""
-        changed = False
+    def refresh(self) -> Mapping[str, int]:
+        """The versions after looking at the arrays that callers hold, or held since the last look."""
         for value, lent in list(self._lent.items()):
             alive = lent.array() is not None
             digest = _digest(self.arrays[value])
-            changed |= digest != lent.digest
+            self.versions[value] += digest != lent.digest
             lent.digest = digest
             if not alive:
                 del self._lent[value]
-        self.version += changed
-        return self.version
+        return self.versions
 
     def _lend(self, value: str) -> Array:
         array = self.arrays[value]
@@ -113,37 +111,56 @@ class ParamStore:
 
 
 class PreparedParams:
-    """What ``@prepare`` makes of the parameters, stored as the kernels read it; addresses never change."""
+    """What ``@prepare`` makes of the parameters, stored as the kernels read it; addresses never change.
+
+    Most of it is a parameter in another layout, packed straight from the parameter; only what is computed
+    (a folded BatchNorm, say) goes through the reference.
+    """
 
     def __init__(self, prepare: Func, params: ParamStore) -> None:
         self.prepare = prepare
         self.params = params
         self.storages: dict[str, Array] = {}
-        self._version = -1
+        self._seen: dict[str, int] = {}
+        makers = definitions(prepare)
+        self._roots = {
+            name: _without_converts(value, makers)
+            for name, value in zip(prepare.result_names, prepare.results, strict=True)
+        }
+        args = {a.name for a in prepare.args}
+        computed = {root.name: root for root in self._roots.values() if root.name not in args}
+        self._compute = replace(prepare, results=tuple(computed.values()), result_names=tuple(computed))
         self.update()
 
     def update(self) -> None:
-        """Run ``@prepare`` again if a parameter has changed."""
-        version = self.params.refresh()
-        if version == self._version:
+        """Prepare again what depends on parameters that have changed."""
+        versions = self.params.refresh()
+        changed = {name for name, version in versions.items() if self._seen.get(name) != version}
+        if not changed and self.storages:
             return
-        results = run_func(self.prepare, {a.name: self.params.arrays[a.name] for a in self.prepare.args})
+        arrays = {name: self.params.arrays[name] for name in changed}
+        if self._compute.results:
+            args = {a.name: self.params.arrays[a.name] for a in self.prepare.args}
+            arrays.update(run_func(self._compute, args))
         for name, value in zip(self.prepare.result_names, self.prepare.results, strict=True):
-            assert isinstance(value.type, TensorType)
-            array = results[name]
-            known = self.storages.get(name)
-            if known is not None and _same_memory(known, array):
-                continue
-            packed = pack_aligned(array, value.type.layout, what=f"prepared parameter {name}")
-            if known is None:
-                self.storages[name] = packed
-            else:
-                known[...] = packed
-        self._version = version
+            array = arrays.get(self._roots[name].name)
+            if array is not None:
+                self._store(name, array, tensor_of(value.type).layout)
+        self._seen = dict(versions)
+
+    def _store(self, name: str, array: Array, layout: Layout) -> None:
+        known = self.storages.get(name)
+        if known is None:
+            self.storages[name] = pack_aligned(array, layout, what=f"prepared parameter {name}")
+        elif known.ctypes.data != array.ctypes.data:  # else it is the parameter itself
+            known[...] = pack_aligned(array, layout, what=f"prepared parameter {name}")
 
 
-def _same_memory(left: Array, right: Array) -> bool:
-    return left.ctypes.data == right.ctypes.data and left.nbytes == right.nbytes and is_aligned(right)
+def _without_converts(value: Value, makers: Mapping[str, Op]) -> Value:
+    """The value before changes of layout: the same elements."""
+    while (op := makers.get(value.name)) is not None and op.name == "layout.convert":
+        value = op.operands[0]
+    return value
 
 
 def _digest(array: Array) -> int:

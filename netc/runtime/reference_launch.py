@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from netc.backends.numpy_reference import run_func
-from netc.ir.core import Func, Op
+from netc.ir.core import Func, Op, Role
 from netc.ir.layout import pack, storage_shape, unpack
 from netc.ir.opdef import Array, numpy_dtype
 from netc.ir.types import BufferType
@@ -25,7 +25,8 @@ class ReferenceLaunch:
         assert launch.body is not None
         body = launch.body
         names = tuple(f"result{i}" for i in range(len(body.results)))
-        self._func = Func("launch", body.args, ("input",) * len(body.args), body.ops, body.results, names)
+        roles: tuple[Role, ...] = tuple("input" for _ in body.args)
+        self._func = Func("launch", body.args, roles, body.ops, body.results, names)
         types = [v.type for v in launch.operands if isinstance(v.type, BufferType)]
         storages = [_storage_at(a, t) for a, t in zip(addresses, types, strict=True)]
         split = len(types) - launch.attrs.writes
@@ -50,7 +51,7 @@ def _storage_at(address: int, type_: BufferType) -> Array:
     strides = tuple(_static(s) for s in type_.storage_strides)
     span = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if all(shape) else 0
     memory = (ctypes.c_byte * (span * dtype.itemsize)).from_address(address)
-    flat = np.frombuffer(memory, dtype)
+    flat = np.ctypeslib.as_array(memory).view(dtype)
     byte_strides = tuple(s * dtype.itemsize for s in strides)
     return np.lib.stride_tricks.as_strided(flat, shape, byte_strides)
 

@@ -17,7 +17,7 @@ from netc.ir.rewrite import bind_symbols
 from netc.ir.types import TensorType
 from netc.passes.pipeline import place_buffers
 from netc.runtime.compiler import Compiled, as_opt_level
-from netc.runtime.memory import Array, Memory
+from netc.runtime.memory import Array, Memory, check_available
 from netc.runtime.params import ParamStore, PreparedParams
 from netc.runtime.program import KernelProgram
 from netc.runtime.reference import ReferenceProgram
@@ -51,13 +51,11 @@ class KernelRunner:
 
     def __init__(self, compiled: Compiled, params: ParamStore, cache: PreparedCache) -> None:
         assert compiled.buffer is not None
-        assert compiled.objects is not None
-        assert compiled.machine is not None
         self.compiled = compiled
         self.buffer = compiled.buffer
         self.params = params
         self.threads = compiled.options.threads or available_cores()
-        self._library = Library(compiled.objects, compiled.machine)
+        self._library: Library | None = None
         self._kernel_symbols = {
             op.attrs.kernel: launch_symbols(op)
             for op in self.buffer.func("main").ops
@@ -78,12 +76,13 @@ class KernelRunner:
         if found is None:
             while len(self._programs) >= MAX_PROGRAMS:
                 self._programs.popitem(last=False)
+            check_available(self.memory(binding).total, "a run of the net")
             found = KernelProgram(
                 self._bound(binding),
                 self.compiled.main.result_names,
                 self._kernel_symbols,
                 dict(binding),
-                self._library,
+                self._loaded(),
                 prepared.storages,
                 executor_for(self.threads),
             )
@@ -110,6 +109,14 @@ class KernelRunner:
             self.buffer, dict(binding), opt_level=as_opt_level(self.compiled.options.opt_level)
         )
 
+    def _loaded(self) -> Library:
+        """The machine code; loaded by the first run, as code for other machines can be compiled here too."""
+        if self._library is None:
+            assert self.compiled.objects is not None
+            assert self.compiled.machine is not None
+            self._library = Library(self.compiled.objects, self.compiled.machine)
+        return self._library
+
     def _up_to_date(self) -> PreparedParams:
         if self._prepared is None:
             prepare = self.compiled.tensor.func("prepare")
@@ -133,6 +140,7 @@ class ReferenceRunner:
         if found is None:
             while len(self._programs) >= MAX_PROGRAMS:
                 self._programs.popitem(last=False)
+            check_available(self.memory(binding).inputs_outputs, "the net's input")
             found = self._programs[binding] = ReferenceProgram(self._bound(binding), self.params)
         self._programs.move_to_end(binding)
         return found.run(arrays)

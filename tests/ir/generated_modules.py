@@ -39,7 +39,9 @@ def dims(draw: st.DrawFn) -> Dim:
     n, h = symbol("N"), symbol("H")
     small = draw(st.integers(1, 9))
     return draw(
-        st.sampled_from([small, n, h, n * small, n * h + small, floordiv(h, small) + 1, minimum(n, h + small)])
+        st.sampled_from(
+            [small, n, h, n * small, n * h + small, floordiv(h, small) + 1, minimum(n, h + small)]
+        )
     )
 
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 from netc.backends.llvm.compile_pool import Job, compile_all
 from netc.backends.llvm.emit import emit_kernel
-from netc.backends.llvm.lower.table import has_kernel, lower_launch
+from netc.backends.llvm.lower.table import fingerprint, has_kernel, lower_launch
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.backends.llvm.target import Target
 from netc.ir.core import Block, Func, Module, Op, Value
 from netc.ir.printer import print_op
-
 
 REFERENCE_KERNEL = "reference"
 """The kernel name of a launch that has no kernel: the runtime runs it by the reference."""
@@ -21,7 +20,7 @@ REFERENCE_KERNEL = "reference"
 
 @dataclass(frozen=True)
 class CompiledKernels:
-    """``module``: the buffer module with the kernel's name on every launch; ``objects``: name → object file."""
+    """``module``: the buffer module with kernels named on every launch; ``objects``: name → object file."""
 
     module: Module
     objects: dict[str, bytes]
@@ -52,8 +51,10 @@ def kernel_key(launch: Op) -> str:
         ),
         tuple(canonical(v) for v in launch.body.results),
     )
-    bare = replace(launch, operands=operands, body=body, attrs=replace(launch.attrs, kernel=None), location=None)
-    return f"{types}\n{print_op(bare, locations=False)}"
+    bare = replace(
+        launch, operands=operands, body=body, attrs=replace(launch.attrs, kernel=None), location=None
+    )
+    return f"{types}\n{print_op(bare, locations=False)}\n{fingerprint(launch)}"
 
 
 def kernel_name(launch: Op) -> str:

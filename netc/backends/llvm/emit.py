@@ -131,9 +131,7 @@ class _KernelEmitter:
     def splat(self, typed_scalar: str, vector: str) -> str:
         one = self.assign(f"insertelement {vector} poison, {typed_scalar}, i64 0")
         lanes = int(vector[1:].split(" ")[0])
-        return self.assign(
-            f"shufflevector {vector} {one}, {vector} poison, <{lanes} x i32> zeroinitializer"
-        )
+        return self.assign(f"shufflevector {vector} {one}, {vector} poison, <{lanes} x i32> zeroinitializer")
 
 
 def _is_float(type_: Type) -> bool:
@@ -213,7 +211,9 @@ def _call_intrinsic(k: _KernelEmitter, op: Op, name: str) -> None:
 def _neg(k: _KernelEmitter, op: Op) -> None:
     (x,) = op.operands
     zero = "zeroinitializer" if isinstance(x.type, VectorType) else "0"
-    k.result(op, f"fneg {k.typed(x)}" if _is_float(x.type) else f"sub {llvm_type(x.type)} {zero}, {k.name(x)}")
+    k.result(
+        op, f"fneg {k.typed(x)}" if _is_float(x.type) else f"sub {llvm_type(x.type)} {zero}, {k.name(x)}"
+    )
 
 
 def _compare(k: _KernelEmitter, op: Op) -> None:
@@ -279,7 +279,8 @@ def _load_first(k: _KernelEmitter, op: Op) -> None:
     k.intrinsic(name, spelled, f"ptr, i32 immarg, {bits}, {spelled}")
     k.result(
         op,
-        f"call {spelled} @{name}(ptr {address}, i32 {_align(pointer)}, {bits} {mask}, {spelled} zeroinitializer)",
+        f"call {spelled} @{name}(ptr {address}, i32 {_align(pointer)}, {bits} {mask}, "
+        f"{spelled} zeroinitializer)",
     )
 
 
@@ -380,7 +381,8 @@ def _for(k: _KernelEmitter, op: Op) -> None:
     k.line(f"br label %{head}")
     phis = [f"  {k.name(index)} = phi i64 [ {k.name(lo)}, %{before} ], [ {following}, %{latch} ]"]
     phis += [
-        f"  {k.name(arg)} = phi {llvm_type(arg.type)} [ {k.name(first)}, %{before} ], [ {k.name(last)}, %{latch} ]"
+        f"  {k.name(arg)} = phi {llvm_type(arg.type)} "
+        f"[ {k.name(first)}, %{before} ], [ {k.name(last)}, %{latch} ]"
         for arg, first, last in zip(args, carried, op.body.results, strict=True)
     ]
     k.lines[phi_at:phi_at] = phis

@@ -15,6 +15,7 @@ import ctypes
 import functools
 import os
 import sys
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -93,6 +94,10 @@ class Library:
             ) from None
         self._trackers.append(linked)
         self._addresses = {symbol: int(linked[symbol]) for symbol in objects}
+        # a library in a reference cycle is torn down in any order, and LLVM crashes where the compiler goes
+        # before its trackers: the finalizer holds both, and ends them in order
+        self._finalizer = weakref.finalize(self, _unload, self._trackers, self._jit)
+        self._finalizer.atexit = False
 
     def address(self, name: str) -> int:
         """The address of a symbol of one of the objects; `KeyError` where none defines it."""
@@ -109,16 +114,20 @@ class Library:
 
     def close(self) -> None:
         """Unload the code. Nothing may run it, now or later."""
-        for tracker in reversed(self._trackers):
-            tracker.close()
-        self._trackers.clear()
-        self._jit.close()
+        self._finalizer()
 
     def __enter__(self) -> Library:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _unload(trackers: list[Any], jit: Any) -> None:
+    for tracker in reversed(trackers):
+        tracker.close()
+    trackers.clear()
+    jit.close()
 
 
 @contextlib.contextmanager

@@ -158,7 +158,8 @@ def _factor(ctx: LayerContext, param: Message, path: str, default: float) -> tup
     own = shape[axis : axis + count]
     if given is not None and given != own:
         theirs, ours = show_shape(given), show_shape(own)
-        raise ctx.error(f"the second bottom is {theirs}; from axis {axis} on the first is {ours}", "bottom", 1)
+        message = f"the second bottom is {theirs}; from axis {axis} on the first is {ours}"
+        raise ctx.error(message, "bottom", 1)
     if given is not None:
         value = ctx.bottoms[1]
     else:

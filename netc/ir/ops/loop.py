@@ -174,7 +174,9 @@ def _infer_if(operands: tuple[Type, ...], _: Any, body: Block) -> tuple[Type, ..
     return ()
 
 
-def _define(name: str, doc: str, operands: tuple[str, ...], infer: InferRule, attrs: type[Any] = NoAttrs) -> None:
+def _define(
+    name: str, doc: str, operands: tuple[str, ...], infer: InferRule, attrs: type[Any] = NoAttrs
+) -> None:
     define(OpDef(f"loop.{name}", "loop", doc, operands, attrs, infer=infer))
 
 
@@ -206,7 +208,13 @@ _define("compare", "i1 per element.", ("x", "y"), _infer_compare, CompareAttrs)
 _define("select", "yes where the condition holds, else no.", ("condition", "yes", "no"), _infer_select)
 _define("cast", "Another dtype.", ("x",), _infer_cast, CastAttrs)
 _define("splat", "A scalar in every lane.", ("x",), _infer_splat, LanesAttrs)
-_define("first_lanes", "A condition a lane: whether it is below count.", ("count",), _infer_first_lanes, LanesAttrs)
+_define(
+    "first_lanes",
+    "A condition a lane: whether it is below count.",
+    ("count",),
+    _infer_first_lanes,
+    LanesAttrs,
+)
 _define("load", "Elements from index on.", ("pointer", "index"), _infer_load, LanesAttrs)
 _define(
     "load_first",
@@ -215,7 +223,9 @@ _define(
     _infer_load,
     LanesAttrs,
 )
-_define("load_strided", "Lane i from index + i * stride.", ("pointer", "index", "stride"), _infer_load, LanesAttrs)
+_define(
+    "load_strided", "Lane i from index + i * stride.", ("pointer", "index", "stride"), _infer_load, LanesAttrs
+)
 _define("store", "Elements from index on.", ("value", "pointer", "index"), _infer_store)
 _define(
     "store_first",
@@ -242,4 +252,13 @@ define(
         infer_body=_infer_for,
     )
 )
-define(OpDef("loop.if", "loop", "Runs its body where the condition holds.", ("condition",), NoAttrs, infer_body=_infer_if))
+define(
+    OpDef(
+        "loop.if",
+        "loop",
+        "Runs its body where the condition holds.",
+        ("condition",),
+        NoAttrs,
+        infer_body=_infer_if,
+    )
+)

@@ -112,7 +112,7 @@ def _pool(operands: tuple[Array, ...], attrs: PoolAttrs) -> tuple[Array, ...]:
     if attrs.kind == "max":
         best = np.full(shape, LOWEST, x.dtype)
         for _, seen in taps(x, attrs.kernel, attrs.stride, dense, low, out, LOWEST):
-            np.maximum(best, seen, out=best)
+            np.fmax(best, seen, out=best)  # Caffe compares with >, which a NaN never is
         return (best,)
     total = np.zeros(shape, x.dtype)
     for _, seen in taps(x, attrs.kernel, attrs.stride, dense, low, out, 0.0):
@@ -136,7 +136,7 @@ def _global_pool(operands: tuple[Array, ...], attrs: GlobalPoolAttrs) -> tuple[A
     x = operands[0]
     axes = tuple(range(2, x.ndim))
     if attrs.kind == "max":
-        return (np.max(x, axis=axes, keepdims=True),)
+        return (np.fmax.reduce(x, axis=axes, keepdims=True, initial=x.dtype.type(LOWEST)),)
     count = x.dtype.type(math.prod(x.shape[2:]))
     return (np.sum(x, axis=axes, keepdims=True) / count,)
 

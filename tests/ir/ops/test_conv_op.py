@@ -25,14 +25,19 @@ def naive_conv(x, w, b, attrs):
     group, spatial = attrs.group, x.shape[2:]
     out = [
         (size + lo + hi - d * (k - 1) - 1) // s + 1
-        for size, (lo, hi), d, k, s in zip(spatial, attrs.pad, attrs.dilation, w.shape[2:], attrs.stride, strict=True)
+        for size, (lo, hi), d, k, s in zip(
+            spatial, attrs.pad, attrs.dilation, w.shape[2:], attrs.stride, strict=True
+        )
     ]
     y = np.zeros((x.shape[0], w.shape[0], *out))
     outputs_a_group, inputs_a_group = w.shape[0] // group, w.shape[1]
     for n, o, *p in np.ndindex(y.shape):
         y[(n, o, *p)] = b[o]
         for c, *t in np.ndindex(w.shape[1:]):
-            at = [s * i - lo + d * j for s, i, (lo, _), d, j in zip(attrs.stride, p, attrs.pad, attrs.dilation, t, strict=True)]
+            at = [
+                s * i - lo + d * j
+                for s, i, (lo, _), d, j in zip(attrs.stride, p, attrs.pad, attrs.dilation, t, strict=True)
+            ]
             if all(0 <= a < size for a, size in zip(at, spatial, strict=True)):
                 channel = o // outputs_a_group * inputs_a_group + c
                 y[(n, o, *p)] += w[(o, c, *t)] * x[(n, channel, *at)]
@@ -97,12 +102,16 @@ def test_a_deconvolution_adds_its_bias_once():
     x, w, b = normal(1, 2, 3, 3), normal(2, 4, 3, 3), normal(4)
     attrs = square_conv(2, stride=2, pad=1)
     difference = run("nn.deconv", (x, w, b), attrs) - run("nn.deconv", (x, w), attrs)
-    np.testing.assert_allclose(difference, np.broadcast_to(b.reshape(1, 4, 1, 1), difference.shape), atol=1e-12)
+    np.testing.assert_allclose(
+        difference, np.broadcast_to(b.reshape(1, 4, 1, 1), difference.shape), atol=1e-12
+    )
 
 
 def test_symbolic_extents_go_through():
     x = f32(N, 4, H, 7)
-    assert str(infer("nn.conv", (x, WEIGHT), square_conv(2, stride=2, pad=1))) == "f32[N,8,floordiv(H+1, 2),4]"
+    assert (
+        str(infer("nn.conv", (x, WEIGHT), square_conv(2, stride=2, pad=1))) == "f32[N,8,floordiv(H+1, 2),4]"
+    )
     assert str(infer("nn.conv", (x, WEIGHT), square_conv(2, pad=1))) == "f32[N,8,H,7]"
     w = f32(4, 8, 4, 4)
     assert str(infer("nn.deconv", (x, w), square_conv(2, stride=2, pad=1))) == "f32[N,8,2*H,14]"
@@ -130,7 +139,12 @@ def test_symbolic_extents_go_through():
         ((INPUT, f32(8, 4, H, 3)), ONE, "kernel", "a constant kernel expected"),
         ((INPUT, WEIGHT, f32(9)), ONE, None, "a bias of shape [8] expected, got f32[9]"),
         ((INPUT, WEIGHT, f32(8, 1)), ONE, None, "a bias of shape [8] expected"),
-        ((INPUT, TensorType("f64", WEIGHT.shape)), ONE, None, "operands of one dtype expected, got f32 and f64"),
+        (
+            (INPUT, TensorType("f64", WEIGHT.shape)),
+            ONE,
+            None,
+            "operands of one dtype expected, got f32 and f64",
+        ),
     ],
 )
 def test_a_bad_convolution_is_refused(operands, attrs, attr, message):
@@ -194,7 +208,12 @@ def test_blocked_weights_make_a_blocked_result(op, operands, attrs, layout):
         ("nn.conv", (X, W, blocked(B, 0)), ONE, "a bias that is row-major or blocked like the weight"),
         ("nn.conv", (X, blocked(W, 0), blocked(B, 0, 8)), ONE, "a bias that is row-major or blocked like"),
         ("nn.deconv", (X, blocked(DECONV_W, 0)), ONE, "blocked on axis 1"),
-        ("nn.deconv", (X, blocked(f32(32, 32, 3, 3), 1)), square_conv(2, group=2), "needs group 1 or one group"),
+        (
+            "nn.deconv",
+            (X, blocked(f32(32, 32, 3, 3), 1)),
+            square_conv(2, group=2),
+            "needs group 1 or one group",
+        ),
     ],
 )
 def test_layouts_that_no_kernel_has_are_refused(op, operands, attrs, message):

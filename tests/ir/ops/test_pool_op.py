@@ -14,6 +14,7 @@ from netc.ir.diagnostics import OpError
 from netc.ir.dim import symbol
 from netc.ir.layout import Blocked
 from netc.ir.ops.pool import LOWEST, GlobalPoolAttrs, PoolAttrs
+from netc.ir.types import substitute_type
 
 X = f32(2, 3, 7, 7)
 
@@ -26,7 +27,8 @@ def caffe_extents(spatial, kernel, stride, pad, rounding):
         out.append(int(np.ceil(count) if rounding == "ceil" else np.floor(count)) + 1)
     if any(pad):
         out = [
-            o - 1 if (o - 1) * s >= size + p else o for o, s, size, p in zip(out, stride, spatial, pad, strict=True)
+            o - 1 if (o - 1) * s >= size + p else o
+            for o, s, size, p in zip(out, stride, spatial, pad, strict=True)
         ]
     return tuple(out)
 
@@ -38,9 +40,7 @@ def caffe_pool(x, kind, kernel, stride, pad, out):
         begin = [o * s - q for o, s, q in zip(p, stride, pad, strict=True)]
         end = [min(b + k, size + q) for b, k, size, q in zip(begin, kernel, x.shape[2:], pad, strict=True)]
         divisor = np.prod([e - b for b, e in zip(begin, end, strict=True)])
-        inside = [
-            range(max(b, 0), min(e, size)) for b, e, size in zip(begin, end, x.shape[2:], strict=True)
-        ]
+        inside = [range(max(b, 0), min(e, size)) for b, e, size in zip(begin, end, x.shape[2:], strict=True)]
         seen = [x[(n, c, *at)] for at in itertools.product(*inside)]
         y[(n, c, *p)] = max(seen, default=LOWEST) if kind == "max" else sum(seen) / divisor
     return y
@@ -53,7 +53,14 @@ def poolings(draw):
     pad = tuple(draw(st.integers(0, k - 1)) for k in kernel)
     stride = tuple(draw(st.integers(1, k)) for k in kernel)
     spatial = tuple(draw(st.integers(1, 7)) for _ in range(axes))
-    return spatial, kernel, stride, pad, draw(st.sampled_from(["max", "ave"])), draw(st.sampled_from(["ceil", "floor"]))
+    return (
+        spatial,
+        kernel,
+        stride,
+        pad,
+        draw(st.sampled_from(["max", "ave"])),
+        draw(st.sampled_from(["ceil", "floor"])),
+    )
 
 
 @settings(max_examples=100)
@@ -65,7 +72,9 @@ def test_pooling_is_what_the_original_computes(case):
     attrs = PoolAttrs(kind, kernel, stride, tuple((p, p) for p in pad), rounding)
     x = normal(2, 2, *spatial)
     assert infer("nn.pool", (f32(*x.shape),), attrs).shape == (2, 2, *out)
-    np.testing.assert_allclose(run("nn.pool", (x,), attrs), caffe_pool(x, kind, kernel, stride, pad, out), atol=1e-12)
+    np.testing.assert_allclose(
+        run("nn.pool", (x,), attrs), caffe_pool(x, kind, kernel, stride, pad, out), atol=1e-12
+    )
 
 
 @given(poolings())
@@ -77,8 +86,6 @@ def test_symbolic_sizes_become_the_static_ones(case):
     result = infer("nn.pool", (f32(2, 2, *names),), attrs)
     bound = {f"S{i}": size for i, size in enumerate(spatial)}
     static = infer("nn.pool", (f32(2, 2, *spatial),), attrs)
-    from netc.ir.types import substitute_type
-
     assert substitute_type(result, bound) == static
 
 
@@ -142,7 +149,12 @@ def test_the_result_has_the_layout_of_the_input(op):
         (X, square_pool("max", 2, 2, -1), "pad", "pad must be >= 0, got -1"),
         (X, square_pool("max", 2, 2, 2), "pad", "pad must be smaller than the kernel, got pad 2 for 2"),
         (X, PoolAttrs("max", (3, 3), (1, 1), ((0, 3), (0, 0))), "pad", "smaller than the kernel"),
-        (X, square_pool("max", 9, 1), "kernel", "the kernel covers 9 elements of spatial axis 0, which has 7"),
+        (
+            X,
+            square_pool("max", 9, 1),
+            "kernel",
+            "the kernel covers 9 elements of spatial axis 0, which has 7",
+        ),
         (X, square_pool("max", 8, 2, round="floor"), "kernel", "covers 8 elements"),
     ],
 )

@@ -18,6 +18,7 @@ from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import Point, finish_at
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
+from netc.ir.types import TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,13 @@ class _Plane:
 
 def applies(anchor: Op) -> bool:
     """2-D, output channels blocked, and groups of whole blocks."""
-    x, w = anchor.operands[0].type, anchor.operands[1].type
-    layout = w.layout  # type: ignore[union-attr]
-    if layout is None or layout.axis != 0 or len(x.shape) != 4:  # type: ignore[union-attr]
+    w = anchor.operands[1].type
+    assert isinstance(w, TensorType)
+    if w.layout is None or w.layout.axis != 0 or w.rank != 4:
         return False
-    groups = anchor.attrs.group
-    outputs, depth = w.shape[0], w.shape[1]  # type: ignore[union-attr]
-    if groups == 1:
-        return True
-    return (outputs // groups) % layout.size == 0 and depth % layout.size == 0
+    outputs, depth, *_ = w.static_shape
+    per_group = outputs // anchor.attrs.group
+    return anchor.attrs.group == 1 or (per_group % w.layout.size == 0 and depth % w.layout.size == 0)
 
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
@@ -69,16 +68,16 @@ class _ConvLowering:
         self.groups = anchor.attrs.group
         outputs, depth, self.taps_v, self.taps_h = self.w.type.static_shape
         self.depth = depth
-        self.blocks = -(-outputs // self.groups // self.block) if self.groups > 1 else -(-outputs // self.block)
+        self.blocks = (
+            -(-outputs // self.groups // self.block) if self.groups > 1 else -(-outputs // self.block)
+        )
         self.plane, self.tile = self.choose()
 
     def choose(self) -> tuple[_Plane, MacTile]:
         """Walk a 1x1 plane row by row, or as one row where that tiles better."""
         plane = self.plane_of_rows()
         rows, columns = self.y.type.shape[2], plane.static_columns
-        tile = choose_tile(
-            self.kernel.target, columns, self.blocks, self.taps_v * self.taps_h, self.depth, 2
-        )
+        tile = choose_tile(self.kernel.target, columns, self.blocks, self.taps_v * self.taps_h, self.depth, 2)
         if not self.can_flatten(plane):
             return plane, tile
         flat = self.flat_plane()
@@ -113,11 +112,15 @@ class _ConvLowering:
 
     def can_flatten(self, plane: _Plane) -> bool:
         one = Window(1, 1, 1, 0, 0)
-        return plane.vertical == one and plane.horizontal == one and all(
-            m.strides[2] == self.b.imul(m.strides[3], self.b.dim(m.type.shape[3]))
-            if isinstance(m.strides[2], int)
-            else True
-            for m in (self.x, self.y)
+        return (
+            plane.vertical == one
+            and plane.horizontal == one
+            and all(
+                m.strides[2] == self.b.imul(m.strides[3], self.b.dim(m.type.shape[3]))
+                if isinstance(m.strides[2], int)
+                else True
+                for m in (self.x, self.y)
+            )
         )
 
     def flat_plane(self) -> _Plane:
@@ -182,9 +185,9 @@ class _ConvLowering:
                 for tile in self.tiles():
                     with b.loop(0, tile.repeat) as repeat:
                         column = b.iadd(tile.start, b.imul(repeat.index, tile.size))
-                        _MicroKernel(
-                            self, tile, vectors, group, out_block, image, rows.index, column
-                        ).emit(step.index, end, first, last)
+                        _MicroKernel(self, tile, vectors, group, out_block, image, rows.index, column).emit(
+                            step.index, end, first, last
+                        )
 
     def tiles(self) -> list[Tile]:
         plane = self.plane

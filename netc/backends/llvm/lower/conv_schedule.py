@@ -7,7 +7,6 @@ a cycle too; with fewer than 8 accumulators the latency of the multiply-add show
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import balanced
@@ -15,6 +14,7 @@ from netc.backends.llvm.target import Target
 
 FMA_LATENCY_ACCUMULATORS = 8
 SYMBOLIC_ROW = 96
+WANTED_ITEMS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,17 @@ def choose_tile(
     return MacTile(pixels, vectors, even_depth(channels, depth, target.lanes))
 
 
+def ceildiv(x: int, y: int) -> int:
+    """x / y rounded up."""
+    return -(-x // y)
+
+
 def even_depth(channels: int, depth: int, lanes: int) -> int:
     """A depth of at most ``depth`` that cuts the channels evenly in multiples of a block."""
     if depth >= channels:
         return channels
-    passes = -(-channels // depth)
-    return -(-(-(-channels // passes)) // lanes) * lanes
+    passes = ceildiv(channels, depth)
+    return ceildiv(ceildiv(channels, passes), lanes) * lanes
 
 
 def rows_per_item(rows: int | None, row_bytes: int, items: int, target: Target) -> int:
@@ -89,11 +94,3 @@ def rows_per_item(rows: int | None, row_bytes: int, items: int, target: Target) 
     wanted = max(1, rows * items // WANTED_ITEMS) if items < WANTED_ITEMS else rows
     size = max(1, min(rows, fits, wanted))
     return -(-rows // -(-rows // size))
-
-
-WANTED_ITEMS = 16
-
-
-def static(values: Sequence[object]) -> bool:
-    """Whether all dimensions are known."""
-    return all(isinstance(v, int) for v in values)

@@ -11,7 +11,6 @@ from netc.backends.llvm.lower.space import (
     Space,
     View,
     arguments_read,
-    broadcast_strides,
     result_views,
     storage_axes,
 )
@@ -49,14 +48,6 @@ def copy_through(kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space) -
 
     reads = [SOURCE, *arguments_read(kernel, tail)]
     sweep(kernel, space, reads, write_names(kernel), compute, unroll_of(tail))
-
-
-def lower_identity(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the kernel of an op whose result is its operand, such as dropout when it does nothing."""
-    x = kernel.operand(anchor.operands[0])
-    type_ = kernel.writes[0].type
-    views = result_views(kernel, tail) | {SOURCE: View(x.pointer, broadcast_strides(x, type_))}
-    copy_through(kernel, anchor, tail, Space(kernel.b, storage_axes(type_), views).merged())
 
 
 def lower_fill(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:

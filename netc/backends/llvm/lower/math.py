@@ -1,25 +1,26 @@
 """Mathematical functions on float32 registers: scalars, or vectors of any length.
 
-=========  ============  ==================================================================
-function   error (ulp)   notes
-=========  ============  ==================================================================
-exp        1.1           overflows to inf above 88.72; denormal results within 1 ulp of theirs
-log        0.9           log(0) = -inf, NaN below 0
-tanh       1.7
-sigmoid    1.9           keeps its relative accuracy down to the smallest denormal
-elu        1.9           of its negative branch for alpha 1
-pow        0.6           general exponents, computed in float64; as C's ``pow`` in special cases
-pow        0.5 to 3      exponents that are products of squares and square roots (see `power`)
-=========  ============  ==================================================================
+========  ===========  =============================================================
+function  error (ulp)  notes
+========  ===========  =============================================================
+exp       1.1          inf above 88.72
+log       0.8          log(0) = -inf, NaN below 0
+tanh      1.4
+sigmoid   1.9          also relative to the tiny results for x far below 0
+elu       1.0          of its negative branch, for alpha 1
+pow       0.51         general exponents, through float64; special cases as C's pow
+pow       0.5 to 3.5   exponents made of products and square roots (see `power`)
+========  ===========  =============================================================
 
-All take every float32: infinities, NaN (which stays NaN), denormals. The errors are measured in the tests,
-over all magnitudes. With hardware that lacks fused multiply-add they hold too, for it is then emulated.
+All take every float32; NaN stays NaN. The errors are measured in the tests over all magnitudes, with
+denormal numbers flushed to zero, as the runtime does.
 
 The polynomials are minimax fits of our own: ``benchmarks/fit_math.py`` derives and prints them.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -40,6 +41,14 @@ LOG_TAIL = (
     0.11883548647165298,
     -0.11670098453760147,
     0.06749269366264343,
+)
+# tanh(x) = x + x^3 * P(x^2) for |x| <= 0.63; relative error 2^-27
+TANH_TAIL = (
+    -0.33333274722099304,
+    0.1333123743534088,
+    -0.05372201278805733,
+    0.020579639822244644,
+    -0.005636954214423895,
 )
 # log2(m) = z * P(z^2), z = (m - 1) / (m + 1), for sqrt(1/2) <= m <= sqrt(2); relative error 2^-37
 LOG2_RATIO = (
@@ -120,7 +129,8 @@ def exp(b: LoopBuilder, x: Value) -> Value:
 
 def exp_nonpositive(b: LoopBuilder, x: Value) -> Value:
     """e^x for x <= 0 (or NaN); 0 where the result would be denormal."""
-    x = b.maximum(b.like(-87.3, x), x)
+    # at the bound n is -127, and what stands for 2^n is 0
+    x = b.maximum(b.like(-87.9, x), x)
     shifted, _, tail = _reduced(b, x)
     scale = _power_of_two(b, shifted)
     return b.fma(scale, tail, scale)
@@ -135,10 +145,15 @@ def _expm1(b: LoopBuilder, x: Value) -> Value:
 
 def tanh(b: LoopBuilder, x: Value) -> Value:
     """The hyperbolic tangent."""
+    square = b.mul(x, x)
+    small = b.fma(b.mul(square, x), polynomial(b, square, TANH_TAIL), x)
     # from 9.1 on the result is 1
     size = b.binary("min", b.like(9.1, x), b.unary("abs", x))
-    grown = _expm1(b, b.add(size, size))
-    return with_sign_of(b, b.div(grown, b.add(grown, b.like(2, x))), x)
+    shifted, _, tail = _reduced(b, b.add(size, size))
+    scale = _power_of_two(b, shifted)
+    grown = b.add(b.fma(scale, tail, scale), b.like(1, x))
+    large = with_sign_of(b, b.sub(b.like(1, x), b.div(b.like(2, x), grown)), x)
+    return b.select(b.compare("lt", size, b.like(0.63, x)), small, large)
 
 
 def with_sign_of(b: LoopBuilder, magnitude: Value, x: Value) -> Value:
@@ -152,8 +167,13 @@ def sigmoid(b: LoopBuilder, x: Value) -> Value:
     """1 / (1 + e^-x), as e^x / (1 + e^x) for negative x."""
     one = b.like(1, x)
     e = exp(b, b.unary("neg", b.unary("abs", x)))
-    above = b.select(b.compare("lt", x, b.like(0, x)), e, one)
-    return b.div(above, b.add(one, e))
+    total = b.add(one, e)
+    ratio = b.div(e, total)
+    above = b.sub(one, ratio)
+    # what the sum lost when it was rounded
+    lost = b.sub(e, b.sub(total, one))
+    below = b.fma(b.mul(ratio, lost), b.unary("neg", above), ratio)
+    return b.select(b.compare("lt", x, b.like(0, x)), below, above)
 
 
 def elu(b: LoopBuilder, x: Value, alpha: float) -> Value:
@@ -194,44 +214,51 @@ def log(b: LoopBuilder, x: Value) -> Value:
 def power(b: LoopBuilder, x: Value, exponent: float) -> Value:
     """x^exponent, as C's ``pow``.
 
-    Multiples of 1/4 up to 4 in size are products of x, its square root and the root of that; whole
-    exponents up to 4 are products too.
+    For multiples of 1/4 up to 4 in size it is a product of x, its square root and the root of that, or the
+    reciprocal of one.
     """
     if exponent == 0:
         return b.like(1, x)
-    quarters = abs(exponent) * 4
-    if quarters == int(quarters) and quarters <= 16:
-        return _by_products(b, x, int(quarters), negative=exponent < 0)
+    if is_product(exponent):
+        return _by_products(b, x, int(abs(exponent) * 4), negative=exponent < 0)
     if math.isnan(exponent):
         return b.select(b.compare("eq", x, b.like(1, x)), x, b.like(math.nan, x))
     return _general_power(b, x, exponent)
 
 
+def is_product(exponent: float) -> bool:
+    """Whether a power of this exponent takes no more than multiplications, roots and a division."""
+    quarters = abs(exponent) * 4
+    return quarters <= 16 and quarters == int(quarters)
+
+
 def _by_products(b: LoopBuilder, x: Value, quarters: int, *, negative: bool) -> Value:
-    factors: list[Value] = []
     whole, rest = divmod(quarters, 4)
+    undefined: Value | bool = False
     if rest:
         # the root of -0 and -inf is that of 0 and inf; x + 0 and the selection see to it
         x = b.add(x, b.like(0, x))
         infinity = b.like(math.inf, x)
         x = b.select(b.compare("eq", x, b.like(-math.inf, x)), infinity, x)
+    if negative and whole:
+        # the reciprocal first: a power may be out of range where its reciprocal is not
+        undefined = b.compare("lt", x, b.like(0, x)) if rest else False
+        x, negative = b.div(b.like(1, x), x), False
+    factors: list[Value] = []
+    if rest:
         root = b.unary("sqrt", x)
         if rest >= 2:
             factors.append(root)
         if rest % 2:
             factors.append(b.unary("sqrt", root))
-    if negative and whole:
-        # the reciprocal first: a power may be denormal where its reciprocal is not
-        x, negative = b.div(b.like(1, x), x), False
     if whole >= 2:
-        square = b.mul(x, x)
-        factors += [square] * (whole // 2)
+        factors += [b.mul(x, x)] * (whole // 2)
     if whole % 2:
         factors.append(x)
-    value = factors[0]
-    for factor in factors[1:]:
-        value = b.mul(value, factor)
-    return b.div(b.like(1, x), value) if negative else value
+    value = functools.reduce(b.mul, factors)
+    if negative:
+        value = b.div(b.like(1, x), value)
+    return b.select(undefined, b.like(math.nan, x), value)
 
 
 def _general_power(b: LoopBuilder, x: Value, exponent: float) -> Value:

@@ -9,6 +9,7 @@ from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.point import Point, finish_at
 from netc.backends.llvm.lower.windowed import Place, accumulate, for_each_tile
 from netc.ir.core import Op, Value
+from netc.ir.dim import Dim
 from netc.ir.loop_builder import Index
 from netc.ir.ops.pool import LOWEST
 from netc.ir.types import TensorType
@@ -32,7 +33,8 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     assert x.type.layout is not None
     lanes = x.type.layout.size
     vertical, horizontal = (
-        Window(attrs.kernel[i], attrs.stride[i], 1, *attrs.pad[i], overhangs=True) for i in range(2)
+        Window(attrs.kernel[i], attrs.stride[i], 1, attrs.pad[i][0], attrs.pad[i][1], overhangs=True)
+        for i in range(2)
     )
     maximum = attrs.kind == "max"
 
@@ -45,9 +47,9 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         totals = accumulate(kernel, x, place, vertical, horizontal, [start] * place.tile.size, step)
         for pixel, total in enumerate(totals):
             if not maximum:
-                rows = _divisor(kernel, vertical, place.row, x.type.shape[2], attrs.count_padding)
+                rows = window_divisor(kernel, vertical, place.row, x.type.shape[2], attrs.count_padding)
                 column = b.iadd(place.column, pixel)
-                columns = _divisor(kernel, horizontal, column, x.type.shape[3], attrs.count_padding)
+                columns = window_divisor(kernel, horizontal, column, x.type.shape[3], attrs.count_padding)
                 count = b.cast("to_float", b.value(b.imul(rows, columns)), "f32")
                 total = b.div(total, b.splat(count, lanes))
             finish_at(kernel, anchor, total, tail, kernel.writes, place.point(b, y, pixel))
@@ -57,10 +59,10 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     for_each_tile(kernel, x, y, horizontal, largest, tile)
 
 
-def _divisor(kernel: Kernel, window: Window, output: Index, extent: object, count_padding: bool) -> Index:
+def window_divisor(kernel: Kernel, window: Window, output: Index, extent: Dim, count_padding: bool) -> Index:
     """How many elements of one axis an average counts: the window clipped to the (padded) input."""
     b = kernel.b
-    size = b.dim(extent)  # type: ignore[arg-type]
+    size = b.dim(extent)
     start = b.isub(b.imul(output, window.stride), window.before)
     end = b.iadd(start, window.taps)
     if count_padding:

@@ -6,12 +6,28 @@ the list that applies is taken. Adding a schedule adds a file and a row.
 
 from __future__ import annotations
 
+import hashlib
+import marshal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from netc.backends.llvm.lower import conv, copy, depthwise, inner_product, map, pool, transpose
+from netc.backends.llvm.lower import (
+    conv,
+    conv_generic,
+    copy,
+    deconv,
+    depthwise,
+    inner_product,
+    lrn,
+    map,
+    pool,
+    pool_generic,
+    reduce,
+    softmax,
+    transpose,
+)
 from netc.backends.llvm.lower.kernel import Kernel
-from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE
+from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE, Emitter
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op
 from netc.ir.diagnostics import NetcError
@@ -37,14 +53,24 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.conv": (
         Lowering("depthwise", depthwise.applies, depthwise.lower),
         Lowering("conv", conv.applies, conv.lower),
+        Lowering("conv_generic", conv_generic.applies, conv_generic.lower),
     ),
+    "nn.deconv": (Lowering("deconv", deconv.applies, deconv.lower),),
     "nn.inner_product": (
         Lowering("columns", inner_product.columns_applies, inner_product.lower_columns),
         Lowering("rows", inner_product.rows_applies, inner_product.lower_rows),
     ),
-    "nn.pool": (Lowering("pool", pool.applies, pool.lower),),
-    "nn.global_pool": (Lowering("global_pool", pool.applies, pool.lower_global),),
-    "nn.dropout": (Lowering("identity", lambda anchor: not anchor.attrs.train, copy.lower_identity),),
+    "nn.pool": (
+        Lowering("pool", pool.applies, pool.lower),
+        Lowering("pool_generic", pool_generic.applies, pool_generic.lower),
+    ),
+    "nn.global_pool": (
+        Lowering("global_pool", pool.applies, pool.lower_global),
+        Lowering("global_pool_generic", pool_generic.applies, pool_generic.lower_global),
+    ),
+    "nn.lrn": (Lowering("lrn", _always, lrn.lower),),
+    "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
+    "tensor.reduce": (Lowering("reduce", _always, reduce.lower),),
     "tensor.reshape": (Lowering("reshape", _always, copy.lower_reshape),),
     "tensor.transpose": (Lowering("transpose", _always, transpose.lower_transpose),),
     "tensor.concat": (Lowering("concat", _always, copy.lower_concat),),
@@ -54,9 +80,34 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
 }
 
 
+# op name -> digest of the code of a kernel that came from outside; see fingerprint()
+_FOREIGN: dict[str, str] = {}
+
+
 def register_lowering(op_name: str, lowering: Lowering) -> None:
     """Add a kernel for an op, tried before the ones known so far; how a plug-in brings its own."""
+    _note_foreign(op_name, lowering.lower)
     LOWERINGS[op_name] = (lowering, *LOWERINGS.get(op_name, ()))
+
+
+def register_elementwise(op_name: str, emitter: Emitter) -> None:
+    """Add the register form of an elementwise op; it then fuses with its neighbours."""
+    _note_foreign(op_name, emitter)
+    ELEMENTWISE[op_name] = emitter
+
+
+def _note_foreign(op_name: str, function: Callable[..., object]) -> None:
+    _FOREIGN[op_name] = hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
+
+
+def fingerprint(launch: Op) -> str:
+    """What a launch's kernel depends on besides netc's own code: the code of plug-ins' lowerings.
+
+    It sees the registered function itself, not what that calls: a plug-in whose helpers change renames its
+    op or clears the cache.
+    """
+    assert launch.body is not None
+    return " ".join(_FOREIGN[op.name] for op in launch.body.ops if op.name in _FOREIGN)
 
 
 def has_kernel(launch: Op) -> bool:

@@ -61,7 +61,6 @@ def for_each_tile(
                     emit(Place(image, block, row.index, column, tile))
 
 
-
 def input_offset(
     b: LoopBuilder, x: Memory, place: Place, vertical: Window, horizontal: Window, tap_row: Index, tap: Index
 ) -> Index:
