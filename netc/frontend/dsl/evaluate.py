@@ -198,7 +198,7 @@ class _Evaluator:
             case tree.Listing(_, items):
                 return self._list(node.token, tuple(self._item(each, frame) for each in items))
             case tree.Record(token, entries):
-                return self._record(token, self._fields(entries, frame))
+                return self._record(token, self._fields(entries, frame, in_call=False))
             case tree.Index():
                 return self._index(node, frame)
             case tree.Conditional(_, yes, test, no):
@@ -320,7 +320,7 @@ class _Evaluator:
         return ListValue.of(tuple(Item(value, where) for value in range(first, last + 1)))
 
     def _item(self, node: Expression, frame: _Frame) -> Item:
-        return Item(self._value(node, frame), self._at(node.token))
+        return Item(self._value(node, frame), self._at(tree.first_token(node)))
 
     def _list(self, token: Token, items: tuple[Item, ...]) -> ListValue:
         made = ListValue.of(items)
@@ -332,7 +332,9 @@ class _Evaluator:
         self._budget.spend_values(made.size, made.depth, len(fields), self._at(token))
         return made
 
-    def _fields(self, entries: Sequence[tree.Keyword | tree.Spread], frame: _Frame) -> dict[str, FieldItem]:
+    def _fields(
+        self, entries: Sequence[tree.Keyword | tree.Spread], frame: _Frame, *, in_call: bool
+    ) -> dict[str, FieldItem]:
         """Named values in order; what is spread gives way to what is written out."""
         fields: dict[str, FieldItem] = {}
         written: dict[str, Location] = {}
@@ -354,16 +356,17 @@ class _Evaluator:
                 item = FieldItem(name, True, self._item(entry.value, frame), where, quoted)
                 fields[f"{name}?{len(fields)}"] = item
                 continue
-            if name in written:
+            key = f'"{name}"' if quoted and in_call else name  # a field of the layer itself
+            if key in written:
                 raise NetcError(
                     f"'{name}' is given twice",
                     location=where,
                     span=len(name),
-                    notes=(f"first given at {written[name]}",),
+                    notes=(f"first given at {written[key]}",),
                     remedy="a field that repeats takes a list",
                 )
-            written[name] = where
-            fields[name] = FieldItem(name, False, self._item(entry.value, frame), where, quoted)
+            written[key] = where
+            fields[key] = FieldItem(name, False, self._item(entry.value, frame), where, quoted)
         return fields
 
     # ---- calls
@@ -385,7 +388,7 @@ class _Evaluator:
                 raise self._error(arg.token, "a value without a name stands before those with one")
             else:
                 args.append(self._item(arg, frame))
-        fields = self._fields(keywords, frame)
+        fields = self._fields(keywords, frame, in_call=True)
         if function is not None:
             return self._call_function(node, function, args, fields, names, frame)
         if builtin is not None:
@@ -478,7 +481,16 @@ class _Evaluator:
         if len(args) > len(params):
             message = f"{node.token}() takes {len(params)} values, got {len(args)}"
             raise NetcError(message, location=args[len(params)].location)
+        names = [str(param.token) for param in params]
         left = dict(fields)
+        wrong = next((item for key, item in fields.items() if key not in names), None)
+        if wrong is not None and rest is None:
+            raise NetcError(
+                f"{node.token}() has no parameter '{wrong.name}'",
+                location=wrong.location,
+                span=len(wrong.name),
+                remedy=did_you_mean(wrong.name, names),
+            )
         for position, param in enumerate(params):
             name = str(param.token)
             given = left.pop(name, None)
@@ -487,8 +499,6 @@ class _Evaluator:
                     raise NetcError(f"'{name}' is given twice", location=given.location, span=len(name))
                 inner.variables[name] = args[position].value
             elif given is not None:
-                if given.unknown:
-                    raise NetcError("a parameter takes no '?'", location=given.location, span=len(name))
                 inner.variables[name] = given.item.value
             elif param.default is not None:
                 inner.variables[name] = self._value(param.default, self.outermost)
@@ -496,14 +506,6 @@ class _Evaluator:
                 raise self._error(node.token, f"{node.token}() needs a value for '{name}'")
         if rest is not None:
             inner.variables[str(rest.token)] = self._record(node.token, left)
-        elif left:
-            wrong = next(iter(left.values()))
-            raise NetcError(
-                f"{node.token}() has no parameter '{wrong.name}'",
-                location=wrong.location,
-                span=len(wrong.name),
-                remedy=did_you_mean(wrong.name, [str(param.token) for param in params]),
-            )
 
     # ---- places
 

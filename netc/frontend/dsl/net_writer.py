@@ -130,8 +130,8 @@ class NetWriter:
         )
 
     def _put_settings(self, layer: Message, call: LayerCall) -> None:
-        for item in call.fields.values():
-            if item.name in _SPECIAL and not item.unknown:
+        for key, item in call.fields.items():
+            if key in _SPECIAL:
                 continue
             if item.unknown:
                 put_unknown(layer, item)

@@ -51,9 +51,9 @@ def keywords() -> tuple[str, ...]:
 def _parse(source: Source, text: str, start: str, line: int, column: int) -> Any:
     place = _Place(source, line, column)
     limits = _Limits(place)
+    # typed as far as lark's own annotations go, which is not far
+    interactive: Any = _parser().parse_interactive(text, start)
     try:
-        # typed as far as lark's own annotations go, which is not far
-        interactive: Any = _parser().parse_interactive(text, start)
         for token in limits.process(interactive.lexer_thread.lex(interactive.parser_state)):
             token.line, token.column = place.shift(token.line or 1, token.column or 1)
             interactive.feed_token(token)
@@ -61,7 +61,7 @@ def _parse(source: Source, text: str, start: str, line: int, column: int) -> Any
     except UnexpectedCharacters as error:
         raise _unexpected_character(place, error) from None
     except UnexpectedToken as error:
-        raise _unexpected_token(place, error, limits.open) from None
+        raise _unexpected_token(place, error.token, interactive, limits.open) from None
 
 
 class _Place:
@@ -317,23 +317,24 @@ def _unexpected_character(place: _Place, error: UnexpectedCharacters) -> NetcErr
     return NetcError(f"unexpected character {char!r}", location=location, remedy=remedy)
 
 
-def _unexpected_token(place: _Place, error: UnexpectedToken, opened: list[Token]) -> NetcError:
-    token = error.token
-    assert isinstance(token, Token)
+def _unexpected_token(place: _Place, token: Token, parser: Any, opened: list[Token]) -> NetcError:
+    """Say what is missing, judged by what the parser has before the token."""
+    expected = frozenset(parser.accepts())
+    stack: list[Any] = parser.parser_state.value_stack
     if token.type == "$END" and opened:
         return _unclosed(place, opened[-1])
-    wanted = _wanted(error, opened)
+    wanted = _wanted(expected, opened)
     if token.type == "_INDENT":
         message = "this line is indented, and no block begins before it"
         return NetcError(message, location=place.of(token))
     if token.type in ("_NEWLINE", "$END", "_DEDENT"):
         # what is missing is missing at the end of the line before
-        return NetcError(f"expected {wanted}, and the line ends", location=_line_end(place, error, token))
+        return NetcError(f"expected {wanted}, and the line ends", location=_line_end(place, stack, token))
     notes: tuple[str, ...] = ()
     before = [each for each in opened if each is not token]
     if before and (before[-1].line or 0) < (token.line or 0):
         notes = (f"inside the '{before[-1]}' of line {before[-1].line}, which is still open",)
-    remedy = _remedy(error, token, before)
+    remedy = _remedy(stack[-1] if stack else None, token, before)
     message = f"expected {wanted}, got {_shown(token)}"
     return NetcError(message, location=place.of(token), span=len(token), notes=notes, remedy=remedy)
 
@@ -344,8 +345,7 @@ def _unclosed(place: _Place, opening: Token) -> NetcError:
     )
 
 
-def _line_end(place: _Place, error: UnexpectedToken, token: Token) -> Location:
-    stack = error.interactive_parser.parser_state.value_stack if error.interactive_parser else []
+def _line_end(place: _Place, stack: Sequence[Any], token: Token) -> Location:
     before = next((each for each in reversed(stack) if isinstance(each, Token)), None)
     if token.type == "_NEWLINE":
         return place.of(token)
@@ -354,9 +354,7 @@ def _line_end(place: _Place, error: UnexpectedToken, token: Token) -> Location:
     return place.of(token)
 
 
-def _remedy(error: UnexpectedToken, token: Token, opened: Sequence[Token]) -> str | None:
-    stack = error.interactive_parser.parser_state.value_stack if error.interactive_parser else []
-    before = stack[-1] if stack else None
+def _remedy(before: Any, token: Token, opened: Sequence[Token]) -> str | None:
     name = before.token if isinstance(before, tree.Name) else before
     if token.type == "ASSIGN" and opened and opened[-1].type == "LBRACE":
         return "in a message a field is given by ':'"
@@ -369,15 +367,16 @@ def _remedy(error: UnexpectedToken, token: Token, opened: Sequence[Token]) -> st
     return did_you_mean(str(name), ("def", "for", "if", "return"))
 
 
-def _wanted(error: UnexpectedToken, opened: Sequence[Token]) -> str:
-    expected = set(error.accepts or error.expected or ())
+def _wanted(expected: frozenset[str], opened: Sequence[Token]) -> str:
     if "NUMBER" in expected:
         return "a value" if "_NEWLINE" not in expected else "a statement"
     if opened and expected & {"COMMA", *_CLOSING} and "COLON" not in expected:
         return f"',' or '{_OPENING[opened[-1].type]}'"
+    if "PLUS" in expected:
+        return "an operator or the end of the line"
     names = [_SHOWN[each] for each in _SHOWN if each in expected]
     if not names or len(names) > MAX_SHOWN_EXPECTED:
-        return "an operator or the end of the line"
+        return "something else"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 

@@ -152,6 +152,24 @@ Expression: TypeAlias = (
 )
 
 
+def first_token(node: Expression) -> Token:
+    """Where an expression begins."""
+    while True:
+        match node:
+            case Binary(_, left, _):
+                node = left
+            case Chain(first, _):
+                node = first
+            case Logic(_, operands):
+                node = operands[0]
+            case Conditional(_, yes, _, _):
+                node = yes
+            case Index(_, items, _):
+                node = items
+            case _:
+                return node.token
+
+
 @dataclass(frozen=True, slots=True)
 class Assign:
     """``a = value`` or ``a, b = value``; without targets a value on its own."""

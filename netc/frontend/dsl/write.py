@@ -119,10 +119,16 @@ def _settings(layer: Message, kind: str) -> Iterator[str]:
             for inner, inner_values in _fields(value):
                 yield f"{inner.name}={_values(inner, inner_values)}"
         else:
-            shadowed = find_field(kind, field.name) != (None, field)
+            shadowed = _is_shadowed(kind, field)
             name = _string(field.name) if shadowed else field.name
             yield f"{name}={_values(field, values)}"
     yield from _unknown_arguments(layer)
+
+
+def _is_shadowed(kind: str, field: FieldType) -> bool:
+    """Whether a layer's own message has a field of the same name."""
+    found = find_field(kind, field.name)
+    return found is None or found[1] is not field
 
 
 def _is_flat(message: Message, kind: str, own: str) -> bool:
@@ -192,8 +198,9 @@ def _string(text: str) -> str:
     escaped = quoted(text)
     if "{" not in text and "}" not in text:
         return escaped
-    inner = escaped[1:-1].replace("'", "\\'")
-    return f"'{inner}'"
+    if "'" not in text:
+        return f"'{escaped[1:-1]}'"
+    return escaped.replace("{", "{{").replace("}", "}}")
 
 
 def _variable(name: str) -> str:
