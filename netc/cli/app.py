@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "time": ("netc.cli.time_", "Time every kernel of a net."),
     "inspect": ("netc.cli.inspect_", "List the layers of a net."),
     "convert": ("netc.cli.convert", "Write a net or its weights in another format."),
+    "export": ("netc.cli.export", "Write a net with its weights as an ONNX file."),
     "upgrade": ("netc.cli.upgrade", "Bring a net, a solver or weights to Caffe's current generation."),
     "draw": ("netc.cli.draw", "Draw a net, or its IR."),
 }

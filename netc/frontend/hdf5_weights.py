@@ -22,7 +22,7 @@ Layer: TypeAlias = tuple[str, str, Sequence[NDArray[Any]]]
 
 
 def read_hdf5(path: str) -> tuple[dict[str, list[NDArray[np.float32]]], dict[str, str]]:
-    """The blobs of each layer in the file that has some, and the types of the layers where they are stated."""
+    """The blobs of each layer that has some, and the types of the layers where they are stated."""
     h5py = _library()
     with _open(h5py, path) as file:
         data = _member(h5py, file, _GROUP)
@@ -77,7 +77,7 @@ def _open(h5py: Any, path: str) -> Iterator[Any]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise NetcError(f"{path}: {error}") from None
+        raise NetcError(f"{path}: this is a damaged HDF5 file: {error}") from None
     try:
         yield file
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # damage shows where it is read

@@ -54,7 +54,11 @@ def test_settings_find_their_messages():
         ntop=2,
     )
     n.conv = L.Convolution(
-        n.data, num_output=np.int64(3), pad=[1, 2], param=[dict(lr_mult=1), dict(lr_mult=2)], engine=P.Convolution.CAFFE
+        n.data,
+        num_output=np.int64(3),
+        pad=[1, 2],
+        param=[dict(lr_mult=1), dict(lr_mult=2)],
+        engine=P.Convolution.CAFFE,
     )
     n.loss = L.SoftmaxWithLoss(n.conv, n.label, loss_weight=2, ignore_label=255, loss_param=None)
     assert n.to_proto() == prototxt(

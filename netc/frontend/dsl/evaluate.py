@@ -58,7 +58,7 @@ class _Returned:
 class _Evaluator:
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._budget = Budget()
+        self._budget = Budget(source)
         self._functions: dict[str, tree.Define] = {}
         self._strings: dict[int, tuple[str | Expression, ...]] = {}
         self._depth = 0
@@ -71,7 +71,7 @@ class _Evaluator:
     def run(self, statements: Sequence[Statement], frame: _Frame) -> _Returned | None:
         """Run statements until one returns."""
         for statement in statements:
-            self._budget.spend(1, self._at(statement.token))
+            self._budget.spend(1, statement.token)
             returned = self._statement(statement, frame)
             if returned is not None:
                 return returned
@@ -173,7 +173,7 @@ class _Evaluator:
 
     def _value(self, node: Expression, frame: _Frame) -> Value:
         self._enter(node.token)
-        self._budget.spend(1, self._at(node.token))
+        self._budget.spend(1, node.token)
         value = self._evaluate(node, frame)
         self._depth -= 1
         return value
@@ -228,15 +228,15 @@ class _Evaluator:
         if isinstance(left, ListValue | RecordValue) or isinstance(right, ListValue | RecordValue):
             # the operator may look at all that is in them
             sizes = (x.size for x in (left, right) if isinstance(x, ListValue | RecordValue))
-            self._budget.spend(sum(sizes), self._at(token))
+            self._budget.spend(sum(sizes), token)
         try:
             value = arithmetic.apply(str(token), left, right)
         except OperatorError as error:
             raise self._error(token, str(error), error.remedy) from None
         if isinstance(value, str):
-            self._budget.spend_text(value, self._at(token))
+            self._budget.spend_text(value, token)
         elif isinstance(value, ListValue):
-            self._budget.spend_values(value.size, value.depth, len(value.items), self._at(token))
+            self._budget.spend_values(value.size, value.depth, len(value.items), token)
         return value
 
     def _apply(self, token: Token, function: arithmetic.Unary, value: Value) -> Value:
@@ -274,7 +274,7 @@ class _Evaluator:
             else str(self._apply(part.token, arithmetic.text_of, self._value(part, frame)))
             for part in parts
         ]
-        return self._budget.spend_text("".join(texts), self._at(token))
+        return self._budget.spend_text("".join(texts), token)
 
     def _variable(self, token: Token, frame: _Frame) -> Value:
         name = str(token)
@@ -315,7 +315,7 @@ class _Evaluator:
         assert isinstance(first, int)
         assert isinstance(last, int)
         count = max(0, last - first + 1)
-        self._budget.spend_values(count, 1, count, self._at(token))
+        self._budget.spend_values(count, 1, count, token)
         where = self._at(token)
         return ListValue.of(tuple(Item(value, where) for value in range(first, last + 1)))
 
@@ -324,12 +324,12 @@ class _Evaluator:
 
     def _list(self, token: Token, items: tuple[Item, ...]) -> ListValue:
         made = ListValue.of(items)
-        self._budget.spend_values(made.size, made.depth, len(items), self._at(token))
+        self._budget.spend_values(made.size, made.depth, len(items), token)
         return made
 
     def _record(self, token: Token, fields: Mapping[str, FieldItem]) -> RecordValue:
         made = RecordValue.of(fields)
-        self._budget.spend_values(made.size, made.depth, len(fields), self._at(token))
+        self._budget.spend_values(made.size, made.depth, len(fields), token)
         return made
 
     def _fields(
@@ -344,7 +344,7 @@ class _Evaluator:
                 value = self._value(entry.value, frame)
                 if not isinstance(value, RecordValue):
                     raise self._error(entry.value.token, f"'**' takes a message, got {describe(value)}")
-                self._budget.spend(len(value.fields), where)
+                self._budget.spend(len(value.fields), entry.token)
                 fields.update({name: item for name, item in value.fields.items() if name not in written})
                 continue
             name = str(entry.token)
@@ -405,7 +405,7 @@ class _Evaluator:
         frame: _Frame,
     ) -> Value:
         where = self._at(node.token)
-        self._budget.spend_layer(where)
+        self._budget.spend_layer(node.token)
         return self.writer.add(LayerCall(kind, where, args, fields, node.in_place, names, frame.prefix))
 
     def _call_builtin(
@@ -433,7 +433,7 @@ class _Evaluator:
             raise NetcError(f"{node.token}() takes no named values", location=named.location)
         for item in args:
             if isinstance(item.value, ListValue):
-                self._budget.spend(len(item.value.items), where)
+                self._budget.spend(len(item.value.items), node.token)
         try:
             return builtin([item.value for item in args])
         except OperatorError as error:

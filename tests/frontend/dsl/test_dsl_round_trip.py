@@ -132,7 +132,9 @@ def _values(field: FieldType) -> st.SearchStrategy[object]:
 
 
 UNKNOWN = st.builds(
-    UnknownField, st.sampled_from(["foo", "in", "é", "[a.b]"]), st.sampled_from(["1", "x", '"{"', "'y'", "0x2", "1e-5", "true"])
+    UnknownField,
+    st.sampled_from(["foo", "in", "é", "[a.b]"]),
+    st.sampled_from(["1", "x", '"{"', "'y'", "0x2", "1e-5", "true"]),
 )
 
 
@@ -152,7 +154,9 @@ def messages(draw: st.DrawFn, name: str) -> Message:
     return made
 
 
-TYPES = st.sampled_from(["Convolution", "Data", "SoftmaxWithLoss", "Pooling", "Silence", "nobody", "Python", "PriorBox"])
+TYPES = st.sampled_from(
+    ["Convolution", "Data", "SoftmaxWithLoss", "Pooling", "Silence", "nobody", "Python", "PriorBox"]
+)
 BLOBS = st.lists(st.sampled_from(["a", "b", "a/b", "MAX", "in", "1x", "{", ""]), max_size=3)
 
 
