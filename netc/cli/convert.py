@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from netc.cli.output import put
 from netc.frontend.convert_net import NET_SUFFIXES, write_net
 from netc.frontend.net_file import read_net
@@ -12,15 +10,8 @@ from netc.frontend.write_weights import WEIGHT_SUFFIXES, write_weights
 from netc.ir.diagnostics import NetcError
 
 
-@click.command("convert")
-@click.argument("source", metavar="INPUT", type=click.Path())
-@click.argument("target", metavar="OUTPUT", type=click.Path())
 def command(source: str, target: str) -> None:
-    """Write the net or the weights in INPUT to OUTPUT, in the format of OUTPUT's suffix.
-
-    Nets: .prototxt and .net. Weights: .caffemodel, .caffemodel.h5 and .safetensors. Both come out in the
-    current generation; comments are lost.
-    """
+    """``netc convert``."""
     if target.lower().endswith(WEIGHT_SUFFIXES):
         weights = load_weights(source)
         write_weights(target, weights)

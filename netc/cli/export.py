@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from netc.backends.onnx_export import OPSET
-from netc.cli.options import NetRequest, net_options
 from netc.cli.output import put, say_warnings
+from netc.cli.request import NetRequest
 from netc.ir.diagnostics import NetcError
 from netc.runtime.export import export_onnx
 
 
-@click.command("export")
-@net_options
-@click.argument("output", type=click.Path())
 def command(request: NetRequest, output: str) -> None:
-    """Write the net MODEL with its weights to OUTPUT, whose suffix is .onnx.
-
-    Without weights the parameters have the values of their fillers.
-    """
+    """``netc export``."""
     if request.is_compiled:
         raise NetcError(f"{request.model} is compiled", remedy="give the prototxt that it was compiled from")
     if Path(output).suffix.lower() != ".onnx":

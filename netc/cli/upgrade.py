@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from netc.cli.output import put
 from netc.frontend.atomic_file import atomic_file
 from netc.frontend.convert_net import write_net
@@ -12,17 +10,9 @@ from netc.frontend.text_print import to_text
 from netc.frontend.upgrade_caffemodel import upgrade_caffemodel
 from netc.ir.diagnostics import NetcError
 
-KINDS = ("net", "solver", "weights")
 
-
-@click.command("upgrade")
-@click.argument("source", metavar="INPUT", type=click.Path())
-@click.argument("target", metavar="OUTPUT", type=click.Path())
-@click.option(
-    "--kind", type=click.Choice(KINDS), help="What INPUT is: weights for a .caffemodel, else a net."
-)
 def command(source: str, target: str, kind: str | None) -> None:
-    """Upgrade INPUT, a prototxt or a caffemodel of any generation, and write it to OUTPUT."""
+    """``netc upgrade``."""
     kind = kind or ("weights" if source.lower().endswith(".caffemodel") else "net")
     if (kind == "weights") != target.lower().endswith(".caffemodel"):
         message = f"{source} is upgraded as {kind}, and {target} says another format"

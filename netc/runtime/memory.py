@@ -55,7 +55,7 @@ def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32, *, 
 
 def is_aligned(array: Array) -> bool:
     """Whether kernels can read the array as it lies."""
-    return bool(array.flags.c_contiguous) and array.ctypes.data % ALIGN_BYTES == 0
+    return bool(array.flags.c_contiguous) and (not array.size or array.ctypes.data % ALIGN_BYTES == 0)
 
 
 def pack_aligned(array: Array, layout: Layout, *, what: str) -> Array:

@@ -208,6 +208,15 @@ def test_wrong_files_to_run_on_are_named(netc, net_file, tmp_path):
     check_refused(netc("run", net_file, "image.png", "--image-dims", "3"), "'3'")
 
 
+def test_a_run_that_no_machine_has_memory_for_is_refused(netc, net_file, tmp_path):
+    shape = ("--fully-convolutional", "--input-shape", "data=1,3,2000000,2000000")
+    assert netc("compile", net_file, *shape, "-o", "huge.netc").code == 0
+    check_refused(netc("time", "huge.netc"), "TB", "of memory")
+    image_module = pytest.importorskip("PIL.Image")
+    image_module.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    check_refused(netc("run", "huge.netc", "x.png"), "TB", "of memory")
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "zip"])
 def test_damaged_artefacts_are_refused(netc, net_file, tmp_path, damage):
     assert netc("compile", net_file, "-o", "small.netc").code == 0

@@ -88,3 +88,24 @@ def test_layers_that_share_a_parameter_share_its_memory(images):
         assert np.shares_memory(params["a"][0], params["b"][0])
         params["b"][0][...] = np.eye(6) * 3
         np.testing.assert_array_equal(module.run(data=np.ones((2, 6)))["b"], np.full((2, 6), 9))
+
+
+def test_edits_reach_parameters_that_were_folded_into_others():
+    text = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 5 } } }
+      layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+              convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+      layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+      layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }"""
+    data = np.random.default_rng(0).random((1, 3, 5, 5), np.float32)
+    reference, module = (netc.compile(text, target=target) for target in ("numpy", "cpu"))
+    for each in (reference, module):
+        each.run(data=data)
+        params = each.params
+        params["bn"][0][...] = [1, 2, 3, 4]
+        params["bn"][1][...] = [4, 3, 2, 1]
+        params["bn"][2][...] = 2
+        params["scale"][0][...] = [0.5, 1, 1.5, 2]
+        params["scale"][1][...] = 3
+    expected = reference.run(data=data)["conv"]
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(module.run(data=data)["conv"], expected, rtol=1e-4, atol=1e-5)

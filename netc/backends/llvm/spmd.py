@@ -30,7 +30,7 @@ from netc.backends.llvm.target import available_cores, host_target
 from netc.ir.diagnostics import NetcError
 
 SPIN_BEFORE_PARKING_S = 80e-6
-BARRIER_SPINS = 200  # 5 to 10 microseconds, then each turn offers the core to others
+BARRIER_SPINS = 4000  # about 100 microseconds; then each turn offers the core to others
 BARRIER_SPINS_OVERSUBSCRIBED = 8
 CALIBRATION_S = 0.01
 MAX_THREADS = 1024

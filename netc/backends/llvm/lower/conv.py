@@ -13,17 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import Tile, Window, static_tiles, symbolic_tiles
-from netc.backends.llvm.lower.conv_schedule import MacTile, choose_tile, row_cost, rows_per_item
+from netc.backends.llvm.lower.conv_schedule import MacTile, ceildiv, choose_tile, row_cost, rows_per_item
 from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import Point, finish_at
 from netc.ir.core import Op, Value
+from netc.ir.dim import Dim
 from netc.ir.loop_builder import Index
 from netc.ir.types import TensorType
 
 
 @dataclass(frozen=True, slots=True)
 class _Plane:
-    """Rows x columns of inputs and outputs, with the windows along each; a 1x1 plane may be one long row."""
+    """Rows x columns of inputs and outputs, with the windows along each.
+
+    Where a window is a single point, the plane is one long row and may be cut into other rows than its own:
+    ``recut`` says so.
+    """
 
     rows: Index
     columns: Index
@@ -34,7 +39,7 @@ class _Plane:
     vertical: Window
     horizontal: Window
     in_row_stride: Index
-    out_row_stride: Index
+    recut: bool = False
 
 
 def applies(anchor: Op) -> bool:
@@ -74,21 +79,31 @@ class _ConvLowering:
         self.plane, self.tile = self.choose()
 
     def choose(self) -> tuple[_Plane, MacTile]:
-        """Walk a 1x1 plane row by row, or as one row where that tiles better."""
+        """The rows of the plane, or the cut of a 1x1 plane that tiles best."""
         plane = self.plane_of_rows()
-        rows, columns = self.y.type.shape[2], plane.static_columns
-        tile = choose_tile(self.kernel.target, columns, self.blocks, self.taps_v * self.taps_h, self.depth, 2)
-        if not self.can_flatten(plane):
-            return plane, tile
-        flat = self.flat_plane()
-        long = choose_tile(self.kernel.target, flat.static_columns, self.blocks, 1, self.depth)
-        if isinstance(rows, int) and columns is not None and flat.static_columns is not None:
-            by_rows = rows * row_cost(columns, self.blocks, tile.pixels, tile.vectors)
-            at_once = row_cost(flat.static_columns, self.blocks, long.pixels, long.vectors)
-            # rows are also units of work to share; equal cost keeps them
-            if by_rows <= at_once * 1.02 and rows * columns > 400:
-                return plane, tile
-        return flat, long
+        taps = self.taps_v * self.taps_h
+        if not self.can_recut(plane):
+            return plane, self.choose_tile(plane.static_columns, taps)
+        extent = self.y.type.shape[2] * self.y.type.shape[3]
+        if not isinstance(extent, int):
+            return self.recut_plane(extent, 1), self.choose_tile(None, 1)
+        best: tuple[float, int] | None = None
+        for rows in range(1, extent + 1):
+            if extent % rows:
+                continue
+            tile = self.choose_tile(extent // rows, 1)
+            cost = rows * row_cost(extent // rows, self.blocks, tile.pixels, tile.vectors)
+            items = rows * ceildiv(self.blocks, tile.vectors)
+            # rows are units of work: too few leave threads without any
+            cost *= 1 + 0.5 / items
+            if best is None or cost < best[0] * 0.999:
+                best = cost, rows
+        assert best is not None
+        rows = best[1]
+        return self.recut_plane(extent, rows), self.choose_tile(extent // rows, 1)
+
+    def choose_tile(self, columns: int | None, taps: int) -> MacTile:
+        return choose_tile(self.kernel.target, columns, self.blocks, taps, self.depth, 2)
 
     def plane_of_rows(self) -> _Plane:
         attrs = self.anchor.attrs
@@ -107,28 +122,19 @@ class _ConvLowering:
             vertical=vertical,
             horizontal=horizontal,
             in_row_stride=x.strides[2],
-            out_row_stride=y.strides[2],
         )
 
-    def can_flatten(self, plane: _Plane) -> bool:
+    def can_recut(self, plane: _Plane) -> bool:
         one = Window(1, 1, 1, 0, 0)
-        return (
-            plane.vertical == one
-            and plane.horizontal == one
-            and all(
-                m.strides[2] == self.b.imul(m.strides[3], self.b.dim(m.type.shape[3]))
-                if isinstance(m.strides[2], int)
-                else True
-                for m in (self.x, self.y)
-            )
-        )
+        return plane.vertical == plane.horizontal == one and self.x.rows_follow and self.y.rows_follow
 
-    def flat_plane(self) -> _Plane:
+    def recut_plane(self, extent: Dim, rows: int) -> _Plane:
+        """A 1x1 plane as ``rows`` rows of equal length."""
         one = Window(1, 1, 1, 0, 0)
-        extent = self.y.type.shape[2] * self.y.type.shape[3]
-        known = extent if isinstance(extent, int) else None
-        columns = self.b.dim(extent)
-        return _Plane(1, columns, 1, columns, known, known, one, one, 0, 0)
+        known = extent // rows if isinstance(extent, int) else None
+        columns = known if known is not None else self.b.dim(extent)
+        stride = self.b.imul(columns, self.x.strides[3])
+        return _Plane(rows, columns, rows, columns, known, known, one, one, stride, recut=True)
 
     # --- loops ---
     def emit(self) -> None:
@@ -248,9 +254,8 @@ class _MicroKernel:
         b, plane = self.b, self.conv.plane
         column = b.iadd(self.column, pixel)
         row = self.row
-        if plane.rows == 1 and plane.in_row_stride == 0:
-            # one long row: its columns have the stride of the last axis
-            row = 0
+        if plane.recut:
+            row, column = 0, b.iadd(b.imul(self.row, plane.columns), column)
         indices = (self.image, b.iadd(self.out_block, vector), row, column)
         return Point(indices, self.conv.y.type.layout, 1, self.conv.block)
 

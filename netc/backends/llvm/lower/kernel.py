@@ -25,11 +25,9 @@ class Memory:
     stride_dims: tuple[Dim, ...]
 
     @property
-    def contiguous_plane(self) -> bool:
-        """Whether the last two spatial axes of [N, C, H, W] can be walked as one."""
-        height, width = self.strides[2], self.strides[3]
-        extent = self.type.shape[3]
-        return isinstance(height, int) and isinstance(width, int) and height == width * extent
+    def rows_follow(self) -> bool:
+        """Whether the rows of [N, C, H, W] lie one after the other, so that a plane is one long row."""
+        return self.stride_dims[2] == self.stride_dims[3] * self.type.shape[3]
 
 
 def launch_symbols(launch: Op) -> list[str]:

@@ -29,7 +29,13 @@ from netc.ir.loop_builder import LoopBuilder
 from netc.ir.types import VectorType
 
 # e^r = 1 + r + r^2 * P(r) for |r| <= ln(2) / 2; relative error 2^-28
-EXP_TAIL = (0.4999999403953552, 0.1666652113199234, 0.04166826605796814, 0.008368677459657192, 0.001382073387503624)
+EXP_TAIL = (
+    0.4999999403953552,
+    0.1666652113199234,
+    0.04166826605796814,
+    0.008368677459657192,
+    0.001382073387503624,
+)
 # log(1 + f) = f - f^2 / 2 + f^3 * P(f) for sqrt(1/2) <= 1 + f <= sqrt(2); relative error 2^-30
 LOG_TAIL = (
     0.3333331346511841,
@@ -211,8 +217,8 @@ def log(b: LoopBuilder, x: Value) -> Value:
 
 
 # --- powers ---
-def power(b: LoopBuilder, x: Value, exponent: float) -> Value:
-    """x^exponent, as C's ``pow``.
+def power(b: LoopBuilder, x: Value, exponent: float, *, signed: bool = True) -> Value:
+    """x^exponent, as C's ``pow``; x is not negative (-0 neither) unless ``signed``.
 
     For multiples of 1/4 up to 4 in size it is a product of x, its square root and the root of that, or the
     reciprocal of one.
@@ -220,7 +226,7 @@ def power(b: LoopBuilder, x: Value, exponent: float) -> Value:
     if exponent == 0:
         return b.like(1, x)
     if is_product(exponent):
-        return _by_products(b, x, int(abs(exponent) * 4), negative=exponent < 0)
+        return _by_products(b, x, int(abs(exponent) * 4), negative=exponent < 0, signed=signed)
     if math.isnan(exponent):
         return b.select(b.compare("eq", x, b.like(1, x)), x, b.like(math.nan, x))
     return _general_power(b, x, exponent)
@@ -232,17 +238,17 @@ def is_product(exponent: float) -> bool:
     return quarters <= 16 and quarters == int(quarters)
 
 
-def _by_products(b: LoopBuilder, x: Value, quarters: int, *, negative: bool) -> Value:
+def _by_products(b: LoopBuilder, x: Value, quarters: int, *, negative: bool, signed: bool) -> Value:
     whole, rest = divmod(quarters, 4)
     undefined: Value | bool = False
-    if rest:
+    if rest and signed:
         # the root of -0 and -inf is that of 0 and inf; x + 0 and the selection see to it
         x = b.add(x, b.like(0, x))
         infinity = b.like(math.inf, x)
         x = b.select(b.compare("eq", x, b.like(-math.inf, x)), infinity, x)
     if negative and whole:
         # the reciprocal first: a power may be out of range where its reciprocal is not
-        undefined = b.compare("lt", x, b.like(0, x)) if rest else False
+        undefined = b.compare("lt", x, b.like(0, x)) if rest and signed else False
         x, negative = b.div(b.like(1, x), x), False
     factors: list[Value] = []
     if rest:
