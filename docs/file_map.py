@@ -16,6 +16,7 @@ FOLDERS = (
     ("netc/runtime", "Runtime"),
     ("netc/frontend", "Front end"),
     ("netc/frontend/layers", "Front end: the layers"),
+    ("netc/frontend/dsl", "Front end: the .net language"),
     ("netc/ir", "Intermediate representation"),
     ("netc/ir/ops", "Intermediate representation: the ops"),
     ("netc/passes", "Passes"),

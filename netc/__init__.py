@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netc.frontend.net_spec import NetSpec, layers, params, to_proto
     from netc.ir.diagnostics import NetcError
     from netc.plugins import define_op, register_layer
     from netc.runtime.api import compile_net as compile
@@ -18,13 +19,29 @@ if TYPE_CHECKING:
     from netc.runtime.module import Module
 
 __version__ = "0.1.0"
-__all__ = ["Module", "NetcError", "__version__", "compile", "define_op", "load", "register_layer"]
+__all__ = [
+    "Module",
+    "NetSpec",
+    "NetcError",
+    "__version__",
+    "compile",
+    "define_op",
+    "layers",
+    "load",
+    "params",
+    "register_layer",
+    "to_proto",
+]
 
 # public name -> where it is defined, and what it is called there
 _HOMES = {
     "compile": ("netc.runtime.api", "compile_net"),
     "load": ("netc.runtime.api", "load"),
     "Module": ("netc.runtime.module", "Module"),
+    "NetSpec": ("netc.frontend.net_spec", "NetSpec"),
+    "layers": ("netc.frontend.net_spec", "layers"),
+    "params": ("netc.frontend.net_spec", "params"),
+    "to_proto": ("netc.frontend.net_spec", "to_proto"),
     "NetcError": ("netc.ir.diagnostics", "NetcError"),
     "define_op": ("netc.plugins", "define_op"),
     "register_layer": ("netc.plugins", "register_layer"),

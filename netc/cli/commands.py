@@ -10,6 +10,7 @@ import click
 
 EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
+UPGRADE_KINDS = ("net", "solver", "weights")
 PICTURE_FORMATS = ("dot", "svg", "png")
 
 Callback = Callable[..., None]
@@ -45,6 +46,10 @@ _NET: tuple[Parameter, ...] = (
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
     click.option("--keep", multiple=True, metavar="BLOB", help="Keep an intermediate blob."),
 )
+_FILES: tuple[Parameter, ...] = (
+    click.argument("source", metavar="INPUT", type=click.Path()),
+    click.argument("target", metavar="OUTPUT", type=click.Path()),
+)
 _JSON: Parameter = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -57,6 +62,18 @@ def _command(name: str, summary: str, text: str, module: str, *parameters: Param
 
     decorated: Callback = callback
     for decorate in reversed((*_NET, *parameters)):
+        decorated = decorate(decorated)
+    return click.command(name, short_help=summary, help=text)(decorated)
+
+
+def _file_command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
+    """A command that takes one file and writes another: ``module`` has a function ``command``."""
+
+    def callback(**given: Any) -> None:
+        import_module(module).command(**given)
+
+    decorated: Callback = callback
+    for decorate in reversed((*_FILES, *parameters)):
         decorated = decorate(decorated)
     return click.command(name, short_help=summary, help=text)(decorated)
 
@@ -150,4 +167,38 @@ DRAW = _command(
     ),
 )
 
-COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW)
+CONVERT = _file_command(
+    "convert",
+    "Write a net or its weights in another format.",
+    """Write the net or the weights in INPUT to OUTPUT, in the format of OUTPUT's suffix.
+
+    Nets: .prototxt and .net. Weights: .caffemodel, .caffemodel.h5 and .safetensors. Both come out in the
+    current generation; comments are lost.
+    """,
+    "netc.cli.convert",
+)
+
+UPGRADE = _file_command(
+    "upgrade",
+    "Bring a net, a solver or weights to Caffe's current generation.",
+    "Upgrade INPUT, a prototxt or a caffemodel of any generation, and write it to OUTPUT.",
+    "netc.cli.upgrade",
+    click.option(
+        "--kind",
+        type=click.Choice(UPGRADE_KINDS),
+        help="What INPUT is: weights for a .caffemodel, else a net.",
+    ),
+)
+
+EXPORT = _command(
+    "export",
+    "Write a net with its weights as an ONNX file.",
+    """Write the net MODEL with its weights to OUTPUT, whose suffix is .onnx.
+
+    Without weights the parameters have the values of their fillers.
+    """,
+    "netc.cli.export",
+    click.argument("output", type=click.Path()),
+)
+
+COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT)

@@ -14,8 +14,9 @@ from netc.ir.diagnostics import NetcError
 
 _SNIFFED_BYTES = 512
 _LFS_POINTER = b"version https://git-lfs"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _FORMATS = (
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "weights in HDF5 are not read yet: convert them to a .caffemodel"),
+    (_HDF5, "an HDF5 file", None),
     (_LFS_POINTER, "a Git LFS pointer, not the file itself", "fetch it with 'git lfs pull'"),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"PK\x03\x04", "a zip archive", "unpack it first"),
@@ -57,6 +58,17 @@ def open_binary(path: str | os.PathLike[str]) -> Iterator[BinaryFile]:
         yield file
     finally:
         os.close(descriptor)
+
+
+def is_hdf5(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as HDF5 files do; False where it cannot be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return file.read(len(_HDF5)) == _HDF5
+    except (OSError, ValueError):
+        return False
 
 
 def _refuse_other_formats(file: BinaryFile) -> None:

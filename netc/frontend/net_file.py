@@ -1,4 +1,4 @@
-"""Loads nets and solvers from files or texts of any generation."""
+"""Loads nets and solvers from files or texts of any generation, prototxt or ``.net``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from netc.frontend.binary_file import has_control_characters, open_binary
 from netc.frontend.caffemodel import cut_net
+from netc.frontend.dsl.read import SUFFIX, looks_like_dsl, parse_dsl
 from netc.frontend.message import Message
 from netc.frontend.phases import NetState, filter_net
 from netc.frontend.protobuf_messages import from_protobuf
@@ -46,7 +47,10 @@ def read_net(source: str | os.PathLike[str]) -> Message:
     """A net of any generation as one of the current generation, with the layers of all phases."""
     if not is_prototxt(source) and _is_binary(os.fspath(source)):
         return upgrade_net(_read_binary_net(os.fspath(source)))
-    return upgrade_net(parse_text(read_source(source), "NetParameter"))
+    text = read_source(source)
+    if text.name.lower().endswith(SUFFIX) or looks_like_dsl(text.text):
+        return upgrade_net(parse_dsl(text))
+    return upgrade_net(parse_text(text, "NetParameter"))
 
 
 def load_solver(source: str | os.PathLike[str]) -> Message:

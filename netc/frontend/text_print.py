@@ -50,13 +50,14 @@ def _scalar(field: FieldType, value: Value) -> str:
     if isinstance(value, bytes):
         return '"' + "".join(_byte(each) for each in value) + '"'
     if isinstance(value, str):
-        return value if field.enum is not None else _string(value)
+        return value if field.enum is not None else quoted(value)
     if isinstance(value, float):
         return repr(value).removesuffix(".0")  # 0.5, 3, 1e-05, -0, inf, nan
     return str(value)
 
 
-def _string(text: str) -> str:
+def quoted(text: str) -> str:
+    """A string with quotes and escapes."""
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return '"' + "".join(_character(each) for each in text) + '"'

@@ -1,4 +1,4 @@
-"""Loads trained weights from caffemodels, and single arrays from binaryproto files."""
+"""Loads trained weights from files of every format, and single arrays from binaryproto files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.frontend.binary_file import BinaryFile, open_binary
+from netc.frontend.binary_file import BinaryFile, is_hdf5, open_binary
 from netc.frontend.caffemodel import DATA, DOUBLE_DATA, BlobCut, LayerCut, Payload, cut_blob, cut_net
+from netc.frontend.hdf5_weights import read_hdf5
 from netc.frontend.protobuf_messages import as_text
+from netc.frontend.safetensors_weights import is_safetensors, read_safetensors
 from netc.frontend.schema import message_type
 from netc.frontend.upgrade_v0 import V1_TYPES
 from netc.frontend.upgrade_v1 import V2_TYPES
@@ -57,14 +59,19 @@ class Weights(Mapping[str, list[Array]]):
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
-    """The weights in a caffemodel of any generation.
+    """The weights in a caffemodel of any generation, an HDF5 file of Caffe's, or a safetensors file.
 
     Of layers with the same name the last one with blobs counts, as when the original copies them one
     after the other.
     """
+    if is_hdf5(path):
+        name = os.fspath(path)
+        return Weights(name, "", *read_hdf5(name))
     blobs: dict[str, list[Array]] = {}
     types: dict[str, str] = {}
     with open_binary(path) as file:
+        if is_safetensors(file):
+            return Weights(file.path, *read_safetensors(file))
         net = cut_net(file)
         if not net.layers:
             raise file.error("no layers in it: not a caffemodel, or one of nothing")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.frontend.atomic_file import atomic_file
 from netc.frontend.wire import length_prefix, varint
-from netc.ir.diagnostics import NetcError
 
 Layer = tuple[str, str, Sequence[NDArray[Any]]]
 """A layer's name, its type as V2 names it, and its blobs."""
@@ -21,7 +19,6 @@ Layer = tuple[str, str, Sequence[NDArray[Any]]]
 _NET_NAME, _NET_LAYER = 1, 100
 _LAYER_NAME, _LAYER_TYPE, _LAYER_BLOBS = 1, 2, 7
 _BLOB_DATA, _BLOB_SHAPE, _SHAPE_DIM = 5, 7, 1
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterable[Layer]) -> None:
@@ -29,25 +26,10 @@ def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterab
 
     The file appears under its name when it is whole. Arrays are written from where they are.
     """
-    name = os.fspath(path)
-    temporary = f"{name}.{secrets.token_hex(4)}.partial"
-    try:
-        # unlike tempfile, this leaves the permissions to the user's umask
-        descriptor = os.open(temporary, _CREATE, 0o666)
-    except OSError as error:
-        raise NetcError(f"{name}: {error.strerror or error}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_text(_NET_NAME, net_name))
-            for layer in layers:
-                _write_layer(file, layer)
-        os.replace(temporary, name)
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise NetcError(f"{name}: {error.strerror or error}") from None
-        raise
+    with atomic_file(path) as file:
+        file.write(_text(_NET_NAME, net_name))
+        for layer in layers:
+            _write_layer(file, layer)
 
 
 def _write_layer(file: BinaryIO, layer: Layer) -> None:

@@ -1,0 +1,1 @@
+"""The ``.net`` language: Caffe's layers and fields with functions, loops and arithmetic. See docs/dsl.md."""
