@@ -164,7 +164,7 @@ class Run:
         module = Module("m", "loop", (func,))
         verify(module)
         self.module = module
-        text = emit_kernel(func)
+        text = emit_kernel(func, fma=self.target.fma)
         self.library = Library({"kernel": compile_to_object(text, self.target, opt)}, self.target)
         split = len(launch.operands) - launch.attrs.writes
         self.memories: dict[str, Memory] = {}
