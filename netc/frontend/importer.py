@@ -98,8 +98,10 @@ class _Importer:
         net = self.net
         if net.random is not None:
             after = net.builder.add1("random.next", (net.random,), hint=f"{net.random.name}.next")
-            net.next_states.append((net.random, after))
-        states = [StateInfo(arg, results.add(f"{arg.name}.next", value)) for arg, value in net.next_states]
+            net.next_states[net.random] = after
+        states = [
+            StateInfo(arg, results.add(f"{arg.name}.next", value)) for arg, value in net.next_states.items()
+        ]
         counts = {
             top: results.add(f"{top}.rows", rows) for top, rows in net.counts.items() if top in results.values
         }

@@ -14,6 +14,7 @@ from netc.backends.llvm.lower.space import SOURCE, Space, View, result_views
 from netc.backends.llvm.lower.sweep import runs
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
+from netc.ir.types import TensorType
 
 COLUMN_VECTORS = 16
 
@@ -21,7 +22,8 @@ COLUMN_VECTORS = 16
 def applies(anchor: Op) -> bool:
     """One result along an axis that is not trivial."""
     x = anchor.operands[0].type
-    return anchor.attrs.k == 1 and x.shape[anchor.attrs.axis] != 1  # type: ignore[union-attr]
+    assert isinstance(x, TensorType)
+    return bool(anchor.attrs.k == 1 and x.shape[anchor.attrs.axis] != 1)
 
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
