@@ -27,7 +27,7 @@ def command(request: NetRequest, as_json: bool) -> None:
     total = {"params": total_params(net), "flops": shown_count(macs * 2)}
     main = net.module.func("main")
     unread = unread_blobs(net.layers)
-    inputs = {v.name: tuple(map(shown_count, tensor_of(v.type).shape)) for v in main.inputs}
+    inputs = {v.name: tuple(map(shown_count, tensor_of(v.type).shape)) for v in net.inputs}
     outputs = [name for name in main.result_names if name in unread]
     if as_json:
         layers = [asdict(row) for row in rows]

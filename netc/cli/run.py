@@ -109,7 +109,7 @@ def _image_module(request: NetRequest, images: int, how: Preprocessing) -> Modul
     if request.is_compiled:
         return request.module()
     net = import_message(read_message(request.model, request.options), request.options)
-    given = image_input({v.name: shown_shape(v) for v in net.module.func("main").inputs})
+    given = image_input({v.name: shown_shape(v) for v in net.inputs})
     if given.height is None or given.width is None:
         return request.module()
     batch = how.rows * min(images, max(1, LARGEST_BATCH // how.rows))

@@ -110,6 +110,12 @@ class ImportedNet:
     files: tuple[FileOutput, ...] = ()
 
     @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The inputs that a caller gives."""
+        carried = {state.value.name for state in self.carried}
+        return tuple(v for v in self.module.func("main").inputs if v.name not in carried)
+
+    @property
     def carried(self) -> tuple[StateInfo, ...]:
         """The states that are inputs no caller gives."""
         params = {info.value.name for info in self.params}

@@ -99,8 +99,10 @@ class _Importer:
         net = self.net
         if net.random is not None:
             after = net.builder.add1("random.next", (net.random,), hint=f"{net.random.name}.next")
-            net.next_states.append((net.random, after))
-        states = [StateInfo(arg, results.add(f"{arg.name}.next", value)) for arg, value in net.next_states]
+            net.next_states[net.random] = after
+        states = [
+            StateInfo(arg, results.add(f"{arg.name}.next", value)) for arg, value in net.next_states.items()
+        ]
         counted, counts = counted_results(net.builder.ops, results.values, net.counts)
         results.values.update(counts)
         files = []

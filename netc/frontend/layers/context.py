@@ -35,9 +35,9 @@ class NetUnderConstruction:
     """What all layers of a net share while it is imported.
 
     ``input_shapes`` are the caller's; ``read`` are the names of all blobs that some layer reads.
-    ``shared`` maps the name of a parameter to its first declaration. ``next_states`` are (argument, its value
-    after the run), ``counts`` the number of rows that count by value, ``random`` the state of the random
-    numbers, which ``streams`` draws share.
+    ``shared`` maps the name of a parameter to its first declaration. ``next_states`` maps arguments to their
+    values after the run, ``counts`` values to the number of their rows that count; ``random`` is the state of
+    the random numbers, which ``streams`` draws share.
     """
 
     builder: FuncBuilder
@@ -47,7 +47,7 @@ class NetUnderConstruction:
     params: list[ParamInfo] = field(default_factory=list)
     shared: dict[str, ParamInfo] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    next_states: list[tuple[Value, Value]] = field(default_factory=list)
+    next_states: dict[Value, Value] = field(default_factory=dict)
     counts: dict[str, Value] = field(default_factory=dict)
     files: list[tuple[str, tuple[tuple[str, Value], ...], LayerContext]] = field(default_factory=list)
     random: Value | None = None
@@ -237,7 +237,11 @@ class LayerContext:
 
     def next_state(self, argument: Value, value: Value) -> None:
         """Say what an argument's content is after the run."""
-        self.net.next_states.append((argument, value))
+        self.net.next_states[argument] = value
+
+    def state_so_far(self, argument: Value) -> Value:
+        """What layers before this one, which share the argument, have made of it."""
+        return self.net.next_states.get(argument, argument)
 
     def carried(self, role: str, shape: Shape) -> Value:
         """A value that the run before left (see :meth:`next_state`); zeros in the first one."""

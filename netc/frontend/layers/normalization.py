@@ -127,13 +127,13 @@ def _move_averages(
 ) -> None:
     fraction = param.number("moving_average_fraction")
     for blob, name, value in zip(blobs, ("mean", "variance"), batch, strict=False):
-        kept = ctx.emit("math.affine", (blob,), AffineAttrs(fraction), part=f"{name}.kept")
+        before = ctx.state_so_far(blob)
+        kept = ctx.emit("math.affine", (before,), AffineAttrs(fraction), part=f"{name}.kept")
         shape: Shape = blob.type.shape  # type: ignore[union-attr]
         own = ctx.reshape(value, shape, part=f"{name}.own")
         ctx.next_state(blob, ctx.emit("math.add", (kept, own), part=f"{name}.sum"))
-    ctx.next_state(
-        blobs[2], ctx.emit("math.affine", (blobs[2],), AffineAttrs(fraction, 1.0), part="count.sum")
-    )
+    before = ctx.state_so_far(blobs[2])
+    ctx.next_state(blobs[2], ctx.emit("math.affine", (before,), AffineAttrs(fraction, 1.0), part="count.sum"))
 
 
 def _along_channels(ctx: LayerContext, value: Value, rank: int, part: str) -> Value:

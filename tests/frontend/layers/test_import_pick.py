@@ -139,6 +139,19 @@ def test_batch_norm_in_training_leaves_moving_sums(imported):
     assert net.carried == ()
 
 
+def test_batch_norms_that_share_their_sums_move_them_one_after_the_other(imported):
+    names = 'param { name: "m" } param { name: "v" } param { name: "c" }'
+    settings = f"{names} batch_norm_param {{ moving_average_fraction: 0.5 }}"
+    text = layer("BatchNorm", settings) + layer("BatchNorm", settings, "z", "w").replace('"l"', '"r"')
+    net = imported(text, "TRAIN", x=(2, 3), z=(2, 3))
+    x, z = np.ones((2, 3)), np.full((2, 3), 5.0)
+    sums = {"l.mean": np.full(3, 8.0), "l.variance": np.zeros(3), "l.count": np.array([4.0])}
+    results = run_func(net.module.func("main"), {"x": x, "z": z, **sums})
+    assert [state.next for state in net.states] == ["l.mean.next", "l.variance.next", "l.count.next"]
+    np.testing.assert_allclose(results["l.mean.next"], 0.5 * (0.5 * 8 + 1) + 5)
+    np.testing.assert_allclose(results["l.count.next"], 0.5 * (0.5 * 4 + 1) + 1)
+
+
 def test_batch_norm_with_global_statistics_leaves_nothing(imported):
     assert imported(layer("BatchNorm"), x=X.shape).states == ()
 

@@ -98,6 +98,24 @@ def lower_concat(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         begin = begin + x.type.shape[anchor.attrs.axis]
 
 
+def lower_tile(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
+    """Emit the kernel of a ``tensor.tile``: one sweep in which the source does not move from tile to tile."""
+    x = kernel.operand(anchor.operands[0])
+    axis, tiles = anchor.attrs.axis, anchor.attrs.tiles
+    extent = x.type.shape[axis]
+
+    def cut(strides: Sequence[Dim], outer: Dim) -> tuple[Dim, ...]:
+        return (*strides[:axis], outer, *strides[axis:])
+
+    views = {
+        name: View(v.pointer, cut(v.strides, v.strides[axis] * extent), v.offset)
+        for name, v in result_views(kernel, tail).items()
+    }
+    views[SOURCE] = View(x.pointer, cut(x.stride_dims, 0))
+    shape = (*x.type.shape[:axis], tiles, *x.type.shape[axis:])
+    copy_through(kernel, anchor, tail, Space(kernel.b, shape, views).merged())
+
+
 def lower_reshape(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the kernel of a ``tensor.reshape``."""
     x, y = kernel.operand(anchor.operands[0]), kernel.writes[0]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower import (
+    arg_max,
     conv,
     conv_generic,
     copy,
@@ -74,6 +75,8 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "tensor.reshape": (Lowering("reshape", _always, copy.lower_reshape),),
     "tensor.transpose": (Lowering("transpose", _always, transpose.lower_transpose),),
     "tensor.concat": (Lowering("concat", _always, copy.lower_concat),),
+    "tensor.tile": (Lowering("tile", _always, copy.lower_tile),),
+    "tensor.top_k": (Lowering("arg_max", arg_max.applies, arg_max.lower),),
     "tensor.slice": (Lowering("slice", _always, copy.lower_slice),),
     "tensor.fill": (Lowering("fill", _always, copy.lower_fill),),
     "layout.convert": (Lowering("convert", _always, transpose.lower_convert),),
