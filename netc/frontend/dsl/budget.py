@@ -33,7 +33,9 @@ class Budget:
         self._work += steps
         if self._work > MAX_WORK:
             raise NetcError(
-                f"this takes more than {MAX_WORK} steps", location=self._at(token), remedy="is a loop too long?"
+                f"this takes more than {MAX_WORK} steps",
+                location=self._at(token),
+                remedy="is a loop too long?",
             )
 
     def spend_text(self, text: str, token: Token) -> str:
@@ -48,7 +50,9 @@ class Budget:
         if size > MAX_VALUES:
             raise NetcError(f"more than {MAX_VALUES} values in one", location=self._at(token))
         if depth > MAX_LEVELS:
-            raise NetcError(f"more than {MAX_LEVELS} levels of values inside each other", location=self._at(token))
+            raise NetcError(
+                f"more than {MAX_LEVELS} levels of values inside each other", location=self._at(token)
+            )
         self.spend(items, token)
 
     def spend_layer(self, token: Token) -> None:

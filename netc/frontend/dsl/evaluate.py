@@ -417,7 +417,6 @@ class _Evaluator:
         names: tuple[str, ...],
         frame: _Frame,
     ) -> Value:
-        where = self._at(node.token)
         if node.token == "layer":
             kind = args[0].value if args else 0
             if kind is not None and not isinstance(kind, str):
