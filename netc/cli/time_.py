@@ -84,7 +84,7 @@ def _kernel_table(kernels: list[KernelTime], peaks: Peaks) -> str:
     total = sum(k.seconds for k in kernels) or 1.0
     rows = [
         (
-            k.value,
+            k.layers[0] if k.layers else k.value,
             " ".join(op.rpartition(".")[2] for op in k.ops),
             k.shape,
             f"{1e3 * k.seconds:.3f}",
@@ -103,7 +103,7 @@ def _kernel_table(kernels: list[KernelTime], peaks: Peaks) -> str:
             f"{moved / total / 1e9:.1f}", f"{100 * needed / total:.0f} %",
         )
     )  # fmt: skip
-    header = ("value", "ops", "shape", "ms", "%", "GFLOP/s", "GB/s", "peak")
+    header = ("layer", "ops", "shape", "ms", "%", "GFLOP/s", "GB/s", "peak")
     return table(header, rows, right=(3, 4, 5, 6, 7))
 
 

@@ -73,9 +73,8 @@ class InternalError(Exception):
         lines = [f"internal error: {self.message}"]
         if self.detail:
             lines.append(f"note: {self.detail}")
-        return "\n".join(
-            [*lines, "help: this is a bug in netc, not in your net: please report it with the net"]
-        )
+        lines.append("help: this is a bug in netc, not in your net: please report it with the net")
+        return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.render()
