@@ -1,7 +1,7 @@
 """Runs ``netc`` in a process of its own, as a user does, and watches what it takes."""
 
+import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +14,7 @@ import pytest
 from netc.frontend.write_caffemodel import write_caffemodel
 
 ROOT = Path(__file__).parents[2]
-MOST_ADDRESS_SPACE = 4 << 30  # stops what runs away; libraries reserve a lot that they never touch
-MOST_CPU_S = 20
+MEASURED = Path(__file__).with_name("measured.py")
 
 NET = """name: "small"
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 6 } } }
@@ -45,33 +44,18 @@ class Runner:
         self.folder = folder
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache)}
 
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> Outcome:
-        with open(self.folder / ".out", "w+b") as out, open(self.folder / ".err", "w+b") as err:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "netc", *map(str, arguments)],
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                preexec_fn=_limit,
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            out.seek(0)
-            err.seek(0)
-            return Outcome(
-                process.returncode,
-                out.read().decode(),
-                err.read().decode(),
-                usage.ru_utime + usage.ru_stime,
-                usage.ru_maxrss / 1024,
-            )
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESS_SPACE, MOST_ADDRESS_SPACE))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
+    def __call__(self, *arguments: str) -> Outcome:
+        report = self.folder / ".report"
+        finished = subprocess.run(
+            [sys.executable, MEASURED, report, sys.executable, "-m", "netc", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+        )
+        took = json.loads(report.read_text())
+        return Outcome(out=finished.stdout.decode(), err=finished.stderr.decode(), **took)
 
 
 @pytest.fixture(scope="session")
