@@ -24,6 +24,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("netc.cli.run", "Run a net on images or arrays."),
     "time": ("netc.cli.time_", "Time every kernel of a net."),
     "inspect": ("netc.cli.inspect_", "List the layers of a net."),
+    "classify": ("netc.cli.classify", "Classify images, with the flags of Caffe's classify.py."),
+    "extract-features": ("netc.cli.extract_features", "Write blobs of a net to files, batch by batch."),
     "draw": ("netc.cli.draw", "Draw a net, or its IR."),
 }
 

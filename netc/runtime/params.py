@@ -80,12 +80,17 @@ class ParamStore:
 
     def by_layer(self) -> dict[str, list[Array]]:
         """Layer name -> its parameters, writable; layers that share a parameter have the same memory."""
-        lent = {entry.value: self._lend(entry.value) for entry in self.entries}
+        lent = {entry.value: self.lend(entry.value) for entry in self.entries}
         slots: dict[str, dict[int, Array]] = {}
         for entry in self.entries:
             for layer, index in entry.uses:
                 slots.setdefault(layer, {})[index] = lent[entry.value]
         return {layer: [found[i] for i in sorted(found)] for layer, found in slots.items()}
+
+    def assign(self, value: str, array: Array) -> None:
+        """Give a parameter new content."""
+        self.arrays[value][...] = array
+        self.versions[value] += 1
 
     def refresh(self) -> Mapping[str, int]:
         """The versions after looking at the arrays that callers hold, or held since the last look."""
@@ -98,7 +103,13 @@ class ParamStore:
                 del self._lent[value]
         return self.versions
 
-    def _lend(self, value: str) -> Array:
+    @property
+    def is_lent(self) -> bool:
+        """Whether a caller holds any of the arrays."""
+        return any(lent.array() is not None for lent in self._lent.values())
+
+    def lend(self, value: str) -> Array:
+        """One parameter, writable, as :meth:`by_layer` hands it out."""
         array = self.arrays[value]
         lent = self._lent.get(value)
         base = lent.array() if lent is not None else None
