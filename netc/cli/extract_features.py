@@ -132,14 +132,16 @@ def _data_shapes(arrays: Mapping[str, Array], ranks: Mapping[str, int | None]) -
 
 def _extract(net: Net, names: Sequence[str], rows: Mapping[str, Rows], batches: int) -> dict[str, Array]:
     """The blobs of all batches; a last batch that the input does not fill gives as many rows as it has."""
-    for name in net.fed_blobs:
+    inputs = net.fed_blobs
+    for name in rows:
+        if name not in inputs:
+            raise NetcError(f"the net has no input '{name}'; its inputs are {', '.join(inputs) or 'none'}")
+    for name in inputs:
         if name not in rows:
             raise NetcError(f"nothing is given for the input '{name}'", remedy=f"give --input {name}=x.npy")
-    for name in rows:
-        if name not in net.fed_blobs:
-            raise NetcError(
-                f"the net has no input '{name}'; its inputs are {', '.join(net.fed_blobs) or 'none'}"
-            )
+    for name in names:
+        if name not in net.blobs:
+            raise NetcError(f"the net has no blob '{name}'; its blobs are {', '.join(net.blobs)}")
     parts: dict[str, list[Array]] = {name: [] for name in names}
     with progress("running") as on_batch:
         for batch in range(batches):

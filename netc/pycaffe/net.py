@@ -20,7 +20,7 @@ from netc.pycaffe.engine import Engine
 from netc.pycaffe.mode import TEST, TRAIN, target
 from netc.pycaffe.net_params import NetParams
 from netc.pycaffe.segment import is_source
-from netc.pycaffe.source_layers import MemoryData, make_source
+from netc.pycaffe.source_layers import DummyData, MemoryData, make_source
 from netc.pycaffe.training import no_training
 from netc.runtime.compiler import import_message, unread_blobs
 from netc.runtime.memory import Array
@@ -136,7 +136,8 @@ class Net:
     @property
     def fed_blobs(self) -> list[str]:
         """The blobs that only the caller can fill: inputs, and tops of layers that would read files."""
-        feeders = (m for i, m in enumerate(self._layer_messages) if is_source(m) and i not in self._sources)
+        layers = enumerate(self._layer_messages)
+        feeders = (m for i, m in layers if is_source(m) and not isinstance(self._sources.get(i), DummyData))
         return [top for layer in feeders for top in layer.texts("top") if top in self._blobs]
 
     @property

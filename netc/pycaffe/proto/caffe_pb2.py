@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from netc.frontend.binary import file_descriptor, message_class
+from netc.frontend.binary import descriptor, enum_wrapper, message_class
 from netc.frontend.schema import schema
 
-DESCRIPTOR: Any = file_descriptor()
+DESCRIPTOR: Any = descriptor("NetParameter").file
 TRAIN, TEST = 0, 1
 
 
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
     if name in schema().messages:
         found = message_class(name)
     elif name in schema().enums:
-        found = message_class("NetState").DESCRIPTOR.file.enum_types_by_name[name]
+        found = enum_wrapper(name)
     else:
         raise AttributeError(f"module 'caffe_pb2' has no attribute '{name}'")
     globals()[name] = found
