@@ -1,62 +1,43 @@
-"""The command ``netc``: finds the subcommand, and turns every outcome into an exit code."""
+"""The command ``netc``: runs the subcommand, and turns every outcome into an exit code."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 import click
 
 from netc import __version__
-from netc.cli.output import OutputClosed, say
-from netc.ir.diagnostics import NetcError
+from netc.cli.caffe_commands import CAFFE_COMMANDS
+from netc.cli.commands import COMMANDS
+from netc.cli.output import OutputClosed, OutputFailed, flush, say
+from netc.ir.diagnostics import InternalError, NetcError
 
 OK, INTERNAL_ERROR, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
-# name -> (module that defines `command`, what it does); the modules are imported when they are used
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "compile": ("netc.cli.compile_", "Compile a net into one file, or show the code at any stage."),
-    "run": ("netc.cli.run", "Run a net on images or arrays."),
-    "time": ("netc.cli.time_", "Time every kernel of a net."),
-    "inspect": ("netc.cli.inspect_", "List the layers of a net."),
-    "classify": ("netc.cli.classify", "Classify images, with the flags of Caffe's classify.py."),
-    "extract-features": ("netc.cli.extract_features", "Write blobs of a net to files, batch by batch."),
-    "draw": ("netc.cli.draw", "Draw a net, or its IR."),
-}
 
-
-class _LazyGroup(click.Group):
-    """Imports a command's module when it is called, so that ``--help`` needs none."""
+class _InOrder(click.Group):
+    """Lists the commands in the order in which a user meets them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        found = import_module(COMMANDS[cmd_name][0]).command
-        assert isinstance(found, click.Command)
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        return list(self.commands)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--traceback", "show_traceback", is_flag=True, help="Show where an internal error happened.")
 @click.version_option(__version__, prog_name="netc", message="%(prog)s %(version)s")
 def netc(show_traceback: bool) -> None:
     """Compile and run Caffe networks."""
-    click.get_current_context().obj = show_traceback
+    del show_traceback  # main() looks for it, as an error may come before this
+
+
+for _command in (*COMMANDS, *CAFFE_COMMANDS):
+    netc.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -64,10 +45,14 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if args is None else args)
     try:
         netc.main(arguments, prog_name="netc", standalone_mode=False)
-        sys.stdout.flush()
+        flush()
     except (OutputClosed, BrokenPipeError):
         _discard_stdout()
         return PIPE_CLOSED
+    except OutputFailed as error:
+        _discard_stdout()
+        say(f"error: stdout: {error}")
+        return BAD_INPUT
     except click.ClickException as error:
         error.show()
         return BAD_INPUT
@@ -79,6 +64,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except MemoryError:
         say("error: there is not enough memory")
         return BAD_INPUT
+    except InternalError as error:
+        say(error.render())
+        return INTERNAL_ERROR
     except Exception as error:
         _report_bug(error, "--traceback" in arguments)
         return INTERNAL_ERROR

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import numpy as np
 
 from netc.cli.inputs import read_labels
@@ -18,28 +17,6 @@ from netc.runtime.memory import Array
 from netc.runtime.shapes import show_shape
 
 
-@click.command("classify")
-@click.argument("input_file", metavar="INPUT")
-@click.argument("output_file", metavar="[OUTPUT.npy]", required=False)
-@click.option("--model_def", "--model-def", required=True, metavar="FILE", help="The net (.prototxt).")
-@click.option("--pretrained_model", "--pretrained-model", metavar="FILE", help="Its weights (.caffemodel).")
-@click.option("--gpu", is_flag=True, help="Refused: there is no GPU target yet.")
-@click.option("--center_only", "--center-only", is_flag=True, help="The centre alone, not 10 crops.")
-@click.option(
-    "--images_dim", "--images-dim", default="256,256", show_default=True, help="Resize images to this."
-)
-@click.option("--mean_file", "--mean-file", metavar="FILE", help="Subtracted: a .npy or .binaryproto file.")
-@click.option("--input_scale", "--input-scale", type=float, help="Multiplies, after the mean.")
-@click.option(
-    "--raw_scale", "--raw-scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels."
-)
-@click.option(
-    "--channel_swap", "--channel-swap", default="2,1,0", show_default=True, help="Order of the channels."
-)
-@click.option("--ext", default="jpg", show_default=True, help="Suffix of the images, if INPUT is a folder.")
-@click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     input_file: str,
     output_file: str | None,
@@ -57,10 +34,7 @@ def command(
     top: int,
     as_json: bool,
 ) -> None:
-    """Classify INPUT: an image, a folder of images, or images in a .npy file.
-
-    The predictions are written to OUTPUT.npy, a row for each image; without it the best classes are shown.
-    """
+    """Classify the images; the options are those of Caffe's classify.py."""
     if gpu:
         raise NetcError("there is no GPU target yet", remedy="leave --gpu out: nets run on the CPU")
     names = read_labels(labels) if labels else ()

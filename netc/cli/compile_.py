@@ -6,32 +6,24 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import click
-
-from netc.cli.options import NetRequest, json_option, net_options
 from netc.cli.output import progress, put, put_json, say, say_warnings, show_count
+from netc.cli.request import NetRequest
 from netc.ir.core import Module as IrModule
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
 from netc.runtime.api import build, read_message
 from netc.runtime.compiler import OnStage, import_message
-from netc.runtime.emit import STAGES, emit
+from netc.runtime.emit import emit
 from netc.runtime.memory import Memory, show_bytes
 from netc.runtime.module import Module
 from netc.runtime.report import Report, make_report
 from netc.runtime.shapes import symbol_names
 
 
-@click.command("compile")
-@net_options
-@click.option("-o", "--output", metavar="FILE", help="File to write: MODEL's name with .netc.")
-@click.option("--emit", "stage", type=click.Choice(STAGES), help="Print this code, and write no file.")
-@click.option("--print-after", multiple=True, metavar="PASS", help="Print the IR after a pass (on stderr).")
-@json_option
 def command(
     request: NetRequest, output: str | None, stage: str | None, print_after: tuple[str, ...], as_json: bool
 ) -> None:
-    """Compile the net MODEL (a .prototxt) into one file that runs without compiling again."""
+    """``netc compile``."""
     if request.is_compiled:
         raise NetcError(f"{request.model} is compiled already")
     printer = _Printer(print_after)

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from netc.cli.options import NetRequest, net_options
 from netc.cli.output import put, say_warnings
+from netc.cli.request import NetRequest
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import read_message
 from netc.runtime.compiler import Compiled, import_message
 from netc.runtime.dot import Graph
-from netc.runtime.draw import FORMATS, ir_graph, net_graph, write_picture
+from netc.runtime.draw import ir_graph, net_graph, write_picture
 from netc.runtime.emit import module_at
 from netc.runtime.read_artifact import read_artifact
 
-STAGES = ("net", "import", "tensor", "buffer")
 
-
-@click.command("draw")
-@net_options
-@click.option("-o", "--output", metavar="FILE", help="File to write; its suffix says the format.")
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="dot (text), svg or png.")
-@click.option(
-    "--of",
-    "stage",
-    type=click.Choice(STAGES),
-    default="net",
-    show_default=True,
-    help="net: the layers; import: the ops they become; tensor: after all passes; buffer: the kernels.",
-)
 def command(request: NetRequest, output: str | None, kind: str | None, stage: str) -> None:
-    """Draw the net MODEL; without -o its graph is printed in the DOT language."""
+    """``netc draw``."""
     graph = _graph(request, stage)
     if output is None:
         if kind not in (None, "dot"):

@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-import click
 import numpy as np
 
 from netc.cli.inputs import are_arrays, read_arrays, write_npz
@@ -24,22 +23,6 @@ from netc.runtime.shapes import show_shape
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
 
 
-@click.command("extract-features")
-@click.argument("weights")
-@click.argument("model")
-@click.argument("blobs", metavar="BLOB,...")
-@click.argument("outputs", metavar="FILE,...")
-@click.argument("batches", metavar="BATCHES", type=click.IntRange(1))
-@click.argument("database", metavar="[DB_TYPE]", required=False)
-@click.option(
-    "-i", "--input", "files", multiple=True, metavar="FILE", help="An image, x.npz, NAME=x.npy, or x.npy."
-)
-@click.option("--mean", metavar="VALUES|FILE", help="Of images: 104,117,123, or a .npy or .binaryproto.")
-@click.option("--raw-scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels.")
-@click.option("--input-scale", type=float, default=1.0, show_default=True, help="Multiplies, after the mean.")
-@click.option(
-    "--channel-order", type=click.Choice(["bgr", "rgb"]), default="bgr", show_default=True, help="Of the net."
-)
 def command(
     weights: str,
     model: str,
@@ -53,11 +36,7 @@ def command(
     input_scale: float,
     channel_order: ChannelOrder,
 ) -> None:
-    """Run BATCHES batches through the net MODEL and write each BLOB to its FILE.
-
-    A FILE is .npz, .npy or .h5 (HDF5, which needs h5py), and has a row for each row of the input. The
-    input is --input, taken a batch at a time from its beginning; DummyData layers need none.
-    """
+    """Run batches through the net, and write each of the blobs to its file."""
     if database is not None:
         raise NetcError(
             f"features are not written to {database} databases", remedy="name files *.npz, *.npy or *.h5"

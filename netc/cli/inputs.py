@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from netc.ir.diagnostics import NetcError
-from netc.runtime.images import read_npy
+from netc.runtime.images import read_npy, why_unreadable
 from netc.runtime.memory import Array
 
 _ARRAY_SUFFIXES = (".npy", ".npz")
@@ -85,4 +85,4 @@ def _read_npz(path: str) -> dict[str, Array]:
                 raise NetcError(f"{path}: holds no named arrays")
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise NetcError(f"{path}: cannot be read as arrays: {error}") from None
+        raise NetcError(f"{path}: {why_unreadable(error, 'arrays')}") from None

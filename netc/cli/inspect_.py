@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import click
-
-from netc.cli.options import NetRequest, json_option, net_options
 from netc.cli.output import put, put_json, say_warnings, show_count, table
+from netc.cli.request import NetRequest
 from netc.frontend.imported_net import ImportedNet
 from netc.ir.dim import Dim
 from netc.runtime.api import read_message
@@ -19,11 +17,8 @@ from netc.runtime.shapes import show_shape, tensor_of
 SHOWN_TOPS = 3
 
 
-@click.command("inspect")
-@net_options
-@json_option
 def command(request: NetRequest, as_json: bool) -> None:
-    """List the layers of the net MODEL with their shapes, parameters and flops. Compiles nothing."""
+    """``netc inspect``."""
     net = _net(request)
     rows = layer_rows(net)
     macs: Dim = 0

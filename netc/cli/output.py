@@ -21,12 +21,30 @@ class OutputClosed(Exception):
     """Nobody reads stdout any more, as with ``| head``."""
 
 
+class OutputFailed(Exception):
+    """Stdout cannot be written: the disk is full, say."""
+
+
 def put(text: str) -> None:
     """Write a line of data."""
-    try:
+    with _writing():
         sys.stdout.write(text + "\n")
+
+
+def flush() -> None:
+    """Write what is left of the data."""
+    with _writing():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise OutputClosed from None
+    except OSError as error:
+        raise OutputFailed(error.strerror or str(error)) from None
 
 
 def put_json(data: Any) -> None:

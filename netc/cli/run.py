@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import click
 import numpy as np
 
 from netc.cli.inputs import are_arrays, read_arrays, read_labels, write_npz
-from netc.cli.options import NetRequest, json_option, net_options
 from netc.cli.output import progress, put, put_json, say, say_warnings
+from netc.cli.request import NetRequest
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import read_message
 from netc.runtime.classify import LARGEST_BATCH, ImageInput, image_input, input_ranks, run_rows
@@ -34,22 +33,6 @@ class Ranking:
     labels: Sequence[str]
 
 
-@click.command("run")
-@net_options
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
-@click.option("--blob", metavar="NAME", help="The output to rank: the first.")
-@click.option("-o", "--output", metavar="FILE.npz", help="Write all outputs there, and show none.")
-@click.option("--mean", metavar="VALUES|FILE", help="Subtracted: 104,117,123, or a .npy or .binaryproto.")
-@click.option("--raw-scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels.")
-@click.option("--input-scale", type=float, default=1.0, show_default=True, help="Multiplies, after the mean.")
-@click.option(
-    "--channel-order", type=click.Choice(["bgr", "rgb"]), default="bgr", show_default=True, help="Of the net."
-)
-@click.option("--image-dims", metavar="H,W", help="Resize images to this, then crop: the input's size.")
-@click.option("--oversample", is_flag=True, help="Mean over 10 crops: corners, centre, and mirrored.")
-@json_option
 def command(
     request: NetRequest,
     files: tuple[str, ...],
@@ -65,11 +48,7 @@ def command(
     oversample: bool,
     as_json: bool,
 ) -> None:
-    """Run the net MODEL (a .prototxt, or a file that `netc compile` wrote) on FILEs.
-
-    FILEs are images, prepared as Caffe's Classifier does; or arrays: x.npz with an array for each input,
-    NAME=x.npy, or x.npy if there is one input only.
-    """
+    """``netc run``."""
     ranking = Ranking(top, blob, read_labels(labels) if labels else ())
     if are_arrays(files):
         module, results = _run_arrays(request, files)

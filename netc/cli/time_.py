@@ -6,13 +6,12 @@ import statistics
 import time
 from dataclasses import asdict
 
-import click
 import numpy as np
 
 from netc.backends.llvm.machine_peak import Peaks, measure_peaks
 from netc.backends.llvm.target import available_cores, parse_target
-from netc.cli.options import NetRequest, json_option, net_options
 from netc.cli.output import progress, put, put_json, say_warnings, table
+from netc.cli.request import NetRequest
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
 from netc.runtime.memory import Array, check_available
@@ -24,17 +23,8 @@ from netc.runtime.shapes import show_shape, symbol_names, tensor_of
 WARM_UP = 3
 
 
-@click.command("time")
-@net_options
-@click.option("--repeats", type=click.IntRange(1, 100_000), default=30, show_default=True, help="Timed runs.")
-@click.option("--size", multiple=True, metavar="N=4", help="What a symbol of the input's shape stands for.")
-@json_option
 def command(request: NetRequest, repeats: int, size: tuple[str, ...], as_json: bool) -> None:
-    """Time the net MODEL on random input: each kernel's median, and its part of the machine's peak.
-
-    The peak is the time that the machine would need at its measured limits of arithmetic and memory. More
-    than 100 % is possible where data stays in the caches.
-    """
+    """``netc time``."""
     module = request.module()
     if module.compiled.options.target == NUMPY_TARGET:
         raise NetcError("the target numpy has no kernels to time", remedy="use the target cpu")
@@ -65,7 +55,8 @@ def _random_inputs(module: Module, sizes: tuple[str, ...]) -> dict[str, Array]:
     missing = [name for name in free if name not in values]
     if missing or set(values) - set(free):
         raise NetcError(
-            f"sizes are needed for {', '.join(free) or 'no symbols'}, got {', '.join(values) or 'none'}",
+            f"the sizes of the inputs depend on {', '.join(free) or 'no symbols'}, "
+            f"and --size is given for {', '.join(values) or 'none'}",
             remedy=f"give --size {missing[0]}=4" if missing else None,
         )
     check_available(module.memory_at(**values).total, "a run of the net")
@@ -93,7 +84,7 @@ def _kernel_table(kernels: list[KernelTime], peaks: Peaks) -> str:
     total = sum(k.seconds for k in kernels) or 1.0
     rows = [
         (
-            k.value,
+            k.layers[0] if k.layers else k.value,
             " ".join(op.rpartition(".")[2] for op in k.ops),
             k.shape,
             f"{1e3 * k.seconds:.3f}",
@@ -112,7 +103,7 @@ def _kernel_table(kernels: list[KernelTime], peaks: Peaks) -> str:
             f"{moved / total / 1e9:.1f}", f"{100 * needed / total:.0f} %",
         )
     )  # fmt: skip
-    header = ("value", "ops", "shape", "ms", "%", "GFLOP/s", "GB/s", "peak")
+    header = ("layer", "ops", "shape", "ms", "%", "GFLOP/s", "GB/s", "peak")
     return table(header, rows, right=(3, 4, 5, 6, 7))
 
 

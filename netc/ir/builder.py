@@ -40,25 +40,16 @@ def infer_types(
     return definition.infer(types, attrs)
 
 
-class FuncBuilder:
-    """Collects the arguments and ops of one function.
+class OpAdder:
+    """Appends ops with inferred types and unique names; errors carry the location of the op's layer."""
 
-    ``add`` returns the results of the new op; errors in the op's rule carry the location of its layer.
-    """
-
-    def __init__(self, name: str, taken: Iterable[str] = ()) -> None:
-        self.name = name
-        self.args: list[Value] = []
-        self.roles: list[Role] = []
+    def __init__(self, taken: Iterable[str] = ()) -> None:
         self.ops: list[Op] = []
         self.taken = set(taken)
 
-    def arg(self, name: str, type_: Type, role: Role) -> Value:
-        """A new argument of the function."""
-        value = Value(fresh_name(name, self.taken), type_)
-        self.args.append(value)
-        self.roles.append(role)
-        return value
+    def append(self, op: Op) -> None:
+        """Append an op as it stands."""
+        self.ops.append(op)
 
     def add(
         self,
@@ -78,7 +69,7 @@ class FuncBuilder:
             error.at(location)
             raise
         results = tuple(Value(fresh_name(hint, self.taken), t) for t in types)
-        self.ops.append(Op(name, tuple(operands), attrs, results, body, location))
+        self.append(Op(name, tuple(operands), attrs, results, body, location))
         return results
 
     def add1(
@@ -93,6 +84,23 @@ class FuncBuilder:
         """:meth:`add` for an op with one result."""
         (result,) = self.add(name, operands, attrs, hint=hint, location=location)
         return result
+
+
+class FuncBuilder(OpAdder):
+    """Collects the arguments and ops of one function."""
+
+    def __init__(self, name: str, taken: Iterable[str] = ()) -> None:
+        super().__init__(taken)
+        self.name = name
+        self.args: list[Value] = []
+        self.roles: list[Role] = []
+
+    def arg(self, name: str, type_: Type, role: Role) -> Value:
+        """A new argument of the function."""
+        value = Value(fresh_name(name, self.taken), type_)
+        self.args.append(value)
+        self.roles.append(role)
+        return value
 
     def finish(self, results: Sequence[Value], result_names: Sequence[str]) -> Func:
         """The function built so far."""

@@ -1,4 +1,4 @@
-"""The one family of errors a user sees: a message, where it is, and what to do about it."""
+"""The errors a user sees: what is wrong with the input, where, and what to do about it; or that netc is."""
 
 from __future__ import annotations
 
@@ -54,6 +54,26 @@ class NetcError(Exception):
         lines += [f"note: {note}" for note in self.notes]
         if self.remedy:
             lines.append(f"help: {self.remedy}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+class InternalError(Exception):
+    """A bug in netc: generated code that is not valid, say. No fault of the user's; ``detail`` is for us."""
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+    def render(self) -> str:
+        """The full text: the message, the detail, and whom to tell."""
+        lines = [f"internal error: {self.message}"]
+        if self.detail:
+            lines.append(f"note: {self.detail}")
+        lines.append("help: this is a bug in netc, not in your net: please report it with the net")
         return "\n".join(lines)
 
     def __str__(self) -> str:

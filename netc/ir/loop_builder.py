@@ -208,9 +208,22 @@ class LoopBuilder:
         """The larger."""
         return max(x, y) if isinstance(x, int) and isinstance(y, int) else self._index_op("max", x, y)
 
+    def iproduct(self, factors: Sequence[Index]) -> Index:
+        """The product of all."""
+        total: Index = 1
+        for factor in factors:
+            total = self.imul(total, factor)
+        return total
+
     def ceildiv(self, x: Index, y: int) -> Index:
         """x / y rounded up, for x >= 0."""
         return self.idiv(self.iadd(x, y - 1), y)
+
+    def at_most(self, size: int, extent: Index, start: Index) -> Index:
+        """How many of the ``size`` positions from ``start`` (a multiple of size) on lie below ``extent``."""
+        if isinstance(extent, int) and extent % size == 0:
+            return size
+        return self.imin(size, self.isub(extent, start))
 
     def linear(self, indices: Sequence[Index], strides: Sequence[Index]) -> Index:
         """sum(index * stride)."""

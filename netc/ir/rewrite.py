@@ -10,24 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from netc.ir.builder import infer_types
-from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, walk
+from netc.ir.builder import OpAdder, infer_types
+from netc.ir.core import Block, Func, Module, Op, Value, walk
 from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.dim import Dim, SymDim, substitute
-from netc.ir.location import Location
-from netc.ir.opdef import NoAttrs
 from netc.ir.types import BufferType, TensorType, substitute_type
 
 
-class Rewriter:
+class Rewriter(OpAdder):
     """What a rule may use: the new ops so far, and facts about the old function."""
 
     def __init__(self, func: Func) -> None:
+        taken = {a.name for a in func.args} | {v.name for op in walk(func.ops) for v in op.results}
+        super().__init__(taken | {a.name for op in walk(func.ops) if op.body for a in op.body.args})
         self.old = func
-        self.ops: list[Op] = []
         self.replaced: dict[str, Value] = {}
-        self.taken = {a.name for a in func.args} | {v.name for op in walk(func.ops) for v in op.results}
-        self.taken |= {a.name for op in walk(func.ops) if op.body for a in op.body.args}
         self._new_definitions: dict[str, Op] = {}
         self._use_counts: dict[str, int] = {}
         for op in func.ops:
@@ -44,43 +41,9 @@ class Rewriter:
         """How often the old function reads the value of this name; 0 for values made by rules."""
         return self._use_counts.get(value.name, 0)
 
-    def add(
-        self,
-        name: str,
-        operands: Sequence[Value],
-        attrs: Any = None,
-        *,
-        hint: str,
-        location: Location | None = None,
-        body: Block | None = None,
-    ) -> tuple[Value, ...]:
-        """Append a new op with fresh result names."""
-        attrs = NoAttrs() if attrs is None else attrs
-        try:
-            types = infer_types(name, operands, attrs, body)
-        except OpError as error:
-            error.at(location)
-            raise
-        results = tuple(Value(fresh_name(hint, self.taken), t) for t in types)
-        self.append(Op(name, tuple(operands), attrs, results, body, location))
-        return results
-
-    def add1(
-        self,
-        name: str,
-        operands: Sequence[Value],
-        attrs: Any = None,
-        *,
-        hint: str,
-        location: Location | None = None,
-    ) -> Value:
-        """:meth:`add` for an op with one result."""
-        (result,) = self.add(name, operands, attrs, hint=hint, location=location)
-        return result
-
     def append(self, op: Op) -> None:
         """Append an op as it stands."""
-        self.ops.append(op)
+        super().append(op)
         for result in op.results:
             self._new_definitions[result.name] = op
 

@@ -266,8 +266,7 @@ class _Arithmetic:
             return self.last("math.add", x, shift, result)
         if isinstance(shift, float) and shift == 0.0:
             return self.last("math.mul", x, scale, result)
-        scaled = self.times(x, scale)
-        assert isinstance(scaled, Value)
+        scaled = self.affine(x, scale, 0.0) if isinstance(scale, float) else self.binary("math.mul", x, scale)
         return self.last("math.add", scaled, shift, result)
 
     def last(self, name: str, x: Value, y: _Number, result: Value) -> Value:

@@ -42,7 +42,8 @@ class _Pending:
 class Engine:
     """Runs parts of a net on the memory of its blobs.
 
-    ``shown`` are the blobs that every pass computes: the net's outputs, to begin with.
+    ``shown`` are the blobs that every pass computes: the net's outputs, to begin with. ``keep_all`` is for
+    nets in which a pass cannot be repeated with the same result.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class Engine:
         storages: Mapping[str, Storage],
         sources: Iterable[str],
         shown: Iterable[str],
+        *,
+        keep_all: bool,
     ) -> None:
         self._message = message
         self._options = options
@@ -63,7 +66,7 @@ class Engine:
         self._modules: OrderedDict[tuple[int, int, bool], tuple[frozenset[str], Module]] = OrderedDict()
         self._shapes: OrderedDict[tuple[object, ...], dict[str, Shape]] = OrderedDict()
         self._pending: _Pending | None = None
-        self._keep_all = options.phase == "TRAIN"
+        self._keep_all = keep_all
 
     @property
     def keeps_all(self) -> bool:

@@ -83,7 +83,9 @@ class Net:
         self._outputs = sorted(unread_blobs(net.layers))
         options = replace(options, input_shapes=())  # the blobs have them now
         brought = _only_sources(self._layer_messages)
-        self._engine = Engine(self._message, options, storages, brought, self._outputs)
+        # what lasts from pass to pass (random numbers, hidden states) would move on in a repetition
+        lasting = options.phase == "TRAIN" or bool(getattr(net, "states", ()))
+        self._engine = Engine(self._message, options, storages, brought, self._outputs, keep_all=lasting)
         whole = self._engine.segment(0, len(self._layer_messages) - 1)
         self._parameters = NetParams(whole, options, weights)
         self._engine.set_params(self._parameters.slots)

@@ -11,11 +11,12 @@ from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
 from netc.frontend.phases import NetState, filter_net
 from netc.frontend.weights import load_weights
+from netc.ir.diagnostics import NetcError
 from netc.ir.dim import SymDim
 from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_message
 from netc.runtime.load_params import bind_weights
 from netc.runtime.module import Module
-from netc.runtime.options import CompileOptions, Phase, as_input_shapes
+from netc.runtime.options import CompileOptions, Phase, as_input_shapes, as_names
 from netc.runtime.params import ParamStore, own_params, param_entries
 from netc.runtime.read_artifact import read_artifact
 
@@ -48,11 +49,11 @@ def compile_net(
         target=target,
         phase=phase,
         level=level,
-        stages=tuple(stages),
+        stages=as_names("stages", stages),
         input_shapes=as_input_shapes(input_shapes),
         opt_level=opt_level,
         threads=threads,
-        keep=tuple(keep),
+        keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
     )
     return build(net, weights, options)
@@ -76,16 +77,29 @@ def read_message(net: NetSource, options: CompileOptions) -> Message:
     """The layers of a net that the options select."""
     if isinstance(net, Message):
         return filter_net(net, NetState(options.phase, options.level, frozenset(options.stages)))
+    if not isinstance(net, str | os.PathLike):
+        raise NetcError(f"a net is a path, the text of a prototxt, or a Message; got {_kind(net)}")
     return load_net(net, phase=options.phase, level=options.level, stages=options.stages)
 
 
 def with_weights(message: Message, compiled: Compiled, weights: WeightSource) -> Module:
     """The module of a compiled net, its parameters filled."""
     entries = param_entries(compiled.net)
-    given = weights if weights is None or isinstance(weights, Mapping) else load_weights(weights)
-    arrays, report = bind_weights(compiled.net, given)
+    arrays, report = bind_weights(compiled.net, _weight_arrays(weights))
     params = ParamStore(entries, own_params(arrays))
     return Module(message, compiled, params, report.warnings)
+
+
+def _weight_arrays(weights: WeightSource) -> Mapping[str, Sequence[Any]] | None:
+    if weights is None or isinstance(weights, Mapping):
+        return weights
+    if not isinstance(weights, str | os.PathLike):
+        raise NetcError(f"weights are a path, or map layer names to lists of arrays; got {_kind(weights)}")
+    return load_weights(weights)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Module:

@@ -4,7 +4,8 @@
 member              content
 ==================  ===============================================================================
 ``manifest.json``   format, versions, options, the machine compiled for, and for every other member
-                    its size and SHA-256 (parameters: size alone, their checksum is the zip's own)
+                    its size and SHA-256 (parameters: shape alone, their checksum is the zip's own); and
+                    where each layer stood in the text it was compiled from
 ``net.prototxt``    the net, its layers selected: code for other input shapes is made from it
 ``tensor.ir``       the last tensor-level module
 ``buffer.ir``       the module on memory, a kernel for each launch
@@ -34,6 +35,7 @@ from netc import __version__
 from netc.frontend.message import Message
 from netc.frontend.text_print import to_text
 from netc.ir.diagnostics import NetcError
+from netc.ir.location import Location
 from netc.ir.printer import print_module
 from netc.runtime.compiler import Compiled
 from netc.runtime.memory import Array
@@ -105,6 +107,7 @@ def _write(file: IO[bytes], artifact: Artifact) -> None:
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in members.items()
         },
+        "places": [_place(layer.location) for layer in compiled.net.layers],
         "params": [{"value": value, "shape": list(array.shape)} for value, array in artifact.params.items()],
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -114,6 +117,10 @@ def _write(file: IO[bytes], artifact: Artifact) -> None:
         for index, array in enumerate(artifact.params.values()):
             with archive.open(_member(PARAM.format(index)), "w", force_zip64=True) as target:
                 np.lib.format.write_array(target, array, allow_pickle=False)
+
+
+def _place(location: Location | None) -> list[str | int] | None:
+    return None if location is None else [location.file, location.line, location.column]
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -68,7 +68,7 @@ def load_image(path: str | os.PathLike[str], *, color: bool) -> Array:
             with Image.open(name) as image:
                 return _as_floats(image, color)
     except (OSError, Image.DecompressionBombError) as error:
-        raise NetcError(f"{name}: cannot be read as an image: {error}") from None
+        raise NetcError(f"{name}: {why_unreadable(error, 'an image')}") from None
     except (ValueError, SyntaxError, EOFError) as error:  # what Pillow raises for damaged files
         raise NetcError(f"{name}: damaged image: {error}") from None
 
@@ -137,17 +137,26 @@ def read_npy(path: str) -> Array:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise NetcError(f"{path}: cannot be read as an array: {error}") from None
+        raise NetcError(f"{path}: {why_unreadable(error, 'an array')}") from None
     if not isinstance(array, np.ndarray):
         raise NetcError(f"{path}: holds several arrays; expected one")
     return array
+
+
+def why_unreadable(error: Exception, what: str) -> str:
+    """Why a file cannot be read: the system's words without the file's name, or the library's."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"cannot be read as {what}: {error}"
 
 
 def _as_floats(image: Image, color: bool) -> Array:
     if image.mode.startswith("I"):  # grey, 16 bits
         grey = np.asarray(image, np.float32) / np.float32(65535)
         found = grey[..., np.newaxis]
-    elif image.mode in ("1", "L", "LA", "F"):
+    elif image.mode == "F":  # numbers are taken as they are
+        found = np.array(image, np.float32)[..., np.newaxis]
+    elif image.mode in ("1", "L", "LA"):
         found = np.asarray(image.convert("L"), np.float32)[..., np.newaxis] / np.float32(255)
     else:
         found = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
@@ -189,4 +198,8 @@ def _fitted_mean(mean: Array, shape: tuple[int, int, int]) -> Array:
         return mean.reshape(-1, 1, 1)
     if mean.ndim == 3 and mean.shape[0] == channels and mean.shape[1] >= height and mean.shape[2] >= width:
         return _centre(mean.transpose(1, 2, 0), height, width).transpose(2, 0, 1)
+    if mean.ndim == 1:
+        raise NetcError(
+            f"the mean has {mean.size} values; expected one, or one for each of {channels} channels"
+        )
     raise NetcError(f"the mean is {show_shape(mean.shape)}, and the input {show_shape(shape)}")

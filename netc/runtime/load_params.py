@@ -102,6 +102,12 @@ def _summary(filled: Sequence[str], ignored: Sequence[str], layers: int) -> list
 def _take_layer(infos: Sequence[ParamInfo], blobs: Sequence[Any], arrays: dict[str, Array]) -> list[str]:
     """Put a layer's blobs in their places; the result are warnings."""
     layer, location = infos[0].layer, infos[0].location
+    if isinstance(blobs, str) or not hasattr(blobs, "__len__"):
+        raise NetcError(
+            f"the weights of a layer are a list of arrays, got {type(blobs).__name__}",
+            location=location,
+            layer=layer,
+        )
     if len(blobs) != len(infos):
         raise NetcError(
             f"the net has {_blobs(len(infos))} here, the weights have {_blobs(len(blobs))}",
@@ -119,7 +125,10 @@ def _take_layer(infos: Sequence[ParamInfo], blobs: Sequence[Any], arrays: dict[s
 
 def _as_array(info: ParamInfo, blob: Any) -> Array:
     try:
-        array = np.asarray(blob, dtype=np.float32)
+        given = np.asarray(blob)
+        if given.dtype.kind not in "fiub":
+            raise TypeError
+        array = given.astype(np.float32, copy=False)
     except (TypeError, ValueError):
         raise NetcError(
             f"blob {info.index} is no array of numbers", location=info.location, layer=info.layer
@@ -193,4 +202,4 @@ def _count(layers: Sequence[str]) -> str:
 
 
 def _some(layers: Sequence[str]) -> str:
-    return ", ".join(layers[:SHOWN_LAYERS]) + (", …" if len(layers) > SHOWN_LAYERS else "")
+    return ", ".join(map(str, layers[:SHOWN_LAYERS])) + (", …" if len(layers) > SHOWN_LAYERS else "")

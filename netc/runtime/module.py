@@ -171,9 +171,16 @@ class Module:
                     f"with the input {given} its parameters would be {show_shape(entry.shape)}, "
                     f"and they are {show_shape(known.shape)}",
                     layer=layer,
-                    remedy="compile with fully_convolutional=True, so that inner products take any size",
+                    remedy=self._remedy_for_size(layer),
                 )
         return _Specialised(compiled, make_runner(compiled, self._params, self._prepared))
+
+    def _remedy_for_size(self, layer: str) -> str | None:
+        """What helps where a layer's parameters depend on the input's size."""
+        types = {info.name: info.type for info in self.compiled.net.layers}
+        if types.get(layer) != "InnerProduct" or self.compiled.options.fully_convolutional:
+            return None
+        return "compile with fully_convolutional=True, so that inner products take any size"
 
 
 class _Specialised:

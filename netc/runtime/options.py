@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from netc.ir.diagnostics import NetcError
@@ -43,9 +44,18 @@ class CompileOptions:
         if self.phase not in ("TRAIN", "TEST"):
             raise NetcError(f"phase is TRAIN or TEST, got '{self.phase}'")
         if self.opt_level not in (0, 1, 2, 3):
-            raise NetcError(f"the optimisation level is one of 0, 1, 2, 3, got {self.opt_level}")
-        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
-            raise NetcError(f"the number of threads lies in 1 … {MAX_THREADS}, got {self.threads}")
+            raise NetcError(f"the optimisation level is one of 0, 1, 2, 3, got {self.opt_level!r}")
+        if self.threads is not None and not (_is_int(self.threads) and 1 <= self.threads <= MAX_THREADS):
+            raise NetcError(f"the number of threads lies in 1 … {MAX_THREADS}, got {self.threads!r}")
+        if not _is_int(self.level):
+            raise NetcError(f"the level is a number, got {self.level!r}")
+
+
+def as_names(what: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Names a caller gave: a list, not one text, whose letters would be taken for names."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise NetcError(f"{what} is a list of names, got {names!r}", remedy=f"write {what}=['{names}']")
+    return tuple(names)
 
 
 def as_input_shapes(
@@ -54,7 +64,16 @@ def as_input_shapes(
     """The shapes a caller gave, as options hold them: numbers, or names of symbols."""
     if shapes is None:
         return ()
+    if not isinstance(shapes, Mapping):
+        raise NetcError(f"input_shapes maps the names of inputs to shapes, got {shapes!r}")
+    for name, dims in shapes.items():
+        if isinstance(dims, str) or not isinstance(dims, Iterable):
+            raise NetcError(f"the shape of input '{name}' is a list of dimensions, got {dims!r}")
     return tuple((name, tuple(_extent(name, d) for d in dims)) for name, dims in shapes.items())
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def parse_input_shape(text: str) -> tuple[str, Shape]:
@@ -74,7 +93,7 @@ def _extent(name: str, given: int | str | SymDim) -> Dim:
     if isinstance(given, str) and _SYMBOL.match(given):
         return symbol(given)
     try:
-        value = int(given)
+        value = int(given) if isinstance(given, str) or _is_int(given) else 0
     except ValueError:
         value = 0
     if not 1 <= value <= MAX_EXTENT:

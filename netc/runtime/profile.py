@@ -11,6 +11,7 @@ from netc.backends.llvm.machine_peak import Peaks
 from netc.ir.core import Op, walk
 from netc.ir.cost import macs
 from netc.ir.diagnostics import NetcError
+from netc.ir.location import Location
 from netc.ir.ops.buffer import LaunchAttrs
 from netc.ir.types import TensorType
 from netc.runtime.memory import Array
@@ -33,9 +34,13 @@ _LRN_FLOPS = 4  # for each element besides the window: scale, shift, power, prod
 
 @dataclass(frozen=True, slots=True)
 class KernelTime:
-    """One launch. ``bytes`` counts every operand once, as if nothing stayed in the caches."""
+    """One launch. ``bytes`` counts every operand once, as if nothing stayed in the caches.
+
+    ``layers`` are the layers whose ops it does, ``value`` the name of what it writes.
+    """
 
     kernel: str
+    layers: tuple[str, ...]
     value: str
     ops: tuple[str, ...]
     shape: str
@@ -74,21 +79,24 @@ def profile(
     for _ in range(warm_up):
         program.run_timed()
     samples = [program.run_timed() for _ in range(repeats)]
+    layers = {layer.location: layer.name for layer in runner.compiled.net.layers if layer.location}
     return [
-        _kernel_time(launch, statistics.median(times[launch.index] for times in samples))
+        _kernel_time(launch, layers, statistics.median(times[launch.index] for times in samples))
         for launch in program.launches
     ]
 
 
-def _kernel_time(launch: Launch, seconds: float) -> KernelTime:
+def _kernel_time(launch: Launch, layers: Mapping[Location, str], seconds: float) -> KernelTime:
     op = launch.op
     assert isinstance(op.attrs, LaunchAttrs)
     assert op.body is not None
     written = op.operands[-op.attrs.writes :]
     names = tuple(each.name for each in op.body.ops) or ("copy",)
+    places = [each.location for each in op.body.ops] or [op.location]
     shapes = ", ".join(show_shape(tensor_of(v.type).shape) for v in written)
     return KernelTime(
         launch.kernel,
+        tuple(dict.fromkeys(layers[place] for place in places if place is not None and place in layers)),
         ", ".join(v.name for v in written),
         names,
         shapes,

@@ -7,7 +7,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,10 +15,12 @@ import numpy as np
 from netc import __version__
 from netc.backends.llvm.backend import REFERENCE_KERNEL
 from netc.backends.llvm.target import Target, parse_target
+from netc.frontend.imported_net import ImportedNet
 from netc.frontend.net_file import load_net
 from netc.ir.core import Module
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import parse_dim
+from netc.ir.location import Location
 from netc.ir.parser import parse_module
 from netc.runtime.artifact import BUFFER, FORMAT, KERNEL, MANIFEST, NET, PARAM, TENSOR, Artifact
 from netc.runtime.compiler import Compiled, compile_imported, import_message
@@ -64,12 +66,14 @@ class _Reader:
         net = import_message(message, options)
         machine = self._machine()
         if machine is None:
-            compiled = Compiled(options, net, self._module(TENSOR, "tensor"))
+            compiled = Compiled(options, self._with_places(net), self._module(TENSOR, "tensor"))
         elif self._manifest["netc"] != __version__ or not _runs_here(machine, options):
             compiled = compile_imported(net, options)
         else:
             tensor, buffer = self._module(TENSOR, "tensor"), self._module(BUFFER, "buffer")
-            compiled = Compiled(options, net, tensor, buffer, self._objects(buffer), machine)
+            compiled = Compiled(
+                options, self._with_places(net), tensor, buffer, self._objects(buffer), machine
+            )
         return Artifact(message, compiled, self._params(param_entries(net)))
 
     # --- members
@@ -130,6 +134,22 @@ class _Reader:
         if None in kernels:
             raise self._damaged("a launch has no kernel")
         return {kernel: self._data(KERNEL.format(kernel)) for kernel in sorted(kernels - {REFERENCE_KERNEL})}
+
+    def _with_places(self, net: ImportedNet) -> ImportedNet:
+        """The net with its layers where they stood in the text that was compiled: as in the IR."""
+        stated = self._get(self._manifest, "places", list)
+        if len(stated) != len(net.layers):
+            raise self._damaged("the places are not those of its layers")
+        layers = zip(net.layers, stated, strict=True)
+        return replace(net, layers=tuple(replace(x, location=self._place(p)) for x, p in layers))
+
+    def _place(self, stated: object) -> Location | None:
+        match stated:
+            case None:
+                return None
+            case [str(file), int(line), int(column)]:
+                return Location(file, line, column)
+        raise self._damaged(f"{stated} is no place in a text")
 
     # --- parameters
 

@@ -4,13 +4,18 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import netc as netc_package
+from netc.cli import commands
+from netc.ir.diagnostics import InternalError
+from netc.runtime import draw, emit
 from netc.runtime.api import load
 
+ROOT = Path(__file__).parents[2]
 MOST_HELP_S = 0.3
 
 
@@ -65,6 +70,23 @@ def test_every_command_has_help(netc, command):
     outcome = netc(command, "--help")
     assert outcome.code == 0
     assert f"Usage: netc {command}" in outcome.out
+
+
+def test_help_imports_nothing_that_takes_long():
+    heavy = ("numpy", "llvmlite", "google.protobuf", "lark", "netc.runtime")
+    program = (
+        "import sys; from netc.cli import main; code = main(['run', '--help']); "
+        f"sys.exit(code or ' '.join(name for name in {heavy} if name in sys.modules) or None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_choices_are_those_of_the_code_behind_them():
+    assert commands.EMIT_STAGES == emit.STAGES
+    assert commands.PICTURE_FORMATS == draw.FORMATS
 
 
 def test_compile_reports_and_writes_one_file(netc, net_file, weights_file, tmp_path):
@@ -263,6 +285,29 @@ def test_an_interrupt_ends_quietly(netc, monkeypatch, capsys):
     monkeypatch.setattr(app.netc, "main", interrupted)
     assert app.main(["inspect", "x"]) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_generated_code_that_is_wrong_is_an_internal_error(monkeypatch, capsys):
+    from netc.cli import app
+
+    def broken(*_args, **_options):
+        raise InternalError("the generated LLVM IR is not valid", detail="why")
+
+    monkeypatch.setattr(app.netc, "main", broken)
+    assert app.main(["inspect", "x"]) == 1
+    message = capsys.readouterr().err
+    assert message.splitlines()[:2] == ["internal error: the generated LLVM IR is not valid", "note: why"]
+    assert "please report" in message
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_behind_stdout_is_no_bug_of_netc(net_file):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "netc", "inspect", net_file],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "error: stdout: No space left on device\n")
 
 
 def test_an_internal_error_is_one_line_that_asks_for_a_report(monkeypatch, capsys):

@@ -220,6 +220,7 @@ def test_bad_buffer_types_are_refused(old, new, message):
         '"',
         "%" * 100,
         "<" * 100,
+        "<" + "a" * 300_000,  # in no more than linear time
     ],
 )
 def test_hopeless_text_is_refused_with_a_place(text):

@@ -163,6 +163,11 @@ STAYS = {
         X,
         "%f: f32[1,1] = tensor.fill {tensor = <f32[1,1]>, value = 0.0} %y: f32[2,8] = math.div %x, %f",
     ),
+    "a training dropout of a fill": (
+        X,
+        """%f: f32[2,8] = tensor.fill {tensor = <f32[2,8]>, value = 2.0}
+        %y: f32[2,8] = nn.dropout %f {ratio = 0.5, train = true}""",
+    ),
     "leaky relu of leaky relu": (
         X,
         "%a: f32[2,8] = math.relu %x {slope = 0.5} %y: f32[2,8] = math.relu %a {slope = 0.5}",

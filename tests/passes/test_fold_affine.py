@@ -91,6 +91,19 @@ def test_one_number_for_all_channels_folds() -> None:
     becomes(fold_affine, main(args, before), main(args, module_ops))
 
 
+def test_data_times_zero_in_a_chain_without_an_anchor_keeps_what_is_added() -> None:
+    before = """
+        %z: f32[1,3,4,4] = math.affine %x {scale = 0.0, shift = 0.0}
+        %a: f32[1,3,4,4] = math.add %z, %s
+        %y: f32[1,3,4,4] = math.add %a, %s"""
+    after = """
+        %t: f32[1,3,1,1] = math.add %s, %s
+        %z: f32[1,3,4,4] = math.affine %x {scale = 0.0, shift = 0.0}
+        %y: f32[1,3,4,4] = math.add %z, %t"""
+    args = "%x: f32[1,3,4,4], %s: param f32[1,3,1,1]"
+    becomes(fold_affine, main(args, before), main(args, after))
+
+
 CONV = f"%c: f32[1,3,4,4] = nn.conv %x, %w {UNIT}"
 STAYS = {
     "the result of the convolution is read twice": f"""

@@ -182,6 +182,8 @@ def test_compressed_members_are_refused(saved):
         (lambda m: m["options"].update(input_shapes={"data": ["("]}), "expected a number or a name"),
         (lambda m: m["members"]["net.prototxt"].update(bytes=1), r"net\.prototxt has \d+ bytes, not 1"),
         (lambda m: m["members"]["tensor.ir"].update(sha256="0"), r"content of tensor\.ir has changed"),
+        (lambda m: m["places"].pop(), "places are not those of its layers"),
+        (lambda m: m["places"].__setitem__(0, ["a", 1]), "is no place in a text"),
         (lambda m: m["params"].pop(), "parameters are not those of its net"),
         (lambda m: m["params"][0].update(shape=[20, 3, 9, 1]), "parameters are not those of its net"),
         (lambda m: m.update(machine={"name": "cpu"}), "the machine is not described"),

@@ -125,8 +125,9 @@ def test_other_shapes_compile_again_by_themselves(tiny, tiny_weights, images):
 def test_a_shape_that_would_change_the_parameters_is_refused(module):
     with pytest.raises(netc.NetcError, match=r"(?s)layer 'fc'.*fully_convolutional"):
         module.run(data=np.zeros((2, 3, 16, 16)))
-    with pytest.raises(netc.NetcError, match="layer 'conv'"):
+    with pytest.raises(netc.NetcError, match="layer 'conv'") as error:
         module.run(data=np.zeros((2, 4, 8, 8)))
+    assert error.value.remedy is None  # no option makes a convolution take other channels
 
 
 def test_memory_says_what_is_shared(tiny, tiny_weights):
@@ -214,8 +215,29 @@ def test_an_output_may_be_an_input():
         ({"input_shapes": {"data": (0, 3, 8, 8)}}, "dimension '0'"),
         ({"input_shapes": {"data": ("N+1", 3, 8, 8)}}, r"dimension 'N\+1'"),
         ({"input_shapes": {"dato": (1, 3, 8, 8)}}, "'dato', which is no input"),
+        ({"input_shapes": {"data": (1.5, 3, 8, 8)}}, r"dimension '1\.5'"),
+        ({"input_shapes": {"data": (None, 3, 8, 8)}}, "dimension 'None'"),
+        ({"input_shapes": {"data": 8}}, "list of dimensions, got 8"),
+        ({"input_shapes": [8]}, "maps the names"),
+        ({"threads": "2"}, "threads lies in .* got '2'"),
+        ({"threads": 1.5}, "threads lies in .* got 1.5"),
+        ({"opt_level": "3"}, "got '3'"),
+        ({"level": "1"}, "the level is a number, got '1'"),
+        ({"keep": "pool"}, r"(?s)keep is a list of names, got 'pool'.*keep=\['pool'\]"),
+        ({"stages": "deploy"}, "stages is a list of names"),
+        ({"weights": [1]}, "weights are a path, or .* got list"),
+        (
+            {"weights": {"conv": None}},
+            "layer 'conv': the weights of a layer are a list of arrays, got NoneType",
+        ),
     ],
 )
 def test_wrong_options_are_named(tiny, options, message):
     with pytest.raises(netc.NetcError, match=message):
         netc.compile(tiny, **options)
+
+
+def test_what_is_no_net_at_all_is_named():
+    for wrong in (None, 5, b"net.prototxt"):
+        with pytest.raises(netc.NetcError, match=f"a net is a path, .* got {type(wrong).__name__}"):
+            netc.compile(wrong)

@@ -20,6 +20,18 @@ def test_every_launch_is_timed_and_counted(tiny, tiny_weights, images):
     assert all(k.seconds > 0 for k in kernels)
 
 
+def test_kernels_are_known_by_the_layers_of_the_net_after_loading_too(tiny, tiny_weights, images, tmp_path):
+    (tmp_path / "tiny.prototxt").write_text(f"# moves every line\n{tiny}")
+    module = netc.compile(tmp_path / "tiny.prototxt", tiny_weights)
+    module.save(tmp_path / "tiny.netc")
+    for each in (module, netc.load(tmp_path / "tiny.netc")):
+        kernels = profile(*each.specialise(data=images), repeats=1)
+        layers = [kernel.layers for kernel in kernels]
+        assert ("conv", "relu") in layers
+        assert ("prob",) in layers
+        assert all(layers)
+
+
 def test_timing_leaves_results_alone(tiny, tiny_weights, images):
     module = netc.compile(tiny, tiny_weights)
     before = module.run(data=images)["prob"]
@@ -35,10 +47,10 @@ def test_the_reference_has_no_kernels(tiny, images):
 
 def test_the_fraction_of_the_peak_is_that_of_the_nearer_limit():
     peaks = Peaks(1, gflops=100, gbytes_per_s=10)
-    assert KernelTime("k", "v", (), "", 1e-3, flops=50_000_000, bytes=1).fraction_of_peak(
+    assert KernelTime("k", (), "v", (), "", 1e-3, flops=50_000_000, bytes=1).fraction_of_peak(
         peaks
     ) == pytest.approx(0.5)
-    assert KernelTime("k", "v", (), "", 1e-3, flops=1, bytes=2_500_000).fraction_of_peak(
+    assert KernelTime("k", (), "v", (), "", 1e-3, flops=1, bytes=2_500_000).fraction_of_peak(
         peaks
     ) == pytest.approx(0.25)
 

@@ -87,6 +87,11 @@ def launches(module: Module) -> dict[str, Op]:
     return found
 
 
+def kernel_text(name: str, launch: Op, target: Target) -> str:
+    """The LLVM IR of one kernel."""
+    return emit_kernel(lower_launch(name, launch, target), fma=target.fma)
+
+
 def lower_module(module: Module, target: Target) -> Module:
     """The loop-level module: one function a distinct kernel of a module with named kernels."""
     funcs: list[Func] = [lower_launch(name, op, target) for name, op in launches(module).items()]
@@ -108,7 +113,7 @@ def compile_launches(
     named = name_kernels(module)
 
     def job(name: str, op: Op) -> Job:
-        return Job(f"{name}\n{kernel_key(op)}", lambda: emit_kernel(lower_launch(name, op, target)))
+        return Job(f"{name}\n{kernel_key(op)}", lambda: kernel_text(name, op, target))
 
     found = launches(named)
     jobs = {name: job(name, op) for name, op in found.items()}

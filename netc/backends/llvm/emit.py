@@ -31,14 +31,18 @@ def llvm_type(type_: Type) -> str:
     raise TypeError(f"{type_} is not a type of the loop level")
 
 
-def emit_kernel(func: Func) -> str:
-    """A module with one kernel. The last two arguments of the function are ``tid`` and ``nth``."""
-    return _KernelEmitter(func).module()
+def emit_kernel(func: Func, *, fma: bool = True) -> str:
+    """A module with one kernel. The last two arguments of the function are ``tid`` and ``nth``.
+
+    ``fma`` says that the target multiplies and adds in one instruction.
+    """
+    return _KernelEmitter(func, fma).module()
 
 
 class _KernelEmitter:
-    def __init__(self, func: Func) -> None:
+    def __init__(self, func: Func, fma: bool) -> None:
         self.func = func
+        self.fma = fma
         self.lines: list[str] = []
         self.names: dict[str, str] = {}
         self.declared: dict[str, str] = {}
@@ -206,6 +210,16 @@ def _call_intrinsic(k: _KernelEmitter, op: Op, name: str) -> None:
     k.intrinsic(full, spelled, ", ".join([spelled] * len(op.operands)))
     args = ", ".join(k.typed(v) for v in op.operands)
     k.result(op, f"call {spelled} @{full}({args})")
+
+
+def _fma(k: _KernelEmitter, op: Op) -> None:
+    """One rounding where the machine has the instruction; a product and a sum where it would be a call."""
+    if k.fma:
+        _call_intrinsic(k, op, "fma")
+        return
+    x, y, z = op.operands
+    product = k.assign(f"fmul {k.typed(x)}, {k.name(y)}")
+    k.result(op, f"fadd {llvm_type(x.type)} {product}, {k.name(z)}")
 
 
 def _neg(k: _KernelEmitter, op: Op) -> None:
@@ -419,7 +433,7 @@ _EMITTERS: dict[str, Callable[[_KernelEmitter, Op], None]] = {
     "loop.sqrt": _unary_intrinsic("sqrt"),
     "loop.floor": _unary_intrinsic("floor"),
     "loop.round": _unary_intrinsic("rint"),
-    "loop.fma": _unary_intrinsic("fma"),
+    "loop.fma": _fma,
     "loop.compare": _compare,
     "loop.select": _select,
     "loop.cast": _cast,

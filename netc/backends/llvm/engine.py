@@ -21,7 +21,7 @@ from typing import Any
 
 from netc.backends.llvm.binding import Context, Module, TargetMachine, ffi, llvm
 from netc.backends.llvm.target import Target
-from netc.ir.diagnostics import NetcError
+from netc.ir.diagnostics import InternalError, NetcError
 
 OPT_LEVELS = (0, 1, 2, 3)
 DEFAULT_OPT_LEVEL = 1
@@ -88,9 +88,9 @@ class Library:
             linked = builder.link(self._jit, _LIBRARY_NAME)
         except RuntimeError as error:
             self._jit.close()
-            raise _internal_error(
+            raise InternalError(
                 f"cannot load the compiled kernels: {error}",
-                f"besides its own symbols a kernel may call only {', '.join(IMPORTS)}",
+                detail=f"besides its own symbols a kernel may call only {', '.join(IMPORTS)}",
             ) from None
         self._trackers.append(linked)
         self._addresses = {symbol: int(linked[symbol]) for symbol in objects}
@@ -146,12 +146,12 @@ def _parse(text: str, context: Context) -> Module:
     with ffi.OutputString() as message:
         pointer = _unlocked("LLVMPY_ParseAssembly")(context, text.encode(), message)
         if message:
-            raise _internal_error("the generated LLVM IR does not parse", str(message).strip())
+            raise InternalError("the generated LLVM IR does not parse", detail=str(message).strip())
         module = llvm.ModuleRef(pointer, context)
     with ffi.OutputString() as message:
         if _unlocked("LLVMPY_VerifyModule")(module, message):
             module.close()
-            raise _internal_error("the generated LLVM IR is not valid", str(message).strip())
+            raise InternalError("the generated LLVM IR is not valid", detail=str(message).strip())
     return module
 
 
@@ -178,7 +178,7 @@ def _emit(module: Module, target: Target, opt_level: int, *, as_object: bool) ->
         emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
         buffer = emit(machine, module, int(as_object), message)
         if not buffer:
-            raise _internal_error(f"LLVM generates no code for {target.name}", str(message).strip())
+            raise InternalError(f"LLVM generates no code for {target.name}", detail=str(message).strip())
         try:
             return ctypes.string_at(
                 ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer)
@@ -213,11 +213,3 @@ def _imports() -> Mapping[str, int]:
                 found[name] = ctypes.cast(function, ctypes.c_void_p).value or 0
                 break
     return found
-
-
-def _internal_error(message: str, note: str) -> NetcError:
-    return NetcError(
-        f"internal error: {message}",
-        notes=(note,),
-        remedy="this is a bug in netc, not in your network: please report it with the network",
-    )

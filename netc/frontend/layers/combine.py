@@ -18,18 +18,20 @@ from netc.ir.ops.shape import ConcatAttrs, SliceAttrs
 def import_eltwise(ctx: LayerContext) -> None:
     """PROD, SUM (the default; each input times its ``coeff``) or MAX of inputs of one shape.
 
-    Nothing is broadcast.
+    Nothing is broadcast. MAX takes a ``coeff`` and does not use it.
     """
     param = ctx.param("eltwise_param")
     operation = param.text("operation")
     coefficients = param.numbers("coeff")
-    if coefficients and operation != "SUM":
-        raise ctx.error(f"coeff goes with SUM only, not with {operation}", "eltwise_param.coeff")
+    if coefficients and operation == "PROD":
+        raise ctx.error("coeff goes with SUM only, not with PROD", "eltwise_param.coeff")
     if coefficients and len(coefficients) != len(ctx.bottoms):
         raise ctx.error(
             f"expected one coeff for each of {len(ctx.bottoms)} bottoms, got {len(coefficients)}",
             "eltwise_param.coeff",
         )
+    if coefficients and operation == "MAX":
+        ctx.warn("coeff has no effect on MAX", "eltwise_param.coeff")
     for index in range(1, len(ctx.bottoms)):
         if ctx.shape(index) != ctx.shape():
             raise ctx.error(

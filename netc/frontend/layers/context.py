@@ -91,11 +91,10 @@ class LayerContext:
         found = next((u for u in self.message.unknown if u.name == name), None)
         return CustomParam(name, found, self.location, self.label)
 
-    def axis(self, field_path: str, rank: int, index: int, *, limit: int | None = None) -> int:
-        """A setting that counts from the end where it is negative, as a non-negative axis below ``limit``."""
-        most = rank if limit is None else limit
+    def axis(self, field_path: str, rank: int, index: int) -> int:
+        """A setting that counts from the end where it is negative, as a non-negative axis."""
         axis = index + rank if index < 0 else index
-        if not 0 <= axis < most:
+        if not 0 <= axis < rank:
             raise self.error(f"axis {index} is not an axis of an input with {rank} axes", field_path)
         return axis
 

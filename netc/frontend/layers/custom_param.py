@@ -43,7 +43,7 @@ class CustomParam:
     def integer(self, name: str, default: int) -> int:
         """The value of an integer."""
         value = self.number(name, default)
-        if value != int(value):
+        if not float(value).is_integer():
             raise self._error(name, f"expected an integer, got {value}")
         return int(value)
 

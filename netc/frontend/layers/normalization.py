@@ -29,9 +29,11 @@ def import_lrn(ctx: LayerContext) -> None:
         raise ctx.error(f"needs an input with 4 axes, got {len(ctx.shape())}", "bottom")
     alpha, beta, k = (param.number(name) for name in ("alpha", "beta", "k"))
     if param.text("norm_region") == "ACROSS_CHANNELS":
+        size, alpha = _within(ctx.shape()[1:2], size, alpha, axes=1)
         ctx.top(0, ctx.emit("nn.lrn", ctx.bottoms, LrnAttrs(size, alpha, beta, k)))
         return
     (x,) = ctx.bottoms
+    size, alpha = _within(ctx.shape()[2:], size, alpha, axes=2)
     reach = (size - 1) // 2
     square = ctx.emit("math.mul", (x, x), part="square")
     pool = PoolAttrs("ave", (size, size), (1, 1), ((reach, reach), (reach, reach)))
@@ -39,6 +41,13 @@ def import_lrn(ctx: LayerContext) -> None:
     base = ctx.emit("math.affine", (mean,), AffineAttrs(alpha, 1.0), part="base")
     factor = ctx.emit("math.pow", (base,), PowAttrs(-beta), part="factor")
     ctx.top(0, ctx.emit("math.mul", (x, factor)))
+
+
+def _within(extents: Shape, size: int, alpha: float, axes: int) -> tuple[int, float]:
+    """A window that reaches no further than the input, and the alpha that makes the same sum of it."""
+    known = [d for d in extents if isinstance(d, int)]
+    most = 2 * max(known) - 1 if len(known) == len(extents) else size
+    return (size, alpha) if size <= most else (most, alpha * (most / size) ** axes)
 
 
 @layer("BatchNorm")
@@ -142,7 +151,7 @@ def _factor(ctx: LayerContext, param: Message, path: str, default: float) -> tup
     """The second operand of Scale or Bias, reshaped to broadcast, and the shape it had before."""
     shape = ctx.shape()
     given = ctx.shape(1) if len(ctx.bottoms) == 2 else None
-    axis = 0 if given == () else ctx.axis(f"{path}.axis", len(shape), param.integer("axis"), limit=len(shape))
+    axis = 0 if given == () else ctx.axis(f"{path}.axis", len(shape), param.integer("axis"))
     count = len(given) if given is not None else param.integer("num_axes")
     if count < -1:
         raise ctx.error(f"num_axes must be -1, 0 or more, got {count}", f"{path}.num_axes")

@@ -68,13 +68,27 @@ def _new_extents(ctx: LayerContext, shape: Shape, start: int, end: int) -> Shape
             middle.append(extent)
     have, want = product(shape[start:end]), product(tuple(middle))
     if inferred is not None:
-        rest = exact_quotient(have, want)
+        rest = _left_over(shape[start:end], middle)
         if rest is None:
             raise ctx.error(f"{have} elements cannot be divided by the other dims ({want})", path, inferred)
         middle[inferred] = rest
     elif have != want:
         raise ctx.error(f"{show_shape(shape)} has {have} elements, dims {list(asked)} make {want}", path)
     return (*shape[:start], *middle, *shape[end:])
+
+
+def _left_over(have: Shape, want: list[Dim]) -> Dim | None:
+    """What an extent of -1 stands for; None if that is no whole number.
+
+    Extents on both sides go first: of symbols, a product cannot always be divided.
+    """
+    divisors, rest = list(want), []
+    for extent in have:
+        if extent in divisors:
+            divisors.remove(extent)
+        else:
+            rest.append(extent)
+    return exact_quotient(product(tuple(rest)), product(tuple(divisors)))
 
 
 @layer("Crop", bottoms=(2, 2))
@@ -138,12 +152,13 @@ def import_dropout(ctx: LayerContext) -> None:
     """
     param = ctx.param("dropout_param")
     ratio = param.number("dropout_ratio")
-    if not 0 < ratio < 1:
+    train = ctx.phase == "TRAIN"
+    # the original checks this in debug builds only, and real nets have 0
+    if not 0 <= ratio <= 1 or (train and ratio == 1):
         message = f"dropout_ratio must lie between 0 and 1, got {ratio:g}"
         raise ctx.error(message, "dropout_param.dropout_ratio")
     if param.flag("sample_weights_test"):
         raise ctx.refuse("dropout_param.sample_weights_test")
-    train = ctx.phase == "TRAIN"
     if not param.flag("scale_train"):
         if train:
             raise ctx.refuse("dropout_param.scale_train")

@@ -6,6 +6,7 @@ apart covers ``dilation * (k - 1) + 1`` elements; window ``o`` begins at ``o * s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,19 +83,32 @@ def taps(
 ) -> Iterator[tuple[tuple[Any, ...], Array]]:
     """For each position in the kernel: the elements of ``x`` (N, C, *S) that it meets, as (N, C, *out).
 
-    Where a window leaves ``x`` it meets ``fill``.
+    Where a window leaves ``x`` it meets ``fill``; positions that meet nothing else are left out. Padding is
+    never stored, so that a huge one costs nothing.
     """
-    spatial = x.shape[2:]
-    last = [
-        (o - 1) * s + kernel_extent(k, d) for o, s, k, d in zip(out, stride, kernel, dilation, strict=True)
+    axes = [
+        list(_axis_taps(*numbers))
+        for numbers in zip(x.shape[2:], kernel, stride, dilation, low, out, strict=True)
     ]
-    total = [max(lo + size, need) for lo, size, need in zip(low, spatial, last, strict=True)]
-    if tuple(total) != spatial:
-        padded = np.full((*x.shape[:2], *total), fill, x.dtype)
-        inner = tuple(slice(lo, lo + size) for lo, size in zip(low, spatial, strict=True))
-        padded[:, :, *inner] = x
-        x = padded
-    for tap in np.ndindex(*kernel):
-        begin = [t * d for t, d in zip(tap, dilation, strict=True)]
-        picked = tuple(slice(b, b + (o - 1) * s + 1, s) for b, o, s in zip(begin, out, stride, strict=True))
-        yield tap, x[:, :, *picked]
+    for met in itertools.product(*axes):
+        seen = x[:, :, *(read for _, read, _ in met)]
+        if seen.shape[2:] != out:
+            padded = np.full((*x.shape[:2], *out), fill, x.dtype)
+            padded[:, :, *(written for _, _, written in met)] = seen
+            seen = padded
+        yield tuple(tap for tap, _, _ in met), seen
+
+
+def _axis_taps(
+    size: int, kernel: int, stride: int, dilation: int, low: int, out: int
+) -> Iterator[tuple[int, slice, slice]]:
+    """Along one axis, for each tap that meets an element: the tap, the elements, the windows they are of."""
+    following = 0
+    for window in range(out - 1, -1, -1):  # the later the window, the lower its taps that meet something
+        at = window * stride - low  # where its first tap is
+        begin, end = max(following, -(at // dilation)), min(kernel, (size - 1 - at) // dilation + 1)
+        following = max(following, end)
+        for tap in range(begin, end):
+            at = tap * dilation - low  # where it is in the first window
+            first, last = max(0, -(at // stride)), min(out - 1, (size - 1 - at) // stride)
+            yield tap, slice(at + first * stride, at + last * stride + 1, stride), slice(first, last + 1)

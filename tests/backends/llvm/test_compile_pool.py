@@ -4,7 +4,7 @@ from netc.backends.llvm.compile_pool import Job, compile_all
 from netc.backends.llvm.engine import compile_to_object
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.backends.llvm.target import host_target, parse_target
-from netc.ir.diagnostics import NetcError
+from netc.ir.diagnostics import InternalError, NetcError
 
 
 def text(i: int) -> str:
@@ -88,7 +88,7 @@ def test_the_error_of_one_kernel_is_raised():
     builds = Builds()
     jobs = [builds.job(i) for i in range(6)]
     jobs[3] = Job("bad", lambda: "define void @f(")
-    with pytest.raises(NetcError, match="does not parse"):
+    with pytest.raises(InternalError, match="does not parse"):
         compile_all(jobs, host_target(), 1, ObjectCache(None), 2)
 
 

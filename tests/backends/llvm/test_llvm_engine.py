@@ -6,7 +6,7 @@ import pytest
 
 from netc.backends.llvm.engine import OPT_LEVELS, Library, compile_to_object, emit_assembly, emit_llvm
 from netc.backends.llvm.target import host_target
-from netc.ir.diagnostics import NetcError
+from netc.ir.diagnostics import InternalError, NetcError
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -101,10 +101,10 @@ def test_a_closed_library_gives_no_addresses():
     ],
 )
 def test_bad_text_is_an_internal_error_that_quotes_llvm(text, said):
-    with pytest.raises(NetcError, match=f"internal error: the generated LLVM IR {said}") as error:
+    with pytest.raises(InternalError, match=f"internal error: the generated LLVM IR {said}") as error:
         compile_to_object(text, host_target())
     assert "please report it" in str(error.value)
-    assert error.value.notes[0]
+    assert error.value.detail
 
 
 def test_an_unknown_level_is_an_error():
@@ -115,7 +115,7 @@ def test_an_unknown_level_is_an_error():
 def test_a_missing_symbol_is_an_error_and_not_an_abort():
     target = host_target()
     text = "declare void @nowhere()\ndefine void @f() {\n call void @nowhere()\n ret void\n}"
-    with pytest.raises(NetcError, match="cannot load the compiled kernels"):
+    with pytest.raises(InternalError, match="cannot load the compiled kernels"):
         Library({"f": compile_to_object(text, target)}, target)
 
 
@@ -123,14 +123,14 @@ def test_a_damaged_object_is_an_error_and_not_an_abort():
     target = host_target()
     data = compile_to_object(set_text("f", 1), target)
     for damaged in (b"", b"no object at all", data[: len(data) // 2]):
-        with pytest.raises(NetcError, match="cannot load the compiled kernels"):
+        with pytest.raises(InternalError, match="cannot load the compiled kernels"):
             Library({"f": damaged}, target)
 
 
 def test_the_same_symbol_in_two_objects_is_an_error():
     target = host_target()
     data = compile_to_object(set_text("f", 1) + set_text("g", 1), target)
-    with pytest.raises(NetcError, match="duplicate definition"):
+    with pytest.raises(InternalError, match="duplicate definition"):
         Library({"f": data, "g": data}, target)
 
 

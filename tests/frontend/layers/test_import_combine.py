@@ -26,6 +26,13 @@ def test_eltwise_combines_element_by_element(run_layer, settings, combine):
     np.testing.assert_allclose(y, combine(x, z), rtol=1e-6)
 
 
+def test_a_coefficient_of_a_maximum_is_ignored_as_in_the_original_and_told(imported):
+    net = imported(layer("Eltwise", "eltwise_param { operation: MAX coeff: 2 coeff: 1 }"), x=X, z=X)
+    assert [op.name for op in net.module.func("main").ops] == ["math.max"]
+    (warning,) = net.warnings
+    assert warning.endswith("warning: layer 'l': coeff has no effect on MAX")
+
+
 def test_eltwise_adds_from_left_to_right(ir_of):
     text = layer("Eltwise", "eltwise_param { coeff: 1 coeff: 0.5 coeff: 1 }", TWO + ' bottom: "w"')
     assert ir_of(text, x=X, z=X, w=X) == (
@@ -78,8 +85,8 @@ def test_the_tops_of_a_split_are_its_bottom(imported):
         ),
         (layer("Eltwise", "eltwise_param { coeff: @1 }"), "expected one coeff for each of 2 bottoms, got 1"),
         (
-            layer("Eltwise", "eltwise_param { operation: MAX coeff: @1 coeff: 1 }"),
-            "coeff goes with SUM only, not with MAX",
+            layer("Eltwise", "eltwise_param { operation: PROD coeff: @1 coeff: 1 }"),
+            "coeff goes with SUM only, not with PROD",
         ),
         (layer("Eltwise", bottoms='bottom: @"x"'), "Eltwise takes at least 2 bottoms, got 1"),
         (

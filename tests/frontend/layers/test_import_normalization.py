@@ -24,6 +24,19 @@ def test_lrn_within_a_channel_is_a_pooling_of_squares(ir_of):
     )
 
 
+@pytest.mark.parametrize("region", ["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
+@pytest.mark.parametrize("size", [9, 4294967295])
+def test_an_lrn_window_beyond_the_input_sums_all_and_costs_no_more(run_layer, imported, region, size):
+    settings = f"lrn_param {{ norm_region: {region} local_size: {size} alpha: 50 beta: 0.75 }}"
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    (y,) = run_layer(layer("LRN", settings), x=x)
+    axes, divisor = ((1,), size) if region == "ACROSS_CHANNELS" else ((2, 3), size**2)
+    total = np.square(x.astype(float)).sum(axis=axes, keepdims=True)
+    np.testing.assert_allclose(y, x * (1 + 50 / divisor * total) ** -0.75, rtol=1e-5)
+    window = [op for op in imported(layer("LRN", settings), x=x.shape).module.func("main").ops if "nn." in op.name]
+    assert window[0].attrs.size == 5 if region == "ACROSS_CHANNELS" else window[0].attrs.kernel == (7, 7)
+
+
 @pytest.mark.parametrize("count", [2.0, 0.0])
 def test_batch_norm_divides_its_sums_by_their_count_and_zero_makes_them_zero(run_layer, count):
     rng = np.random.default_rng(0)

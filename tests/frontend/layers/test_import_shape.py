@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 
+from netc.frontend.importer import import_net
+from netc.frontend.net_file import load_net
+from netc.ir.dim import symbol
+
 X = (2, 3, 4, 5)
 
 
@@ -40,6 +44,17 @@ def test_reshape_replaces_a_range_of_axes(shapes_of, settings, shape):
     assert shapes_of(layer("Reshape", f"reshape_param {{ {settings} }}"), x=X) == [shape]
 
 
+def test_reshape_infers_an_extent_beside_copied_symbols():
+    convolution = "convolution_param { num_output: 6 kernel_size: 1 pad: 1 }"
+    reshape = "reshape_param { shape { dim: 0 dim: 2 dim: -1 dim: 0 } }"
+    net = f'''input: "x"
+        {layer("Convolution", convolution, tops='top: "c"')}
+        {layer("Reshape", reshape, 'bottom: "c"')}'''
+    sizes = {"x": (symbol("N"), 3, symbol("H"), symbol("W"))}
+    (y,) = import_net(load_net(net), input_shapes=sizes).module.func("main").results
+    assert str(y.type) == "f32[N,2,3*H+6,W+2]"
+
+
 @pytest.mark.parametrize(
     ("settings", "start"),
     [("", (0, 0)), ("offset: 1", (1, 1)), ("offset: 1 offset: 2", (1, 2)), ("axis: 3 offset: 2", (0, 2))],
@@ -68,6 +83,12 @@ def test_dropout_says_whether_it_trains(imported):
     for phase in ("TEST", "TRAIN"):
         (op,) = imported(text, phase, x=X).module.func("main").ops
         assert (op.name, op.attrs.ratio, op.attrs.train) == ("nn.dropout", 0.25, phase == "TRAIN")
+
+
+@pytest.mark.parametrize("ratio", [0, 1])
+def test_a_dropout_of_nothing_or_of_all_is_nothing_in_test_as_in_the_original(run_layer, ratio):
+    (y,) = run_layer(layer("Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}"), x=[[4.0]])
+    np.testing.assert_array_equal(y, [[4.0]])
 
 
 def test_dropout_of_the_forks_scales_in_test_instead(run_layer):
@@ -108,8 +129,8 @@ def test_dropout_of_the_forks_scales_in_test_instead(run_layer):
         (layer("Permute", "permute_param { order: @4 }"), "axis 4 is not one of 4 axes"),
         (layer("Silence", tops='top: @"y"'), "Silence takes 0 tops, got 1"),
         (
-            layer("Dropout", "dropout_param { dropout_ratio: @1 }"),
-            "dropout_ratio must lie between 0 and 1, got 1",
+            layer("Dropout", "dropout_param { dropout_ratio: @1.5 }"),
+            "dropout_ratio must lie between 0 and 1, got 1.5",
         ),
         (
             layer("Dropout", "dropout_param { sample_weights_test: @true }"),

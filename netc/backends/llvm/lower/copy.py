@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.map import unroll_of
 from netc.backends.llvm.lower.point import apply
 from netc.backends.llvm.lower.space import (
+    SOURCE,
     Space,
     View,
     arguments_read,
     result_views,
     storage_axes,
+    write_names,
 )
 from netc.backends.llvm.lower.sweep import sweep
 from netc.ir.core import Op, Value
@@ -20,13 +23,6 @@ from netc.ir.dim import Dim
 from netc.ir.layout import Layout
 from netc.ir.loop_builder import Index
 from netc.ir.types import contiguous_strides
-
-SOURCE = "<"
-
-
-def write_names(kernel: Kernel) -> list[str]:
-    """The names of the views that are written."""
-    return [f">{i}" for i in range(len(kernel.writes))]
 
 
 def lower_copy(kernel: Kernel) -> None:
@@ -115,7 +111,8 @@ def lower_reshape(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         _reshape_by_elements(kernel, anchor, tail, x)
         return
     fine = {
-        name: View(v.pointer, _refined(y.type.shape, v.strides, common), v.offset) for name, v in views.items()
+        name: View(v.pointer, _refined(y.type.shape, v.strides, common), v.offset)
+        for name, v in views.items()
     }
     fine[SOURCE] = View(x.pointer, _refined(x.type.shape, x.stride_dims, common))
     copy_through(kernel, anchor, tail, Space(kernel.b, common, fine).merged())
@@ -134,9 +131,9 @@ def _common_extents(first: Sequence[Dim], second: Sequence[Dim]) -> tuple[int, .
     if len(shapes[0]) != len(first) or len(shapes[1]) != len(second):
         return None
     bounds = sorted({*_suffix_products(shapes[0]), *_suffix_products(shapes[1])})
-    if any(high % low for low, high in zip(bounds, bounds[1:], strict=False)):
+    if any(high % low for low, high in pairwise(bounds)):
         return None
-    return tuple(high // low for low, high in zip(bounds, bounds[1:], strict=False))[::-1]
+    return tuple(high // low for low, high in pairwise(bounds))[::-1]
 
 
 def _refined(shape: Sequence[Dim], strides: Sequence[Dim], extents: Sequence[int]) -> tuple[Dim, ...]:

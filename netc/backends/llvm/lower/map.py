@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.point import apply
 from netc.backends.llvm.lower.scalar_ops import COSTLY
-from netc.backends.llvm.lower.space import Space, arguments_read, result_views, storage_axes
+from netc.backends.llvm.lower.space import Space, arguments_read, result_views, storage_axes, write_names
 from netc.backends.llvm.lower.sweep import sweep
 from netc.ir.core import Op, Value
 
@@ -20,8 +20,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     def compute(registers: Mapping[str, Value]) -> list[Value]:
         return apply(kernel.b, ops, registers, kernel.body.results)
 
-    writes = [f">{i}" for i in range(len(kernel.writes))]
-    sweep(kernel, space, arguments_read(kernel, ops), writes, compute, unroll_of(ops))
+    sweep(kernel, space, arguments_read(kernel, ops), write_names(kernel), compute, unroll_of(ops))
 
 
 def unroll_of(ops: Sequence[Op]) -> int:

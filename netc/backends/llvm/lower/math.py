@@ -29,7 +29,13 @@ from netc.ir.loop_builder import LoopBuilder
 from netc.ir.types import VectorType
 
 # e^r = 1 + r + r^2 * P(r) for |r| <= ln(2) / 2; relative error 2^-28
-EXP_TAIL = (0.4999999403953552, 0.1666652113199234, 0.04166826605796814, 0.008368677459657192, 0.001382073387503624)
+EXP_TAIL = (
+    0.4999999403953552,
+    0.1666652113199234,
+    0.04166826605796814,
+    0.008368677459657192,
+    0.001382073387503624,
+)
 # log(1 + f) = f - f^2 / 2 + f^3 * P(f) for sqrt(1/2) <= 1 + f <= sqrt(2); relative error 2^-30
 LOG_TAIL = (
     0.3333331346511841,

@@ -70,7 +70,7 @@ def store_at(kernel: Kernel, memory: Memory, point: Point, value: Value) -> None
 def evaluate(
     kernel: Kernel, ops: Sequence[Op], known: Mapping[str, Value], results: Sequence[Value], point: Point
 ) -> list[Value]:
-    """The values of ``results`` at a point: elementwise ops applied to known registers and loaded operands."""
+    """The values of ``results`` at a point: elementwise ops on known registers and loaded operands."""
     registers = dict(known)
 
     def register(value: Value) -> Value:
@@ -90,7 +90,9 @@ def apply(
     """The values of ``results``: elementwise ops applied to registers that hold everything they read."""
     registers = dict(known)
     for op in ops:
-        registers[op.result.name] = ELEMENTWISE[op.name](b, op.attrs, [registers[v.name] for v in op.operands])
+        registers[op.result.name] = ELEMENTWISE[op.name](
+            b, op.attrs, [registers[v.name] for v in op.operands]
+        )
     return [registers[v.name] for v in results]
 
 

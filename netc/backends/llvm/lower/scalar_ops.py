@@ -46,7 +46,9 @@ def _reciprocal_or_zero(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
 
 def _dropout(_: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
     if attrs.train:
-        raise OpError("kernels have no random numbers: nn.dropout runs outside of training only", attr="train")
+        raise OpError(
+            "kernels have no random numbers: nn.dropout runs outside of training only", attr="train"
+        )
     return xs[0]
 
 

@@ -18,6 +18,8 @@ from netc.ir.layout import storage_shape
 from netc.ir.loop_builder import Index, LoopBuilder
 from netc.ir.types import TensorType
 
+SOURCE = "<"  # the view of the anchor's operand
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -31,7 +33,7 @@ class View:
 class Space:
     """``extents`` of the axes, ``kinds`` (only axes of one kind are merged), ``views`` by name.
 
-    ``indices`` arithmetic of a space belongs in front of all loops: ``Space`` is made there.
+    It computes its extents and strides where it is made: in front of all loops.
     """
 
     def __init__(
@@ -138,6 +140,11 @@ def result_views(kernel: Kernel, ops: Sequence[Op]) -> dict[str, View]:
         for name in arguments_read(kernel, ops)
     }
     return views | {
-        f">{i}": View(memory.pointer, broadcast_strides(memory, result))
-        for i, memory in enumerate(kernel.writes)
+        name: View(memory.pointer, broadcast_strides(memory, result))
+        for name, memory in zip(write_names(kernel), kernel.writes, strict=True)
     }
+
+
+def write_names(kernel: Kernel) -> list[str]:
+    """The names of the views that are written."""
+    return [f">{i}" for i in range(len(kernel.writes))]

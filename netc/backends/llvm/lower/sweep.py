@@ -24,7 +24,12 @@ SHORT_AXIS_VECTORS = 4
 
 
 def sweep(
-    kernel: Kernel, space: Space, reads: Sequence[str], writes: Sequence[str], compute: Compute, unroll: int = 4
+    kernel: Kernel,
+    space: Space,
+    reads: Sequence[str],
+    writes: Sequence[str],
+    compute: Compute,
+    unroll: int = 4,
 ) -> None:
     """Load ``reads``, ``compute``, store to ``writes``, for every element of the space."""
     _Sweep(kernel, space, reads, writes, compute, unroll).emit()
@@ -38,24 +43,31 @@ def register_lanes(lanes: int, extent: object) -> int:
 
 
 def runs(
-    b: LoopBuilder, count: Index, size: int, unroll: int, emit: Callable[[Index, int, Index | None], None]
+    b: LoopBuilder,
+    count: Index,
+    size: int,
+    unroll: int,
+    emit: Callable[[Index, int, Index | None], None],
+    whole: Index,
 ) -> None:
     """Cut ``count`` positions into registers: ``emit(first position, registers, positions of the last)``.
 
-    The last argument is None where all registers are full.
+    The last argument is None where all registers are full. The positions are a part, beginning at a multiple
+    of ``size``, of an axis of extent ``whole``; if that is known, so is what is left for the last register.
     """
     wide = size * unroll
-    whole = b.imul(b.idiv(count, wide), wide)
-    with b.loop(0, whole, wide) as loop:
+    unrolled = b.imul(b.idiv(count, wide), wide)
+    with b.loop(0, unrolled, wide) as loop:
         emit(loop.index, unroll, None)
     full = b.imul(b.idiv(count, size), size)
     if unroll > 1:
-        with b.loop(whole, full, size) as loop:
+        with b.loop(unrolled, full, size) as loop:
             emit(loop.index, 1, None)
-    if size > 1:
-        rest = b.isub(count, full)
+    rest = b.isub(count, full)
+    known = whole % size if isinstance(whole, int) else rest
+    if size > 1 and known != 0:
         with b.when(b.icompare("gt", rest, 0)):
-            emit(full, 1, rest)
+            emit(full, 1, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +124,12 @@ class _Sweep:
         chunk = self.chunk(depth, size)
         chunks = b.ceildiv(walked, chunk)
         outer = list(space.extents[:depth])
-        total: Index = chunks
-        for extent in outer:
-            total = b.imul(total, extent)
-        first, last = self.kernel.share(total)
+        first, last = self.kernel.share(b.iproduct([*outer, chunks]))
         with b.loop(first, last) as item:
             *indices, part = b.split(item.index, [*outer, chunks])
             start = b.imul(part, chunk)
             at = {n: space.at(n, [*indices, start], range(depth + 1)) for n in space.views}
-            left = b.isub(walked, start)
-            count = chunk if isinstance(walked, int) and walked % chunk == 0 else b.imin(chunk, left)
+            count = b.at_most(chunk, walked, start)
             if short is None:
                 self.walk_registers(at, count)
             else:
@@ -161,7 +169,7 @@ class _Sweep:
             size = max(self.lanes, 1)
             self.cells(here, [_Cell(i * size, 0, rest) for i in range(registers)], fixed)
 
-        runs(b, count, max(self.lanes, 1), self.unroll, emit)
+        runs(b, count, max(self.lanes, 1), self.unroll, emit, self.space.extents[axis])
 
     def walk_positions(self, at: dict[str, Index], count: Index, columns: list[_Cell]) -> None:
         axis = len(self.space.dims) - 2
@@ -172,7 +180,7 @@ class _Sweep:
             here = {n: self.space.shifted(n, a, axis, start) for n, a in at.items()}
             self.cells(here, [_Cell(p, c.column, c.count) for p in range(positions) for c in columns], fixed)
 
-        runs(self.b, count, 1, unroll, emit)
+        runs(self.b, count, 1, unroll, emit, self.space.extents[axis])
 
     def invariants(
         self, at: Mapping[str, Index], axis: int, columns: Sequence[_Cell]

@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netc.backends.llvm.lower.copy import SOURCE, copy_through, write_names
+from netc.backends.llvm.lower.copy import copy_through
 from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import apply
-from netc.backends.llvm.lower.space import Space, View, arguments_read, result_views, storage_axes
+from netc.backends.llvm.lower.registers import Place, Registers
+from netc.backends.llvm.lower.space import (
+    SOURCE,
+    Space,
+    View,
+    arguments_read,
+    result_views,
+    storage_axes,
+    write_names,
+)
 from netc.backends.llvm.lower.sweep import runs
 from netc.ir.core import Op, Value
 from netc.ir.dim import Dim
@@ -43,18 +52,13 @@ def _transposed_parts(b: LoopBuilder, rows: Sequence[Value], size: int) -> list[
     """Transpose 4 rows within each part of 4 lanes."""
 
     def within_parts(x: Value, y: Value, lanes: tuple[int, int, int, int]) -> Value:
-        chosen = [
-            part + (lane if lane < PART else lane - PART + size)
-            for part in range(0, size, PART)
-            for lane in lanes
-        ]
-        return b.shuffle(x, y, chosen)
+        wanted = [lane if lane < PART else lane - PART + size for lane in lanes]
+        return b.shuffle(x, y, [part + lane for part in range(0, size, PART) for lane in wanted])
 
     low = [within_parts(rows[i], rows[i + 1], (0, 4, 1, 5)) for i in (0, 2)]
     high = [within_parts(rows[i], rows[i + 1], (2, 6, 3, 7)) for i in (0, 2)]
-    return [
-        within_parts(pair[0], pair[1], lanes) for pair in (low, high) for lanes in ((0, 1, 4, 5), (2, 3, 6, 7))
-    ]
+    halves = ((0, 1, 4, 5), (2, 3, 6, 7))
+    return [within_parts(pair[0], pair[1], lanes) for pair in (low, high) for lanes in halves]
 
 
 def _transposed_units(b: LoopBuilder, rows: Sequence[Value], unit: int) -> list[Value]:
@@ -67,8 +71,8 @@ def _transposed_units(b: LoopBuilder, rows: Sequence[Value], unit: int) -> list[
     count = type_.lanes // unit
     for first, second in zip(rows[::2], rows[1::2], strict=True):
         for parity in (0, 1):
-            units = range(parity, 2 * count, 2)
-            from_pairs[parity].append(b.shuffle(first, second, [u * unit + i for u in units for i in range(unit)]))
+            lanes = [u * unit + i for u in range(parity, 2 * count, 2) for i in range(unit)]
+            from_pairs[parity].append(b.shuffle(first, second, lanes))
     even, odd = (_transposed_units(b, half, unit) for half in from_pairs)
     return [value for pair in zip(even, odd, strict=True) for value in pair]
 
@@ -83,7 +87,7 @@ class _Partial:
     count: Index
 
 
-class _Tiles:
+class _Tiles(Registers):
     """The space's last two axes are the one that the source is contiguous along, and that of the result.
 
     ``padded``: the result has room for whole tiles along its axis, and wants zeros there. ``flat``: both are
@@ -102,38 +106,27 @@ class _Tiles:
         padded: bool = False,
         flat: bool = False,
     ) -> None:
-        self.kernel = kernel
-        self.b = kernel.b
-        self.anchor = anchor
-        self.tail = tail
-        self.space = space
-        self.size = size
+        self.across, self.along = len(space.dims) - 2, len(space.dims) - 1
+        super().__init__(kernel, anchor, tail, space, self.along, size)
         self.partial = partial
         self.padded = padded
         self.flat = flat
-        self.reads = arguments_read(kernel, tail)
-        self.across, self.along = len(space.dims) - 2, len(space.dims) - 1
 
     def emit(self) -> None:
-        b, space, size = self.b, self.space, self.size
+        b, space = self.b, self.space
         outer = list(space.extents[:-2])
         chunks = [self.chunk(self.across), self.chunk(self.along)]
         counts = [b.ceildiv(space.extents[axis], c) for axis, c in zip((-2, -1), chunks, strict=True)]
-        total: Index = 1
-        for extent in (*outer, *counts):
-            total = b.imul(total, extent)
-        first, last = self.kernel.share(total)
+        first, last = self.kernel.share(b.iproduct([*outer, *counts]))
         with b.loop(first, last) as item:
             *indices, across, along = b.split(item.index, [*outer, *counts])
             start = [b.imul(across, chunks[0]), b.imul(along, chunks[1])]
             count = [
-                b.imin(chunk, b.isub(space.extents[axis], begin))
-                if not isinstance(space.dims[axis], int) or space.dims[axis] % chunk
-                else chunk
+                b.at_most(chunk, space.extents[axis], begin)
                 for axis, chunk, begin in zip((-2, -1), chunks, start, strict=True)
             ]
-            at = {name: space.at(name, [*indices, *start]) for name in space.views}
-            self.by_blocks(indices, at, count, size)
+            place = {name: space.at(name, [*indices, *start]) for name in space.views}
+            self.by_blocks(indices, place, count)
 
     def chunk(self, axis: int) -> int:
         """Many tiles along one axis, one along the other."""
@@ -141,75 +134,57 @@ class _Tiles:
         short = isinstance(other, int) and other <= self.size
         return self.size * TILES_PER_ITEM if short or axis == self.along else self.size
 
-    def by_blocks(
-        self, indices: Sequence[Index], at: dict[str, Index], count: list[Index], size: int
-    ) -> None:
+    def by_blocks(self, indices: Sequence[Index], place: Place, count: list[Index]) -> None:
         """Whole blocks, and the last one with what exists of it."""
         b, partial = self.b, self.partial
+        extents = list(self.space.extents[-2:])
         if partial is None:
-            self.tiles(at, count[0], count[1], size)
+            self.tiles(place, count, extents)
             return
         last = b.isub(self.space.extents[partial.block], 1)
         with b.when(b.icompare("lt", indices[partial.block], last)):
-            self.tiles(at, count[0], count[1], size)
-        count[partial.axis - self.across] = partial.count
+            self.tiles(place, count, extents)
+        count[partial.axis - self.across] = extents[partial.axis - self.across] = partial.count
         with b.when(b.icompare("eq", indices[partial.block], last)):
-            self.tiles(at, count[0], count[1], size)
+            self.tiles(place, count, extents)
 
-    def tiles(self, at: dict[str, Index], across: Index, along: Index, size: int) -> None:
-        def column(start: Index, _count: int, rest: Index | None) -> None:
-            here = {n: self.space.shifted(n, a, self.across, start) for n, a in at.items()}
+    def tiles(self, place: Place, count: Sequence[Index], extents: Sequence[Index]) -> None:
+        """``count`` elements along both axes, a part of ``extents``."""
 
-            def row(begin: Index, _count: int, end: Index | None) -> None:
-                there = {n: self.space.shifted(n, a, self.along, begin) for n, a in here.items()}
-                self.tile(there, size if rest is None else rest, size if end is None else end)
+        def columns(start: Index, _count: int, rest: Index | None) -> None:
+            here = self.moved(place, self.across, start)
 
-            runs(self.b, along, size, 1, row)
+            def rows(begin: Index, _count: int, end: Index | None) -> None:
+                there = self.moved(here, self.along, begin)
+                self.tile(there, self.size if rest is None else rest, self.size if end is None else end)
 
-        runs(self.b, across, size, 1, column)
+            runs(self.b, count[1], self.size, 1, rows, extents[1])
 
-    def tile(self, at: dict[str, Index], across: Index, along: Index) -> None:
+        runs(self.b, count[0], self.size, 1, columns, extents[0])
+
+    def tile(self, place: Place, across: Index, along: Index) -> None:
         """One square: ``along`` rows of ``across`` elements of the source exist."""
         b, size = self.b, self.size
+        stored = size if self.padded else along
         if self.flat:
-            view = self.space.views[SOURCE]
-            self.finish(at, b.load_first(view.pointer, at[SOURCE], along, size), along)
+            self.finish(self.source(place, along), place, stored)
             return
-        rows = [self.row(at, i, across, along) for i in range(size)]
+        rows = [self.row(place, i, across, along) for i in range(size)]
         for j, column in enumerate(transposed(b, rows)):
             with b.when(b.icompare("lt", j, across)):
-                self.finish({n: self.space.shifted(n, a, self.across, j) for n, a in at.items()}, column, along)
+                self.finish(column, self.moved(place, self.across, j), stored)
 
-    def row(self, at: dict[str, Index], i: int, across: Index, along: Index) -> Value:
+    def row(self, place: Place, i: int, across: Index, along: Index) -> Value:
         b, size = self.b, self.size
         exists = b.icompare("lt", i, along)
-        zero = b.const(0.0, f"f32x{size}")
+        zero = b.const(0.0, self.type)
         if exists is False:
             return zero
         # a row that does not exist is read from the last one that does
         index = i if exists is True else b.imin(i, b.isub(along, 1))
-        value = b.load_first(
-            self.space.views[SOURCE].pointer,
-            self.space.shifted(SOURCE, at[SOURCE], self.along, index),
-            across,
-            size,
-        )
+        at = self.space.shifted(SOURCE, place[SOURCE], self.along, index)
+        value = b.load_first(self.space.views[SOURCE].pointer, at, across, size)
         return b.select(exists, value, zero) if self.padded else value
-
-    def finish(self, at: dict[str, Index], value: Value, along: Index) -> None:
-        """The elementwise ops on one row of the result, and the store."""
-        b, size, space = self.b, self.size, self.space
-        count = size if self.padded else along
-        known = {self.anchor.result.name: value}
-        for name in self.reads:
-            pointer = space.views[name].pointer
-            if space.stride(name, self.along) == 0:
-                known[name] = b.splat(b.load(pointer, at[name]), size)
-            else:
-                known[name] = b.load_first(pointer, at[name], count, size)
-        values = apply(b, self.tail, known, self.kernel.body.results)
-        for name, result in zip(write_names(self.kernel), values, strict=True):
-            b.store_first(result, space.views[name].pointer, at[name], count)
 
 
 # --- tensor.transpose ---
@@ -321,10 +296,7 @@ def _convert_by_elements(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None
     b = kernel.b
     x, y = kernel.operand(anchor.operands[0]), kernel.writes[0].type
     space = Space(b, storage_axes(y), result_views(kernel, tail))
-    total: Index = 1
-    for extent in space.extents:
-        total = b.imul(total, extent)
-    first, last = kernel.share(total)
+    first, last = kernel.share(b.iproduct(space.extents))
     with b.loop(first, last) as loop:
         stored = b.split(loop.index, space.extents)
         logical = stored[: y.rank]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import LANES, TARGETS, Build, check_launch, launch_of, one_op, random
 
 from netc.ir.builder import FuncBuilder
 from netc.ir.core import Value
@@ -15,7 +16,6 @@ from netc.ir.ops.elementwise import AffineAttrs, ReluAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
 from netc.ir.ops.shape import ConcatAttrs, FillAttrs, ReshapeAttrs, SliceAttrs, TransposeAttrs
 from netc.ir.types import BufferType, TensorType, contiguous_strides
-from harness import LANES, TARGETS, Build, check_launch, launch_of, one_op, random
 
 
 def f32(*shape: Any, block: int | None = None, axis: int = 1) -> TensorType:
@@ -101,7 +101,7 @@ def test_reshape_of_contiguous_memory(to: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("to", [(120,), (6, 20), (2, 60, 1), (4, 5, 6), (3, 40), (5, 24)], ids=str)
 def test_reshape_of_memory_with_gaps(to: tuple[int, ...]) -> None:
     strided = BufferType(f32(2, 3, 4, 5), contiguous_strides(f32(2, 7, 5, 6)))
-    out = tuple(s * 2 for s in contiguous_strides(f32(*to)))[:-1] + (1,)
+    out = (*(s * 2 for s in contiguous_strides(f32(*to))[:-1]), 1)
     launch = launch_of(
         [strided, f32(*to)], with_tail("tensor.reshape", ReshapeAttrs(to)), result_strides={0: out}
     )
@@ -155,7 +155,9 @@ def test_transpose_with_symbols() -> None:
 
 def test_transpose_of_views() -> None:
     strided = BufferType(f32(20, 35), (50, 1))
-    launch = launch_of([strided], one_op("tensor.transpose", TransposeAttrs((1, 0))), result_strides={0: (29, 1)})
+    launch = launch_of(
+        [strided], one_op("tensor.transpose", TransposeAttrs((1, 0))), result_strides={0: (29, 1)}
+    )
     check_launch(launch, [random((20, 35))])
     strided = BufferType(f32(20, 35), (120, 3))
     launch = launch_of([strided], one_op("tensor.transpose", TransposeAttrs((1, 0))))
@@ -245,7 +247,13 @@ def test_convert_between_any_layouts() -> None:
     shape = (6, 20, 3, 5)
     arrays = [random(shape)]
     for source in (f32(*shape, block=8), f32(*shape, block=4, axis=0), f32(*shape)):
-        for to in (LayoutAttrs(1, 16), LayoutAttrs(0, 4), LayoutAttrs(3, 4), LayoutAttrs(1, 8), LayoutAttrs(1, 3)):
+        for to in (
+            LayoutAttrs(1, 16),
+            LayoutAttrs(0, 4),
+            LayoutAttrs(3, 4),
+            LayoutAttrs(1, 8),
+            LayoutAttrs(1, 3),
+        ):
             check_launch(launch_of([source], one_op("layout.convert", to)), arrays)
 
 

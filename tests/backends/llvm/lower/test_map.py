@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import LANES, TARGETS, check_launch, launch_of, one_op, random
 
 from netc.ir.builder import FuncBuilder
 from netc.ir.core import Value
@@ -14,7 +15,6 @@ from netc.ir.dim import symbol
 from netc.ir.layout import Blocked
 from netc.ir.ops.elementwise import AffineAttrs, PowAttrs, ReluAttrs
 from netc.ir.types import BufferType, TensorType, contiguous_strides
-from harness import LANES, TARGETS, check_launch, launch_of, one_op, random
 
 
 def f32(*shape: Any, block: int | None = None) -> TensorType:
@@ -118,7 +118,9 @@ def test_views_leave_the_gaps_between_their_elements_alone(target: str) -> None:
         assert out is not None
     blocked = f32(2, 2 * block, 3, 4, block=block)
     strides = contiguous_strides(f32(2, 5 * block, 3, 4, block=block))
-    launch = launch_of([BufferType(blocked, strides), blocked], one_op("math.max"), result_strides={0: strides})
+    launch = launch_of(
+        [BufferType(blocked, strides), blocked], one_op("math.max"), result_strides={0: strides}
+    )
     shape = (2, 2 * block, 3, 4)
     check_launch(launch, [random(shape), random(shape, 1)], target=target)
 

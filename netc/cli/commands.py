@@ -1,0 +1,153 @@
+"""The commands with their arguments; what does the work is imported when it is called: help is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import click
+
+EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
+DRAW_STAGES = ("net", "import", "tensor", "buffer")
+PICTURE_FORMATS = ("dot", "svg", "png")
+
+Callback = Callable[..., None]
+Parameter = Callable[[Callback], Callback]
+"""What ``click.option`` and ``click.argument`` return."""
+
+_NET: tuple[Parameter, ...] = (
+    click.argument("model", type=click.Path()),
+    click.option("-w", "--weights", metavar="FILE", help="Trained weights (.caffemodel)."),
+    click.option("--target", default="cpu", show_default=True, help="cpu, cpu:avx2, cpu:avx512, or numpy."),
+    click.option(
+        "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
+    ),
+    click.option(
+        "--input-shape",
+        multiple=True,
+        metavar="NAME=DIM,...",
+        help="Shape of an input; a name such as N stands for any size.",
+    ),
+    click.option(
+        "--phase",
+        type=click.Choice(["TEST", "TRAIN"], case_sensitive=False),
+        metavar="[TEST|TRAIN]",
+        default="TEST",
+        show_default=True,
+        help="Selects layers.",
+    ),
+    click.option("--level", type=int, default=0, help="Selects layers: the level."),
+    click.option("--stage", "stages", multiple=True, metavar="NAME", help="Selects layers: a stage."),
+    click.option(
+        "--fully-convolutional", is_flag=True, help="Make inner products convolutions, for larger inputs."
+    ),
+    click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
+    click.option("--keep", multiple=True, metavar="BLOB", help="Keep an intermediate blob."),
+)
+_JSON: Parameter = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
+    """A command on a net: ``module`` has a function ``command`` that gets the request and the parameters."""
+
+    def callback(**given: Any) -> None:
+        request = import_module("netc.cli.request").take_request(given)
+        import_module(module).command(request, **given)
+
+    decorated: Callback = callback
+    for decorate in reversed((*_NET, *parameters)):
+        decorated = decorate(decorated)
+    return click.command(name, short_help=summary, help=text)(decorated)
+
+
+COMPILE = _command(
+    "compile",
+    "Compile a net into one file, or show the code at any stage.",
+    "Compile the net MODEL (a .prototxt) into one file that runs without compiling again.",
+    "netc.cli.compile_",
+    click.option("-o", "--output", metavar="FILE", help="File to write: MODEL's name with .netc."),
+    click.option(
+        "--emit", "stage", type=click.Choice(EMIT_STAGES), help="Print this code, and write no .netc file."
+    ),
+    click.option(
+        "--print-after", multiple=True, metavar="PASS", help="Print the IR after a pass (on stderr)."
+    ),
+    _JSON,
+)
+
+RUN = _command(
+    "run",
+    "Run a net on images or arrays.",
+    """Run the net MODEL (a .prototxt, or a file that `netc compile` wrote) on FILEs.
+
+    FILEs are images, prepared as Caffe's Classifier does; or arrays: x.npz with an array for each input,
+    NAME=x.npy, or x.npy if there is one input only.
+    """,
+    "netc.cli.run",
+    click.argument("files", nargs=-1, required=True, metavar="FILE..."),
+    click.option("--labels", metavar="FILE", help="Names of the classes, one a line."),
+    click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show."),
+    click.option("--blob", metavar="NAME", help="The output to rank: the first."),
+    click.option("-o", "--output", metavar="FILE.npz", help="Write all outputs there, and show none."),
+    click.option("--mean", metavar="VALUES|FILE", help="Subtracted: 104,117,123, or a .npy or .binaryproto."),
+    click.option("--raw-scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels."),
+    click.option(
+        "--input-scale", type=float, default=1.0, show_default=True, help="Multiplies, after the mean."
+    ),
+    click.option(
+        "--channel-order",
+        type=click.Choice(["bgr", "rgb"]),
+        default="bgr",
+        show_default=True,
+        help="Of the net.",
+    ),
+    click.option("--image-dims", metavar="H,W", help="Resize images to this, then crop: the input's size."),
+    click.option("--oversample", is_flag=True, help="Mean over 10 crops: corners, centre, and mirrored."),
+    _JSON,
+)
+
+TIME = _command(
+    "time",
+    "Time every kernel of a net.",
+    """Time the net MODEL on random input: each kernel's median, and its part of the machine's peak.
+
+    The peak is the time that the machine would need at its measured limits of arithmetic and memory. More
+    than 100 % is possible where data stays in the caches.
+    """,
+    "netc.cli.time_",
+    click.option(
+        "--repeats", type=click.IntRange(1, 100_000), default=30, show_default=True, help="Timed runs."
+    ),
+    click.option(
+        "--size", multiple=True, metavar="N=4", help="What a symbol of the input's shape stands for."
+    ),
+    _JSON,
+)
+
+INSPECT = _command(
+    "inspect",
+    "List the layers of a net.",
+    "List the layers of the net MODEL with their shapes, parameters and flops. Compiles nothing.",
+    "netc.cli.inspect_",
+    _JSON,
+)
+
+DRAW = _command(
+    "draw",
+    "Draw a net, or its IR.",
+    "Draw the net MODEL; without -o its graph is printed in the DOT language.",
+    "netc.cli.draw",
+    click.option("-o", "--output", metavar="FILE", help="File to write; its suffix says the format."),
+    click.option("--format", "kind", type=click.Choice(PICTURE_FORMATS), help="dot (text), svg or png."),
+    click.option(
+        "--of",
+        "stage",
+        type=click.Choice(DRAW_STAGES),
+        default="net",
+        show_default=True,
+        help="net: the layers; import: the ops they become; tensor: after all passes; buffer: the kernels.",
+    ),
+)
+
+COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW)
