@@ -1,7 +1,15 @@
 """The documents say what is."""
 
 import importlib.util
+import re
+import shlex
 from pathlib import Path
+
+import click
+import pytest
+
+from netc.cli import commands
+from netc.cli import main as run_netc
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,3 +49,51 @@ def test_the_architecture_page_names_every_pass_in_the_order_of_the_pipeline():
     positions = [page.find(f"`{name}`") for name in first_uses]
     assert -1 not in positions
     assert positions == sorted(positions)
+
+
+def _blocks(page, language):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_usage_page_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names = {}
+    for block in _blocks("docs/usage.md", "python"):
+        exec(compile(block, "docs/usage.md", "exec"), names)
+
+
+def test_the_commands_of_the_usage_page_run(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    lines = [line for block in _blocks("docs/usage.md", "sh") for line in block.splitlines()]
+    assert len(lines) >= 6
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "netc"
+        assert run_netc(arguments) == 0, line
+        assert capsys.readouterr().err == "", line
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS, ids=lambda command: command.name)
+def test_the_usage_page_names_every_option(command):
+    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    assert [option.name for option in options if not any(name in page for name in option.opts)] == []
+
+
+def test_the_readme_links_to_files_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_sets_up_with_one_line_each():
+    blocks = _blocks("README.md", "sh")
+    assert [len(block.splitlines()) for block in blocks] == [1, 1]
+    setup, run = blocks[0].rsplit("&&", 1)
+    assert "pip install" in setup
+    # the files of the main job are there
+    paths = [word for word in shlex.split(run) if word.startswith("examples/") and "*" not in word]
+    assert [path for path in paths if not (ROOT / path).exists()] == []

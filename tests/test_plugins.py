@@ -64,6 +64,15 @@ def test_a_bad_setting_of_a_plug_in_is_a_located_error(layer_text, settings, mes
     assert caught.value.render().splitlines()[0] == message
 
 
+@pytest.mark.parametrize("number", ["inf", "nan", "2.5"])
+def test_a_plug_ins_setting_that_is_no_integer_is_a_located_error(number):
+    type_name = f"Times{number}"
+    netc.register_layer(type_name, lambda ctx: ctx.custom_param("times_param").integer("times", default=1))
+    with pytest.raises(netc.NetcError, match=f"times_param.times: expected an integer, got {number}") as caught:
+        imported(f'layer {{ type: "{type_name}" bottom: "data" top: "t" times_param {{ times: {number} }} }}')
+    assert caught.value.location is not None
+
+
 def test_an_error_of_a_plug_ins_op_points_at_the_layer():
     def infer(operands, attrs):
         raise OpError("never works")

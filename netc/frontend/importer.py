@@ -50,7 +50,10 @@ def import_net(
         where = next((field.location for field in net.unknown), net.location)
         raise NetcError("no layers: this is not the definition of a net", location=where)
     read = frozenset(bottom for layer in layers for bottom in layer.texts("bottom"))
-    importer = _Importer(NetUnderConstruction(FuncBuilder("main"), phase, dict(input_shapes or {}), read))
+    # an input must keep its name, whatever the layers before it call their values
+    reserved = (top for layer in layers if not layer.has("bottom") for top in layer.texts("top"))
+    builder = FuncBuilder("main", reserved)
+    importer = _Importer(NetUnderConstruction(builder, phase, dict(input_shapes or {}), read))
     importer.warn_unknown(net)
     for position, layer in enumerate(layers):
         importer.add(layer, position)
@@ -81,6 +84,8 @@ class _Importer:
         check_blob_counts(ctx, entry)
         self._check_tops(ctx)
         first_op = len(self.net.builder.ops)
+        if not bottoms:
+            self.net.builder.taken.difference_update(ctx.top_names)
         entry.rule(ctx)
         check_unknown_fields(ctx)
         self._record_tops(ctx, entry)

@@ -49,6 +49,14 @@ def test_in_place_layers_make_new_values_named_after_their_blob():
     )
 
 
+def test_an_input_keeps_its_name_where_a_value_before_it_would_take_it():
+    second = 'layer { type: "Input" top: "x.1" input_param { shape { dim: 2 dim: 3 } } }\n'
+    inputs = imported(relu("x", "x") + second).module.func("main").inputs
+    assert [a.name for a in inputs] == ["x", "x.1"]
+    with pytest.raises(NetcError, match=r"top blob 'x\.1' is produced by multiple sources"):
+        imported(second + second)
+
+
 def test_a_reader_before_an_in_place_layer_sees_the_value_of_its_time():
     assert text(relu("x", "a") + relu("x", "x") + relu("x", "b")) == (
         "func @main(%x: f32[2,3]) -> (a = %a, b = %b) {\n"

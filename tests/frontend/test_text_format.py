@@ -68,8 +68,9 @@ def test_all_spellings_of_messages_mean_the_same(text):
     assert net.unknown == [UnknownField("state2", ())]
 
 
-def test_a_list_may_hold_messages():
-    net = parse("layer: [{ name: 'a' }, < name: 'b' >] input: []")
+@pytest.mark.parametrize("colon", [":", ""])
+def test_a_list_may_hold_messages(colon):
+    net = parse(f"layer{colon} [{{ name: 'a' }}, < name: 'b' >] input: []")
     assert [each.get("name") for each in net.messages("layer")] == ["a", "b"]
     assert not net.has("input")
 

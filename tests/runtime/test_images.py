@@ -107,8 +107,9 @@ def test_a_larger_mean_image_is_cropped_like_the_images():
 
 
 def test_means_that_do_not_fit_are_refused():
-    for mean in (rand(2), rand(3, 2, 2), rand(1, 4, 4)):
-        with pytest.raises(NetcError, match="the mean is"):
+    wrong = (rand(2), "the mean has 2 values"), (rand(3, 2, 2), "the mean is"), (rand(1, 4, 4), "the mean is")
+    for mean, message in wrong:
+        with pytest.raises(NetcError, match=message):
             preprocess([rand(4, 4, 3)], (3, 4, 4), Preprocessing(mean=mean))
 
 

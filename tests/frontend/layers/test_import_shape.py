@@ -47,9 +47,9 @@ def test_reshape_replaces_a_range_of_axes(shapes_of, settings, shape):
 def test_reshape_infers_an_extent_beside_copied_symbols():
     convolution = "convolution_param { num_output: 6 kernel_size: 1 pad: 1 }"
     reshape = "reshape_param { shape { dim: 0 dim: 2 dim: -1 dim: 0 } }"
-    net = f'''input: "x"
+    net = f"""input: "x"
         {layer("Convolution", convolution, tops='top: "c"')}
-        {layer("Reshape", reshape, 'bottom: "c"')}'''
+        {layer("Reshape", reshape, 'bottom: "c"')}"""
     sizes = {"x": (symbol("N"), 3, symbol("H"), symbol("W"))}
     (y,) = import_net(load_net(net), input_shapes=sizes).module.func("main").results
     assert str(y.type) == "f32[N,2,3*H+6,W+2]"
