@@ -1,7 +1,7 @@
 """Computes the blobs of a net, exactly as if every one of them were computed in every pass.
 
-Keeping all blobs makes small nets two to four times slower, because kernels can then not be fused and every blob is
-written out. So a net starts out computing its outputs alone, and remembers the inputs of the last pass.
+Keeping all blobs makes nets up to four times slower, because kernels can then not be fused and every blob
+is written out. So a net starts out computing its outputs alone, and remembers the inputs of the last pass.
 When somebody asks for another blob, that pass is repeated with all blobs kept, and so is every pass from
 then on. Nobody can tell the difference: what would change the result of the repetition (an edit of a
 parameter, a pass that begins in the middle of the net) makes the engine keep all blobs beforehand.
