@@ -13,6 +13,8 @@ TARGET = ROOT / "docs" / "files.md"
 FOLDERS = (
     ("netc", "The package: its doors"),
     ("netc/cli", "Command line"),
+    ("netc/pycaffe", "Caffe's Python interface"),
+    ("netc/pycaffe/proto", "Caffe's Python interface: messages"),
     ("netc/runtime", "Runtime"),
     ("netc/frontend", "Front end"),
     ("netc/frontend/layers", "Front end: the layers"),

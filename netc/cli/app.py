@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from netc import __version__
+from netc.cli.caffe_commands import CAFFE_COMMANDS
 from netc.cli.commands import COMMANDS
 from netc.cli.output import OutputClosed, OutputFailed, flush, say
 from netc.ir.diagnostics import InternalError, NetcError
@@ -35,7 +36,7 @@ def netc(show_traceback: bool) -> None:
     del show_traceback  # main() looks for it, as an error may come before this
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *CAFFE_COMMANDS):
     netc.add_command(_command)
 
 

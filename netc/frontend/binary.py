@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import google.protobuf.descriptor_pb2
 import google.protobuf.descriptor_pool
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.message_factory
 
@@ -27,6 +28,12 @@ _library: Any = google.protobuf
 def message_class(name: str) -> Any:
     """The protobuf class of a message of the schema, for example ``"NetParameter"``."""
     return _library.message_factory.GetMessageClass(descriptor(name))
+
+
+def enum_wrapper(name: str) -> Any:
+    """The names and numbers of an enum of the schema, as generated code wraps them."""
+    enum = _pool().FindEnumTypeByName(f"{PACKAGE}.{name}")
+    return _library.internal.enum_type_wrapper.EnumTypeWrapper(enum)
 
 
 def descriptor(name: str) -> Any:

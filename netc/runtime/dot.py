@@ -39,18 +39,19 @@ class Cluster:
 
 @dataclass(slots=True)
 class Graph:
-    """A directed graph, drawn from top to bottom."""
+    """A directed graph, drawn from top to bottom (TB) or as ``direction`` says: LR, BT, RL."""
 
     name: str
     nodes: list[Node] = field(default_factory=list)
     clusters: list[Cluster] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
+    direction: str = "TB"
 
     def text(self) -> str:
         """The graph in DOT."""
         lines = [
             f"digraph {quote(self.name)} {{",
-            f"  graph [rankdir=TB {_FONT}]",
+            f"  graph [rankdir={self.direction} {_FONT}]",
             f'  node [style="filled,rounded" {_FONT}]',
             f'  edge [color="#606060" {_FONT}]',
             *(f"  {_node(node)}" for node in self.nodes),

@@ -42,18 +42,9 @@ def bind_weights(
     views of those given. NetcError where a layer's blobs do not fit.
     """
     weights = {} if weights is None else weights
-    sizes = {info.value.name: math.prod(info.shape) for info in imported.params}
-    check_available(sum(sizes.values()) * np.dtype(np.float32).itemsize, "the net's parameters")
-    owners: dict[str, int] = {}
-    for info in imported.params:
-        if info.learnable:
-            owners.setdefault(info.layer, info.owner)
-    arrays: dict[str, Array] = {}
-    warnings: list[str] = []
-    for name, owner in owners.items():
-        if name in weights:
-            infos = [i for i in imported.params if i.owner == owner]
-            warnings += _take_layer(infos, weights[name], arrays)
+    _check_size(imported)
+    arrays, warnings = loaded_params(imported, weights)
+    owners = _owners(imported)
     filled: dict[str, None] = {}
     for info in imported.params:
         if info.value.name not in arrays:
@@ -66,6 +57,33 @@ def bind_weights(
         warnings += _summary(tuple(filled), ignored, len(owners))
     loaded = tuple(n for n in owners if n in weights)
     return arrays, LoadReport(loaded, tuple(filled), ignored, tuple(dict.fromkeys(warnings)))
+
+
+def loaded_params(
+    imported: ImportedNet, weights: Mapping[str, Sequence[Any]]
+) -> tuple[dict[str, Array], list[str]]:
+    """What the weights give: arrays by value name, and warnings. Parameters of other layers are left out."""
+    arrays: dict[str, Array] = {}
+    warnings: list[str] = []
+    for name, owner in _owners(imported).items():
+        if name in weights:
+            infos = [i for i in imported.params if i.owner == owner]
+            warnings += _take_layer(infos, weights[name], arrays)
+    return arrays, warnings
+
+
+def _check_size(imported: ImportedNet) -> None:
+    sizes = {info.value.name: math.prod(info.shape) for info in imported.params}
+    check_available(sum(sizes.values()) * np.dtype(np.float32).itemsize, "the net's parameters")
+
+
+def _owners(imported: ImportedNet) -> dict[str, int]:
+    """Layer name -> the position of the first layer of that name that learns something."""
+    owners: dict[str, int] = {}
+    for info in imported.params:
+        if info.learnable:
+            owners.setdefault(info.layer, info.owner)
+    return owners
 
 
 def _summary(filled: Sequence[str], ignored: Sequence[str], layers: int) -> list[str]:

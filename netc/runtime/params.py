@@ -80,7 +80,7 @@ class ParamStore:
 
     def by_layer(self) -> dict[str, list[Array]]:
         """Layer name -> its parameters, writable; layers that share a parameter have the same memory."""
-        lent = {entry.value: self._lend(entry.value) for entry in self.entries}
+        lent = {entry.value: self.lend(entry.value) for entry in self.entries}
         slots: dict[str, dict[int, Array]] = {}
         for entry in self.entries:
             for layer, index in entry.uses:
@@ -103,7 +103,13 @@ class ParamStore:
                 del self._lent[value]
         return self.versions
 
-    def _lend(self, value: str) -> Array:
+    @property
+    def is_lent(self) -> bool:
+        """Whether a caller holds any of the arrays."""
+        return any(lent.array() is not None for lent in self._lent.values())
+
+    def lend(self, value: str) -> Array:
+        """One parameter, writable, as :meth:`by_layer` hands it out."""
         array = self.arrays[value]
         lent = self._lent.get(value)
         base = lent.array() if lent is not None else None

@@ -1,0 +1,89 @@
+"""Commands that take the arguments of Caffe's own tools, so that scripts which call those go on working."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import click
+
+Callback = Callable[..., None]
+Parameter = Callable[[Callback], Callback]
+
+
+def _flag(name: str, **settings: Any) -> Parameter:
+    """An option under the original's name, with underscores, and under one as netc's others have it."""
+    return click.option(f"--{name}", f"--{name.replace('_', '-')}", **settings)
+
+
+def _command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
+    """A command whose work a function ``command`` in ``module`` does."""
+
+    def callback(**given: Any) -> None:
+        import_module(module).command(**given)
+
+    decorated: Callback = callback
+    for decorate in reversed(parameters):
+        decorated = decorate(decorated)
+    return click.command(name, short_help=summary, help=text)(decorated)
+
+
+CLASSIFY = _command(
+    "classify",
+    "Classify images, with the flags of Caffe's classify.py.",
+    """Classify INPUT: an image, a folder of images, or images in a .npy file.
+
+    The predictions are written to OUTPUT.npy, a row for each image; without it the best classes are shown.
+    """,
+    "netc.cli.classify",
+    click.argument("input_file", metavar="INPUT"),
+    click.argument("output_file", metavar="[OUTPUT.npy]", required=False),
+    _flag("model_def", required=True, metavar="FILE", help="The net (.prototxt)."),
+    _flag("pretrained_model", metavar="FILE", help="Its weights (.caffemodel)."),
+    click.option("--gpu", is_flag=True, help="Refused: there is no GPU target yet."),
+    _flag("center_only", is_flag=True, help="The centre alone, not 10 crops."),
+    _flag("images_dim", default="256,256", show_default=True, help="Resize images to this."),
+    _flag("mean_file", metavar="FILE", help="Subtracted: a .npy or .binaryproto file."),
+    _flag("input_scale", type=float, help="Multiplies, after the mean."),
+    _flag("raw_scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels."),
+    _flag("channel_swap", default="2,1,0", show_default=True, help="Order of the channels."),
+    click.option("--ext", default="jpg", show_default=True, help="Suffix of the images in a folder."),
+    click.option("--labels", metavar="FILE", help="Names of the classes, one a line."),
+    click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+)
+
+EXTRACT_FEATURES = _command(
+    "extract-features",
+    "Write blobs of a net to files, batch by batch.",
+    """Run BATCHES batches through the net MODEL and write each BLOB to its FILE.
+
+    A FILE is .npz, .npy or .h5 (HDF5, which needs h5py), and has a row for each row of the input. The
+    input is --input, taken a batch at a time from its beginning; DummyData layers need none.
+    """,
+    "netc.cli.extract_features",
+    click.argument("weights"),
+    click.argument("model"),
+    click.argument("blobs", metavar="BLOB,..."),
+    click.argument("outputs", metavar="FILE,..."),
+    click.argument("batches", metavar="BATCHES", type=click.IntRange(1)),
+    click.argument("database", metavar="[DB_TYPE]", required=False),
+    click.option(
+        "-i", "--input", "files", multiple=True, metavar="FILE", help="An image, x.npz, NAME=x.npy, or x.npy."
+    ),
+    click.option("--mean", metavar="VALUES|FILE", help="Of images: 104,117,123, or a .npy or .binaryproto."),
+    click.option("--raw-scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels."),
+    click.option(
+        "--input-scale", type=float, default=1.0, show_default=True, help="Multiplies, after the mean."
+    ),
+    click.option(
+        "--channel-order",
+        type=click.Choice(["bgr", "rgb"]),
+        default="bgr",
+        show_default=True,
+        help="Of the net.",
+    ),
+)
+
+CAFFE_COMMANDS = (CLASSIFY, EXTRACT_FEATURES)

@@ -1,0 +1,328 @@
+"""The class ``Net`` of Caffe's Python interface."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NoReturn
+
+import numpy as np
+
+from netc.frontend.message import Message
+from netc.frontend.net_file import load_net
+from netc.frontend.write_caffemodel import write_caffemodel
+from netc.ir.diagnostics import NetcError
+from netc.pycaffe.blob import Blob, ParamBlob, Storage
+from netc.pycaffe.engine import Engine
+from netc.pycaffe.mode import TEST, TRAIN, target
+from netc.pycaffe.net_params import NetParams
+from netc.pycaffe.segment import is_source
+from netc.pycaffe.source_layers import DummyData, MemoryData, make_source
+from netc.pycaffe.training import no_training
+from netc.runtime.compiler import import_message, unread_blobs
+from netc.runtime.memory import Array
+from netc.runtime.options import CompileOptions, Phase, as_input_shapes
+from netc.runtime.shapes import show_shape
+
+Path = str | os.PathLike[str]
+PHASES: Mapping[int, Phase] = {TRAIN: "TRAIN", TEST: "TEST"}
+
+
+class Layer:
+    """A layer of a net: its ``type``, and its parameters as ``blobs``."""
+
+    def __init__(self, kind: str, blobs: Sequence[ParamBlob]) -> None:
+        self.type = kind
+        self.blobs = list(blobs)
+
+    def __repr__(self) -> str:
+        return f"<Layer {self.type} with {len(self.blobs)} blobs>"
+
+
+class Net:
+    """A net with the memory of all its blobs: ``Net("deploy.prototxt", caffe.TEST, weights="w.caffemodel")``.
+
+    ``phase`` is ``TRAIN`` or ``TEST``; with ``level`` and ``stages`` it selects layers. The older order of
+    arguments, ``Net("deploy.prototxt", "w.caffemodel", caffe.TEST)``, works too. ``input_shapes``, which the
+    original does not have, states shapes of inputs by name: for data layers, and where the file has none.
+    """
+
+    def __init__(
+        self,
+        network_file: Path,
+        phase: int | Path,
+        level: int = 0,
+        stages: Sequence[str] | None = None,
+        weights: Path | None = None,
+        *,
+        input_shapes: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        if isinstance(phase, str | os.PathLike):
+            weights, phase, level = phase, level, 0
+        if phase not in PHASES:
+            raise NetcError(f"the phase is TRAIN ({TRAIN}) or TEST ({TEST}), got {phase!r}")
+        options = CompileOptions(
+            target=target(),
+            phase=PHASES[phase],
+            level=level,
+            stages=tuple(stages or ()),
+            input_shapes=as_input_shapes(input_shapes),
+        )
+        self._message = load_net(network_file, phase=options.phase, level=level, stages=options.stages)
+        net = import_message(self._message, options)
+        self._layer_messages = self._message.messages("layer")
+        self._layer_names = [layer.text("name") for layer in self._layer_messages]
+        storages: OrderedDict[str, Storage] = OrderedDict()
+        for layer in net.layers:
+            for top, shape in zip(layer.tops, layer.top_shapes, strict=True):
+                static = tuple(d for d in shape if isinstance(d, int))
+                storages.setdefault(top, Storage(static)).resize(static)
+        self._outputs = sorted(unread_blobs(net.layers))
+        options = replace(options, input_shapes=())  # the blobs have them now
+        brought = _only_sources(self._layer_messages)
+        # what lasts from pass to pass (random numbers, hidden states) would move on in a repetition
+        lasting = options.phase == "TRAIN" or bool(getattr(net, "states", ()))
+        self._engine = Engine(self._message, options, storages, brought, self._outputs, keep_all=lasting)
+        whole = self._engine.segment(0, len(self._layer_messages) - 1)
+        self._parameters = NetParams(whole, options, weights)
+        self._engine.set_params(self._parameters.slots)
+        self._sources = {
+            i: source
+            for i, layer in enumerate(self._layer_messages)
+            if is_source(layer) and (source := make_source(layer, storages)) is not None
+        }
+        before_read = self._engine.before_read
+        self._blobs = OrderedDict((n, Blob(s, partial(before_read, n))) for n, s in storages.items())
+        self.layers = self._make_layers()
+        self._params = OrderedDict(
+            (name, layer.blobs)
+            for name, layer in zip(self._layer_names, self.layers, strict=True)
+            if layer.blobs
+        )
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name} {show_shape(self._blobs[name].shape)}" for name in self.inputs)
+        return f"<Net {self.name}({inputs}) with {len(self.layers)} layers>"
+
+    # ---- what it has
+
+    @property
+    def name(self) -> str:
+        """The net's name."""
+        return self._message.text("name")
+
+    @property
+    def blobs(self) -> OrderedDict[str, Blob]:
+        """The blobs by name, in the order they are made; they show what the last layer in place wrote."""
+        return self._blobs
+
+    @property
+    def params(self) -> OrderedDict[str, list[ParamBlob]]:
+        """The parameters of each layer that has some, by the layer's name."""
+        return self._params
+
+    @property
+    def layer_dict(self) -> OrderedDict[str, Layer]:
+        """The layers by name."""
+        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+
+    @property
+    def inputs(self) -> list[str]:
+        """The tops of Input layers."""
+        inputs = (layer for layer in self._layer_messages if layer.text("type") == "Input")
+        return [top for layer in inputs for top in layer.texts("top") if top in self._blobs]
+
+    @property
+    def fed_blobs(self) -> list[str]:
+        """The blobs that only the caller can fill: inputs, and tops of layers that would read files."""
+        layers = enumerate(self._layer_messages)
+        feeders = (m for i, m in layers if is_source(m) and not isinstance(self._sources.get(i), DummyData))
+        return [top for layer in feeders for top in layer.texts("top") if top in self._blobs]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The blobs that no layer reads, sorted by name."""
+        return list(self._outputs)
+
+    @property
+    def top_names(self) -> OrderedDict[str, list[str]]:
+        """The tops of each layer, by the layer's name."""
+        return self._names("top")
+
+    @property
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
+        """The bottoms of each layer, by the layer's name."""
+        return self._names("bottom")
+
+    # ---- forward
+
+    def forward(
+        self,
+        blobs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Array]:
+        """Compute the layers from ``start`` to ``end`` (all of them), both included.
+
+        Keyword arguments are arrays for all inputs; without them the content of the input blobs counts. The
+        result are the data of the outputs (with ``end``: of its tops) and of ``blobs``: views, which the next
+        pass writes into. Layers from ``start`` on read the blobs as they are, edited or not.
+        """
+        first = 0 if start is None else self._position(start)
+        last = len(self.layers) - 1 if end is None else self._position(end)
+        names = self._outputs if end is None else self._names("top")[end]
+        wanted = dict.fromkeys([*names, *(blobs or ())])
+        self._check_blobs(wanted)
+        if kwargs:
+            self._set_inputs(kwargs)
+        self._forward(first, last, wanted)
+        return {name: self._blobs[name].data for name in wanted}
+
+    def forward_all(self, blobs: Iterable[str] | None = None, **kwargs: Any) -> dict[str, Array]:
+        """Run the net over any number of rows, a batch at a time; the results have a row for each of them."""
+        extra = tuple(blobs or ())
+        if not kwargs:
+            raise NetcError("forward_all needs an array for each input")
+        arrays = {name: np.asarray(array) for name, array in kwargs.items()}
+        rows = len(next(iter(arrays.values())))
+        parts: dict[str, list[Array]] = {}
+        for batch in self._batch(arrays):
+            for name, array in self.forward(blobs=extra, **batch).items():
+                parts.setdefault(name, []).append(array.copy())
+        return {name: _joined(name, found)[:rows] for name, found in parts.items()}
+
+    def reshape(self) -> None:
+        """Give all blobs the shapes that follow from those of the inputs; ``forward`` does it by itself."""
+        self._engine.reshape(0, len(self.layers) - 1)
+
+    def set_input_arrays(self, data: Array, labels: Array) -> None:
+        """The data set of a net whose first layer is MemoryData: each pass takes the next batch of it."""
+        source = self._sources.get(0)
+        if not isinstance(source, MemoryData):
+            raise NetcError(
+                "set_input_arrays is for nets whose first layer is MemoryData",
+                remedy="write into net.blobs[name].data, or pass arrays to forward",
+            )
+        source.set_arrays(np.asarray(data), np.asarray(labels))
+
+    # ---- parameters
+
+    def copy_from(self, path: Path) -> None:
+        """Take the parameters of the layers that the file of weights has, by name; others stay."""
+        self._engine.before_edit()
+        self._parameters.load(path)
+
+    def share_with(self, other: Net) -> None:
+        """Use the parameters of another net from now on, in the layers of the same name."""
+        self._engine.keep_all()
+        other._engine.keep_all()
+        for name, blobs in self._params.items():
+            theirs = other._params.get(name, blobs)
+            if [b.shape for b in theirs] != [b.shape for b in blobs]:
+                raise NetcError("the other net's parameters have other shapes", layer=name)
+            for mine, their in zip(blobs, theirs, strict=True):
+                mine.slot.move(their.slot)
+        self._engine.set_params(self._parameters.slots)
+
+    def save(self, path: Path) -> None:
+        """Write the parameters as a ``.caffemodel``."""
+        layers = [
+            (name, layer.type, [blob.slot.array.reshape(blob.shape) for blob in layer.blobs])
+            for name, layer in zip(self._layer_names, self.layers, strict=True)
+            if layer.blobs
+        ]
+        write_caffemodel(path, self.name, layers)
+
+    # ---- backward: not there
+
+    def backward(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: gradients are not there yet."""
+        no_training("Net.backward")
+
+    def forward_backward_all(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: gradients are not there yet."""
+        no_training("Net.forward_backward_all")
+
+    def clear_param_diffs(self) -> None:
+        """Set the gradients of all parameters to zeros."""
+        for blobs in self._params.values():
+            for blob in blobs:
+                blob.diff[...] = 0
+
+    # ---- inside
+
+    def _forward(self, first: int, last: int, wanted: Iterable[str] = ()) -> None:
+        for position, source in self._sources.items():
+            if first <= position <= last:
+                source.fill()
+        self._engine.forward(first, last, wanted)
+
+    def _set_inputs(self, given: Mapping[str, Any]) -> None:
+        if set(given) != set(self.inputs):
+            raise NetcError(
+                f"arrays are given for {', '.join(given)}, and the net's inputs are "
+                f"{', '.join(self.inputs) or 'none'}: they must be the same"
+            )
+        for name, value in given.items():
+            array, blob = np.asarray(value), self._blobs[name]
+            if not array.shape or array.shape[0] != blob.shape[0]:
+                rows = array.shape[0] if array.shape else "no"
+                raise NetcError(
+                    f"the input '{name}' has {rows} rows, and the batch size is {blob.shape[0]}",
+                    remedy=f"reshape the blob, net.blobs['{name}'].reshape(...), or use forward_all",
+                )
+            try:
+                blob.data[...] = array
+            except (ValueError, TypeError):
+                raise NetcError(
+                    f"the input '{name}' is {show_shape(array.shape)} of {array.dtype}; expected "
+                    f"{show_shape(blob.shape)} numbers"
+                ) from None
+
+    def _batch(self, arrays: Mapping[str, Array]) -> Iterator[dict[str, Any]]:
+        """The rows of the arrays by batches; the last is filled up with zeros."""
+        size = next(iter(self._blobs.values())).shape[0]
+        for start in range(0, len(next(iter(arrays.values()))), size):
+            batch: dict[str, Any] = {}
+            for name, array in arrays.items():
+                rows = array[start : start + size]
+                if len(rows) < size:
+                    rows = np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
+                batch[name] = rows
+            yield batch
+
+    def _position(self, layer: str) -> int:
+        if layer not in self._layer_names:
+            raise NetcError(f"the net has no layer '{layer}'; its layers are {', '.join(self._layer_names)}")
+        return self._layer_names.index(layer)
+
+    def _check_blobs(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._blobs:
+                raise NetcError(f"the net has no blob '{name}'; its blobs are {', '.join(self._blobs)}")
+
+    def _names(self, field: str) -> OrderedDict[str, list[str]]:
+        return OrderedDict((m.text("name"), list(m.texts(field))) for m in self._layer_messages)
+
+    def _make_layers(self) -> list[Layer]:
+        blobs: dict[int, list[ParamBlob]] = {}
+        for (position, _), (slot, shape) in sorted(self._parameters.slots.items(), key=lambda each: each[0]):
+            blobs.setdefault(position, []).append(ParamBlob(slot, shape, self._engine.before_edit))
+        return [Layer(m.text("type"), blobs.get(i, ())) for i, m in enumerate(self._layer_messages)]
+
+
+def _joined(name: str, parts: Sequence[Array]) -> Array:
+    """The rows of all batches."""
+    if not parts[0].ndim:
+        raise NetcError(f"the blob '{name}' is one number, without rows that could be joined")
+    return np.concatenate(parts)
+
+
+def _only_sources(layers: Sequence[Message]) -> set[str]:
+    """The blobs that data come in by, and no layer works on in place."""
+    brought = {top for layer in layers if is_source(layer) for top in layer.texts("top")}
+    return brought - {top for layer in layers if not is_source(layer) for top in layer.texts("top")}
