@@ -77,7 +77,7 @@ def test_an_error_of_a_plug_ins_op_points_at_the_layer():
     def infer(operands, attrs):
         raise OpError("never works")
 
-    define_op("user.never", doc="", operands=("x",), infer=infer, reference=lambda operands, attrs: operands)
+    define_op("user.never", doc="Never works.", operands=("x",), infer=infer, reference=lambda operands, attrs: operands)
     netc.register_layer("Never", lambda ctx: ctx.top(0, ctx.emit("user.never", ctx.bottoms)))
     with pytest.raises(netc.NetcError) as caught:
         imported('layer { name: "n" type: "Never" bottom: "data" top: "n" }')

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NoReturn
+from weakref import WeakSet
 
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
@@ -43,10 +44,19 @@ class Module:
         self._warnings = warnings
         self._states = StateStore()
         self._lock = threading.RLock()
+        _modules.add(self)
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{n}: {show_shape(s)}" for n, s in self.inputs.items())
         return f"<netc.Module {self.name}({inputs}) for {self.compiled.options.target}>"
+
+    def __reduce__(self) -> NoReturn:
+        """Machine code at fixed addresses and threads cannot be copied."""
+        raise TypeError("a netc.Module cannot be pickled or copied: save() it, and netc.load() the file")
+
+    def renew_lock(self) -> None:
+        """In a forked child: whoever held the lock lives in the parent only; what it computed is not read."""
+        self._lock = threading.RLock()
 
     @property
     def name(self) -> str:
@@ -213,3 +223,14 @@ class _Specialised:
     def __init__(self, compiled: Compiled, runner: Runner) -> None:
         self.compiled = compiled
         self.runner = runner
+
+
+def _renew_locks() -> None:
+    for module in list(_modules):
+        module.renew_lock()
+
+
+_modules: WeakSet[Module] = WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

@@ -212,7 +212,7 @@ def test_time_lists_every_kernel(netc, compiled):
     assert "conv relu" in outcome.out
     data = json.loads(netc("time", compiled, "--repeats", 2, "--json").out)
     assert data["seconds"] > 0
-    assert {"value", "seconds", "flops", "bytes", "fraction_of_peak"} <= set(data["kernels"][0])
+    assert {"layers", "value", "seconds", "flops", "bytes", "fraction_of_peak"} <= set(data["kernels"][0])
 
 
 def test_time_needs_sizes_for_symbols(netc, net_file):

@@ -1,3 +1,7 @@
+import copy
+import os
+import pickle
+import signal
 import threading
 
 import numpy as np
@@ -163,6 +167,32 @@ def test_python_threads_may_share_a_module(tiny, tiny_weights, images):
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_child_forked_while_the_module_runs_can_run_it_too(tiny, tiny_weights, images):
+    module = netc.compile(tiny, tiny_weights)
+    expected = module.run(data=images)["prob"]
+    module._lock.acquire()  # as another thread would at the moment of the fork
+    other = threading.Thread(target=_run_in_child, args=(module, images, expected, found := []))
+    other.start()
+    other.join()
+    module._lock.release()
+    assert found == [0]
+
+
+def _run_in_child(module, images, expected, found):
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(0 if np.array_equal(module.run(data=images)["prob"], expected) else 1)
+    found.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def test_a_module_is_not_copied_but_saved(module):
+    for copying in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="save"):
+            copying(module)
 
 
 def test_layers_without_weights_keep_their_fillers_and_a_warning_says_so(tiny, tiny_weights):
