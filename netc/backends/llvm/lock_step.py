@@ -6,11 +6,9 @@ One *sync block* of 64-bit words per group of threads, each hot word on cache li
 `EPOCH`               number of programs published; workers wait for it to change
 `ARRIVED`             threads that have reached the current barrier
 `GENERATION`          barriers completed; waiters wait for it to change
-`PATIENCE`            spins at a barrier before yielding: fewer after a long wait (another
-                      program has the core, and yielding helps), more after short ones
 `JOB` + 0, 1, 2, 3    steps, number of steps, clock array or null, stop flag
 `CONFIG` + 0 … 5      threads, yield function or null, lock acquire, lock release,
-                      ticks to spin before parking, most spins at a barrier
+                      ticks to spin before parking, spins at a barrier before yielding
 `WORKER` + 16 tid     1 while the worker is parked; next word: the lock on which it parks
 ====================  =========================================================================
 
@@ -29,7 +27,6 @@ LINE_WORDS = 16  # 128 bytes: two lines of 64, which some processors fetch toget
 EPOCH = 0
 ARRIVED = 1 * LINE_WORDS
 GENERATION = 2 * LINE_WORDS
-PATIENCE = GENERATION + 1
 JOB = 3 * LINE_WORDS
 CONFIG = 4 * LINE_WORDS
 WORKER = 5 * LINE_WORDS
@@ -39,8 +36,6 @@ NO_BARRIER_AFTER = 1
 SERIAL = 2
 
 RUN, WORK, STOP, TICK, RALLY = "netc_run", "netc_work", "netc_stop", "netc_tick", "netc_rally"
-
-LEAST_PATIENCE = 8
 
 # A clock that does not advance must not keep a worker spinning for ever.
 MAX_IDLE_SPINS = 1 << 16
@@ -142,9 +137,6 @@ define internal void @leave_float_mode(i64 %old) {
 """
 
 _PORTABLE = f"""
-declare i64 @llvm.umax.i64(i64, i64)
-declare i64 @llvm.umin.i64(i64, i64)
-
 define internal void @yield_core(ptr %sync) {{
   %p = getelementptr i64, ptr %sync, i64 {CONFIG + 1}
   %f = load ptr, ptr %p
@@ -172,11 +164,8 @@ open:
   store atomic i64 %next, ptr %generation release, align 8
   ret void
 wait:
-  %most.p = getelementptr i64, ptr %sync, i64 {CONFIG + 5}
-  %most = load i64, ptr %most.p
-  %limit.p = getelementptr i64, ptr %sync, i64 {PATIENCE}
-  %limit = load atomic i64, ptr %limit.p monotonic, align 8
-  %since = call i64 @netc_tick()
+  %limit.p = getelementptr i64, ptr %sync, i64 {CONFIG + 5}
+  %limit = load i64, ptr %limit.p
   br label %spin
 spin:
   %i = phi i64 [ 0, %wait ], [ %i.next, %again ]
@@ -194,20 +183,6 @@ yield:
 again:
   br label %spin
 out:
-  ; patience: halved by a long wait, a sixteenth more after a short one
-  %until = call i64 @netc_tick()
-  %waited = sub i64 %until, %since
-  %long.p = getelementptr i64, ptr %sync, i64 {CONFIG + 4}
-  %too.long = load i64, ptr %long.p
-  %stalled = icmp ugt i64 %waited, %too.long
-  %half = lshr i64 %limit, 1
-  %less = call i64 @llvm.umax.i64(i64 %half, i64 {LEAST_PATIENCE})
-  %part = lshr i64 %limit, 4
-  %grown = add i64 %limit, %part
-  %grown.1 = add i64 %grown, 1
-  %more = call i64 @llvm.umin.i64(i64 %grown.1, i64 %most)
-  %patience = select i1 %stalled, i64 %less, i64 %more
-  store atomic i64 %patience, ptr %limit.p monotonic, align 8
   ret void
 }}
 

@@ -30,7 +30,7 @@ from netc.backends.llvm.target import available_cores, host_target
 from netc.ir.diagnostics import NetcError
 
 SPIN_BEFORE_PARKING_S = 80e-6
-BARRIER_SPINS = 4000  # at most, about 100 microseconds; then each turn offers the core to others
+BARRIER_SPINS = 4000  # about 100 microseconds; then each turn offers the core to others
 BARRIER_SPINS_OVERSUBSCRIBED = 8
 CALIBRATION_S = 0.01
 MAX_THREADS = 1024
@@ -164,7 +164,6 @@ class _Group:
             int(SPIN_BEFORE_PARKING_S / (seconds_per_tick() or SPIN_BEFORE_PARKING_S)),
             BARRIER_SPINS_OVERSUBSCRIBED if crowded else BARRIER_SPINS,
         )
-        sync[lock_step.PATIENCE] = sync[lock_step.CONFIG + 5]
         self._workers: list[threading.Thread] = []
         try:
             for tid in range(1, threads):
