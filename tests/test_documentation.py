@@ -14,8 +14,8 @@ from netc.cli import main as run_netc
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _file_map():
-    spec = importlib.util.spec_from_file_location("file_map", ROOT / "docs" / "file_map.py")
+def _script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -23,11 +23,17 @@ def _file_map():
 
 def test_the_file_map_lists_every_module_with_its_purpose():
     written = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
-    assert written == _file_map().file_map(), "run: python docs/file_map.py"
+    assert written == _script("file_map").file_map(), "run: python docs/file_map.py"
+
+
+def test_the_layer_table_lists_every_layer_type_with_its_meaning():
+    written = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
+    assert written == _script("layer_table").layer_table(), "run: python docs/layer_table.py"
+    assert "|  |" not in written, "a rule says nothing"
 
 
 def test_every_folder_of_the_package_has_its_place_in_the_file_map():
-    module = _file_map()
+    module = _script("file_map")
     assert module.folders() == {folder for folder, _ in module.FOLDERS}
 
 
