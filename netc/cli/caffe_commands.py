@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from netc.cli.image_options import IMAGE_SCALING
+
 Callback = Callable[..., None]
 Parameter = Callable[[Callback], Callback]
 
@@ -73,17 +75,7 @@ EXTRACT_FEATURES = _command(
         "-i", "--input", "files", multiple=True, metavar="FILE", help="An image, x.npz, NAME=x.npy, or x.npy."
     ),
     click.option("--mean", metavar="VALUES|FILE", help="Of images: 104,117,123, or a .npy or .binaryproto."),
-    click.option("--raw-scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels."),
-    click.option(
-        "--input-scale", type=float, default=1.0, show_default=True, help="Multiplies, after the mean."
-    ),
-    click.option(
-        "--channel-order",
-        type=click.Choice(["bgr", "rgb"]),
-        default="bgr",
-        show_default=True,
-        help="Of the net.",
-    ),
+    *IMAGE_SCALING,
 )
 
 CAFFE_COMMANDS = (CLASSIFY, EXTRACT_FEATURES)

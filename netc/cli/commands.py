@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from netc.cli.image_options import IMAGE_SCALING
+
 EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
 UPGRADE_KINDS = ("net", "solver", "weights")
@@ -108,17 +110,7 @@ RUN = _command(
     click.option("--blob", metavar="NAME", help="The output to rank: the first."),
     click.option("-o", "--output", metavar="FILE.npz", help="Write all outputs there, and show none."),
     click.option("--mean", metavar="VALUES|FILE", help="Subtracted: 104,117,123, or a .npy or .binaryproto."),
-    click.option("--raw-scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels."),
-    click.option(
-        "--input-scale", type=float, default=1.0, show_default=True, help="Multiplies, after the mean."
-    ),
-    click.option(
-        "--channel-order",
-        type=click.Choice(["bgr", "rgb"]),
-        default="bgr",
-        show_default=True,
-        help="Of the net.",
-    ),
+    *IMAGE_SCALING,
     click.option("--image-dims", metavar="H,W", help="Resize images to this, then crop: the input's size."),
     click.option("--oversample", is_flag=True, help="Mean over 10 crops: corners, centre, and mirrored."),
     _JSON,

@@ -21,8 +21,9 @@ from netc.frontend.suggest import MAX_COMPARED, did_you_mean
 from netc.frontend.unknown_fields import check_unknown_fields
 from netc.ir.builder import FuncBuilder
 from netc.ir.core import Module, Op, Value, fresh_name
+from netc.ir.cost import macs
 from netc.ir.diagnostics import NetcError
-from netc.ir.dim import Dim, product
+from netc.ir.dim import Dim
 from netc.ir.types import TensorType
 
 __all__ = ["ImportedNet", "LayerInfo", "ParamInfo", "import_net"]
@@ -222,9 +223,9 @@ def _find_type(message: Message) -> LayerType:
 
 def _layer_info(ctx: LayerContext, ops: list[Op]) -> LayerInfo:
     tops = {name: ctx.tops[i] for i, name in enumerate(ctx.top_names) if i in ctx.tops}
-    macs: Dim = 0
+    total: Dim = 0
     for op in ops:
-        macs = macs + _multiply_accumulates(op)
+        total = total + macs(op)
     return LayerInfo(
         ctx.name,
         ctx.type,
@@ -234,19 +235,8 @@ def _layer_info(ctx: LayerContext, ops: list[Op]) -> LayerInfo:
         tuple(_shape(v) for v in ctx.bottoms),
         tuple(_shape(v) for v in tops.values()),
         tuple(ctx.params),
-        macs,
+        total,
     )
-
-
-def _multiply_accumulates(op: Op) -> Dim:
-    """One for each weight that meets an element."""
-    if op.name == "nn.conv":
-        return product(_shape(op.result)) * product(_shape(op.operands[1])[1:])
-    if op.name == "nn.deconv":
-        return product(_shape(op.operands[0])) * product(_shape(op.operands[1])[1:])
-    if op.name == "nn.inner_product":
-        return _shape(op.operands[0])[0] * product(_shape(op.operands[1]))
-    return 0
 
 
 def _shape(value: Value) -> Shape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from netc.backends.llvm.backend import compile_launches
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
@@ -39,24 +40,24 @@ class Compiled:
     objects: Mapping[str, bytes] | None = None
     machine: Target | None = None
 
-    @property
+    @cached_property
     def main(self) -> Func:
         """The function that a run executes, on tensors."""
         return self.tensor.func("main")
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Value, ...]:
         """The inputs that a caller gives."""
         carried = {state.value.name for state in self.net.carried}
         return tuple(v for v in self.main.inputs if v.name not in carried)
 
-    @property
+    @cached_property
     def blobs(self) -> tuple[str, ...]:
         """The results that are blobs: the outputs, and what was asked for with ``keep``."""
         counts = {rows.count for rows in self.net.counted.values()}
         return tuple(name for name in self.main.result_names if name not in counts)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The net's outputs: the results that were not asked for with ``keep`` alone."""
         unread = unread_blobs(self.net.layers)

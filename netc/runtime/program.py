@@ -88,11 +88,6 @@ class KernelProgram:
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
         ]
 
-    @property
-    def inputs_outputs_bytes(self) -> int:
-        """Memory of the inputs and outputs."""
-        return sum(s.nbytes for s in self.storages.values())
-
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for these inputs, as new arrays."""
         self.fill(arrays)

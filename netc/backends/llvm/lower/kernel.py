@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op, Value
@@ -91,8 +91,3 @@ class Kernel:
     def finish(self) -> Func:
         """The loop-level function."""
         return self.b.finish()
-
-
-def renamed(func: Func, name: str) -> Func:
-    """The same function under another name."""
-    return replace(func, name=name)
