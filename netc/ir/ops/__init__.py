@@ -3,6 +3,7 @@
 from netc.ir.ops import (
     buffer,
     conv,
+    conv_gradient,
     detection,
     dropout,
     elementwise,
@@ -30,6 +31,7 @@ from netc.ir.ops import (
 __all__ = [
     "buffer",
     "conv",
+    "conv_gradient",
     "detection",
     "dropout",
     "elementwise",

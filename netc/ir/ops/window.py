@@ -53,15 +53,18 @@ def check_at_least(what: str, values: tuple[int, ...], least: int) -> None:
             raise OpError(f"{what} must be >= {least}, got {value}", attr=what)
 
 
-def check_window_attrs(stride: tuple[int, ...], pad: Pads, axes: int) -> None:
-    """OpError unless stride and pad have an entry an axis, strides >= 1, pads >= 0."""
+def check_window_attrs(stride: tuple[int, ...], pad: Pads, axes: int, *, extending: bool = False) -> None:
+    """OpError unless stride and pad have an entry an axis, strides >= 1, pads >= 0.
+
+    ``extending``: high pads may be negative, and add to the axis.
+    """
     check_per_axis("stride", stride, axes)
     check_per_axis("pad", pad, axes)
     check_at_least("stride", stride, 1)
     for entry in pad:
         if len(entry) != 2:
             raise OpError(f"pad needs two numbers (low, high) for an axis, got {len(entry)}", attr="pad")
-        check_at_least("pad", entry, 0)
+        check_at_least("pad", entry[:1] if extending else entry, 0)
 
 
 def check_one_dtype(operands: tuple[TensorType, ...]) -> str:

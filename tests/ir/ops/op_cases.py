@@ -11,10 +11,12 @@ from netc.ir.builder import infer_types
 from netc.ir.core import Value
 from netc.ir.opdef import Array, NoAttrs, opdef
 from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.conv_gradient import ConvWeightGradientAttrs
 from netc.ir.ops.detection import SsdDetectionsAttrs
 from netc.ir.ops.dropout import DropoutAttrs
 from netc.ir.ops.elementwise import (
     AffineAttrs,
+    BroadcastAttrs,
     ClipAttrs,
     DiffersAttrs,
     EluAttrs,
@@ -94,6 +96,20 @@ BINARY = ["add", "sub", "mul", "div", "max", "prelu"]
 X = (2, 3, 4, 5)
 
 CASES = [
+    Case("math.broadcast", ((2, 1, 3),), BroadcastAttrs((2, 4, 3)), (2, 4, 3)),
+    Case("math.stop_gradient", ((2, 3),), NoAttrs(), (2, 3)),
+    Case(
+        "nn.conv_weight_gradient",
+        ((2, 4, 7, 8), (2, 6, 3, 8)),
+        ConvWeightGradientAttrs((3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), 2),
+        (6, 2, 3, 3),
+    ),
+    Case(
+        "nn.conv_weight_gradient",
+        ((2, 3, 9), (2, 5, 5)),
+        ConvWeightGradientAttrs((3,), (1,), ((0, 0),), (2,)),
+        (5, 3, 3),
+    ),
     *[Case(f"math.{n}", (X,), a, X) for n, a in UNARY],
     *[Case("math.tanh", ((),), NoAttrs(), ())],
     *[Case(f"math.{n}", (X,), a, X, positive=True) for n, a in POSITIVE],

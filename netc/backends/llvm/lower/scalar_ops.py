@@ -86,6 +86,8 @@ ELEMENTWISE: dict[str, Emitter] = {
     "math.clip": _clip,
     "math.threshold": _threshold,
     "math.differs": _differs,
+    "math.broadcast": lambda _b, _, xs: xs[0],
+    "math.stop_gradient": lambda _b, _, xs: xs[0],
     "math.abs": lambda b, _, xs: b.unary("abs", xs[0]),
     "math.sqrt": lambda b, _, xs: b.unary("sqrt", xs[0]),
     "math.reciprocal_or_zero": _reciprocal_or_zero,
