@@ -1,1 +1,1 @@
-"""Where training data come from: databases, image lists, HDF5 files, windows; decoded ahead in threads."""
+"""Data sets: the databases and files that Caffe's data layers read and its tools write."""

@@ -9,7 +9,7 @@ import numpy as np
 from netc.frontend.wire import WireError
 from netc.ir.diagnostics import NetcError
 from netc.runtime.data.datum import Datum, parse_datum, read_raw_batch
-from netc.runtime.data.draws import item_draws
+from netc.runtime.data.draws import rand_skip
 from netc.runtime.data.image_file import decode_image
 from netc.runtime.data.records import Records, Store
 from netc.runtime.data.source import DataLayer
@@ -30,13 +30,15 @@ class Database:
         self._layer = layer
         self._batch_size = layer.batch_size("data_param")
         self._transform = Transform(layer)
+        self._force_color = self._transform.force_color or param.flag("force_encoded_color")
         self._path = layer.path(_SOURCE)
         with layer.located(_SOURCE):
             self._records = Records(_open(layer, self._path))
-            self._first = _skipped(layer, param.integer("rand_skip"))
+            self._first = rand_skip(layer.seed, layer.name, param.integer("rand_skip"))
             (record,) = self._records.read(self._first, 1)
-            image = self._image(parse_or_raise(record, self._path, self._first))
-        shape = (self._batch_size, *self._transform.shape(image.shape))
+            image = self._image(parse_or_raise(record, self._path, self._first), self._first)
+        self._shape = self._transform.shape(image.shape)
+        shape = (self._batch_size, *self._shape)
         layer.check_batch(shape, "data_param.batch_size")
         shapes = (shape, shape[:1])
         self.tops: dict[str, tuple[int, ...]] = dict(zip(layer.top_names, shapes, strict=False))
@@ -52,17 +54,19 @@ class Database:
         records = self._records.read(first, self._batch_size)
         raw = read_raw_batch(records)
         if raw is not None:
-            return self._transform(raw.pixels, first), raw.labels.astype(np.float32)
+            return self._transform(raw.pixels, first, self._shape), raw.labels.astype(np.float32)
         datums = [parse_or_raise(record, self._path, first + i) for i, record in enumerate(records)]
-        images = [self._image(datum) for datum in datums]
-        return self._transform(images, first), np.array([datum.label for datum in datums], np.float32)
+        images = [self._image(datum, first + i) for i, datum in enumerate(datums)]
+        return self._transform(images, first, self._shape), np.array(
+            [datum.label for datum in datums], np.float32
+        )
 
-    def _image(self, datum: Datum) -> Image:
+    def _image(self, datum: Datum, position: int) -> Image:
         """The elements (channels, height, width) of a record; encoded images are decoded."""
         if not datum.encoded:
             return datum.values()
-        color = True if self._transform.force_color else False if self._transform.force_gray else None
-        return decode_image(datum.data, color, str(self._path))
+        color = True if self._force_color else False if self._transform.force_gray else None
+        return decode_image(datum.data, color, f"{self._path}: record {position} (counted from 0)")
 
 
 def parse_or_raise(record: bytes, path: Path, position: int) -> Datum:
@@ -74,11 +78,6 @@ def parse_or_raise(record: bytes, path: Path, position: int) -> Datum:
     except WireError as error:
         raise NetcError(f"{path}: record {position} (counted from 0) is no Datum: {error.message}") from None
     return datum
-
-
-def _skipped(layer: DataLayer, most: int) -> int:
-    """How many records are left out in the beginning: anything below ``rand_skip``."""
-    return int(item_draws(layer.seed, f"{layer.name}.rand_skip", 0, 1)[0, 0]) % most if most else 0
 
 
 def _open(layer: DataLayer, path: Path) -> Store:

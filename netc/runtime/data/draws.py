@@ -6,6 +6,7 @@ All come from the counter-based generator Philox 4x64, with the seed and a name 
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,26 @@ def permutation(seed: int, name: str, epoch: int, count: int) -> NDArray[np.intp
     # the counter's highest word keeps the epochs' streams apart, however many numbers each takes
     generator = np.random.Generator(_philox(seed, name, (epoch + 1) << 192))
     return generator.permutation(count)
+
+
+def rand_skip(seed: int, name: str, most: int) -> int:
+    """How many items are left out in the beginning: anything below ``most``."""
+    return int(item_draws(seed, f"{name}.rand_skip", 0, 1)[0, 0]) % most if most else 0
+
+
+class EpochOrder:
+    """Where each item of a run lies in the data, which are gone through over and over, shuffled or not."""
+
+    def __init__(self, seed: int, name: str, count: int, *, shuffle: bool) -> None:
+        self._count = count
+        self._shuffle = shuffle
+        # two, as a batch may hold the end of one epoch and the beginning of the next
+        self._order = lru_cache(maxsize=2)(lambda epoch: permutation(seed, f"{name}.order", epoch, count))
+
+    def places(self, first: int, count: int) -> list[int]:
+        """The places of the items ``first``, ``first + 1``, … of the run."""
+        items = (divmod(item, self._count) for item in range(first, first + count))
+        return [int(self._order(epoch)[at]) if self._shuffle else at for epoch, at in items]
 
 
 def _philox(seed: int, name: str, counter: int) -> np.random.Philox:

@@ -7,10 +7,18 @@ from pathlib import Path
 
 from netc.frontend.message import Message
 from netc.runtime.data.database import Database
+from netc.runtime.data.hdf5_files import Hdf5Files
+from netc.runtime.data.image_list import ImageList
+from netc.runtime.data.memory import MemoryArrays
 from netc.runtime.data.source import DataLayer, DataSource
+from netc.runtime.data.windows import WindowList
 
 SOURCES: dict[str, Callable[[DataLayer], DataSource]] = {
     "Data": Database,
+    "HDF5Data": Hdf5Files,
+    "ImageData": ImageList,
+    "MemoryData": MemoryArrays,
+    "WindowData": WindowList,
 }
 # layers of forks whose tops the importer makes inputs, and that have no reader here
 _WITHOUT_READER = ("AnnotatedData", "ImageLabelmapData", "VideoData")

@@ -66,11 +66,10 @@ class Transform:
         self._mean(channels, height, width)
         return (channels, self.crop, self.crop) if self.crop else (channels, height, width)
 
-    def __call__(self, images: Sequence[Image] | Image, first: int) -> Array:
-        """The batch (count, channels, height, width) of images, the first of them at ``first`` in the run."""
-        shape = self.shape(images[0].shape)
+    def __call__(self, images: Sequence[Image] | Image, first: int, shape: tuple[int, ...]) -> Array:
+        """The batch of images, each of which gets ``shape``; the first of them is at ``first`` in the run."""
         draws = item_draws(self._layer.seed, self._layer.name, first, len(images))
-        if isinstance(images, np.ndarray) and not self.crop and not self.mirror:
+        if isinstance(images, np.ndarray) and images.shape[1:] == shape and not self.mirror:
             made = images.astype(np.float32)
             mean = self._mean(*images.shape[1:])
             if mean is not None:
@@ -83,11 +82,25 @@ class Transform:
             made *= self.scale
         return made
 
+    def centred_mean(self, channels: int) -> Array:
+        """What to subtract from warped crops: the mean's middle, or values (channels or 1, 1, 1)."""
+        if self._mean_file is None:
+            mean = self._mean(channels, self.crop, self.crop)
+            return np.zeros((1, 1, 1), np.float32) if mean is None else mean
+        found, height, width = self._mean_file.shape
+        offset = (width - self.crop) // 2
+        if found != channels or offset < 0 or offset + self.crop > height:
+            raise self._layer.error(
+                f"the mean is {show_shape(self._mean_file.shape)}, and the crops are "
+                f"{show_shape((channels, self.crop, self.crop))}",
+                f"{_PARAM}.mean_file",
+            )
+        return self._mean_file[:, offset : offset + self.crop, offset : offset + self.crop]
+
     def _put(self, row: Array, image: Image, draw: NDArray[np.uint64]) -> None:
         """Write one image, of any size that the crop allows, without the scale."""
         _, height, width = image.shape
-        size = self.shape(image.shape)
-        if size != row.shape:
+        if self.shape(image.shape) != row.shape:
             raise self._layer.error(
                 f"an image of {show_shape(image.shape)} among others of {show_shape(row.shape)}",
                 remedy="images of different sizes need a crop_size, or to be resized",

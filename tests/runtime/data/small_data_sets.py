@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netc.frontend.binary import message_class
 from netc.runtime.data.datum import Datum, write_datum
 
 
@@ -34,3 +35,12 @@ def make_leveldb(path: Path, records: Sequence[bytes]) -> None:
     with plyvel.DB(str(path), create_if_missing=True) as database:
         for index, record in enumerate(records):
             database.put(b"%08d" % index, record)
+
+
+def write_mean(path: Path, mean: np.ndarray) -> None:
+    """A binaryproto of an image (channels, height, width), with the extents of Caffe's first blobs."""
+    blob = message_class("BlobProto")()
+    blob.num = 1
+    blob.channels, blob.height, blob.width = mean.shape
+    blob.data.extend(mean.ravel().tolist())
+    path.write_bytes(blob.SerializeToString())
