@@ -1,0 +1,97 @@
+"""The records of a database in the order of its keys, by their position: endless, as Caffe's cursor wraps."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from netc.ir.diagnostics import NetcError
+
+MARK_EVERY = 256  # records between two keys that are remembered
+
+
+class Store(Protocol):
+    """An open database, which any number of iterators read. It is closed when nobody refers to it."""
+
+    path: Path
+
+    @property
+    def count(self) -> int | None:
+        """The number of records, where the database knows it."""
+
+    def keys(self, start: bytes | None) -> Iterator[bytes]:
+        """The keys in order, from ``start`` on or from the first; values are not touched."""
+
+    def items(self, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """The records in order, from the key ``start`` on or from the first."""
+
+
+class Records:
+    """Reads runs of records at any position; positions beyond the last record start over.
+
+    Reading on is one step of a cursor. To go elsewhere, some keys are remembered on the way, so that at most
+    ``MARK_EVERY`` records are stepped over, or those that no one has reached yet.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._count = store.count
+        self._begin()
+        if next(store.keys(None), None) is None:
+            raise NetcError(f"{store.path}: the database is empty")
+
+    def read(self, position: int, count: int) -> list[bytes]:
+        """The values of ``count`` records from ``position`` on."""
+        if os.getpid() != self._process:  # a fork: a thread that is not here may hold the lock
+            self._begin()
+        with self._lock:
+            found: list[bytes] = []
+            while len(found) < count:
+                at = self._wrapped(position + len(found))
+                if at != self._position:
+                    self._seek(at)
+                if self._position == at:
+                    self._read_on(found, count)
+            return found
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._marks: list[bytes] = []
+        self._cursor: Iterator[tuple[bytes, bytes]] = iter(())
+        self._position = -1  # of the record that the cursor gives next; -1: there is no cursor
+
+    def _wrapped(self, position: int) -> int:
+        return position if self._count is None else position % self._count
+
+    def _read_on(self, found: list[bytes], count: int) -> None:
+        """Take records until there are ``count``, or the database ends."""
+        position, self._position = self._position, -1  # an error ends the cursor
+        for key, value in self._cursor:
+            self._mark(position, key)
+            position += 1
+            found.append(value)
+            if len(found) == count:
+                self._position = position
+                return
+        self._count = position
+
+    def _seek(self, position: int) -> None:
+        """Put the cursor on a position; where the database ends before it, its number of records is known."""
+        nearest = min(position // MARK_EVERY, len(self._marks) - 1)
+        at = max(nearest, 0) * MARK_EVERY
+        for key in self._store.keys(self._marks[nearest] if nearest >= 0 else None):
+            self._mark(at, key)
+            if at == position:
+                self._cursor = self._store.items(key)
+                self._position = position
+                return
+            at += 1
+        self._count = at
+
+    def _mark(self, position: int, key: bytes) -> None:
+        if position == len(self._marks) * MARK_EVERY:
+            self._marks.append(key)
