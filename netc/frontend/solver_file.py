@@ -109,7 +109,8 @@ def _test_nets(param: Message, reader: _NetReader) -> tuple[SolverNet, ...]:
 
 def _with_state(net: Message, phase: str, states: Iterable[Message]) -> Message:
     """The layers of the state that the later states make of the earlier ones, as protobuf merges messages."""
-    level, stages = 0, []
+    level = 0
+    stages: list[str] = []
     for state in states:
         phase = state.text("phase") if state.has("phase") else phase
         level = state.integer("level") if state.has("level") else level
@@ -119,7 +120,7 @@ def _with_state(net: Message, phase: str, states: Iterable[Message]) -> Message:
 
 def _label(param: Message, name: str, index: int = 0) -> str:
     """How the original's log names the source of a net."""
-    return name if name.endswith("_param") else f"{name} file: {param.list(name)[index]}"
+    return name if name.endswith("_param") else f"{name} file: {param.list(name)[index]!s}"
 
 
 def _snapshot_prefix(param: Message, file: Path | None) -> str:

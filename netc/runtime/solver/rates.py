@@ -1,4 +1,4 @@
-"""The learning rate policies, in the original's arithmetic: its 32-bit floats, and doubles where it has them."""
+"""The learning rate policies, in the original's arithmetic: 32-bit floats, and doubles where it has them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RatePolicy:
         )
 
     def rate(self, iteration: int) -> float:
-        """The rate of an iteration, a number that a 32-bit float holds. Call it once an iteration, in order."""
+        """The rate of an iteration, which a 32-bit float holds. Call it once an iteration, in their order."""
         settings = self._settings
         if self.name == "step":
             self.current_step = iteration // settings.stepsize
