@@ -24,6 +24,7 @@ from netc.ir.ops import (
     reduce,
     resize,
     roi,
+    scatter,
     shape,
     yolo,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "reduce",
     "resize",
     "roi",
+    "scatter",
     "shape",
     "yolo",
 ]
