@@ -25,6 +25,7 @@ from netc.ir.ops import (
     reduce,
     resize,
     roi,
+    scatter,
     shape,
     yolo,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "reduce",
     "resize",
     "roi",
+    "scatter",
     "shape",
     "yolo",
 ]

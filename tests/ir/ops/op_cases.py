@@ -39,6 +39,7 @@ from netc.ir.ops.proposal import ProposalAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
+from netc.ir.ops.scatter import ScatterAddAttrs
 from netc.ir.ops.shape import (
     ConcatAttrs,
     CountAttrs,
@@ -92,6 +93,7 @@ UNARY = [
     ("sigmoid", NoAttrs()),
     ("tanh", NoAttrs()),
     ("abs", NoAttrs()),
+    ("sign", NoAttrs()),
     ("exp", NoAttrs()),
     ("affine", AffineAttrs(2.0, -1.0)),
     ("bnll", NoAttrs()),
@@ -227,6 +229,8 @@ CASES = [
     Case("tensor.top_k", (X,), TopKAttrs(1, 2, "values"), (2, 2, 4, 5)),
     Case("tensor.top_k", (X,), TopKAttrs(3, 5, "indices"), X),
     Case("tensor.select", ((4, 3), (4,)), NoAttrs(), (4, 3)),
+    Case("tensor.scatter_add", ((6, 3, 2), (6,)), ScatterAddAttrs(4), (4, 3, 2)),
+    Case("tensor.unselect", ((4, 3), (4,)), NoAttrs(), (4, 3)),
     Case("nn.softmax_loss", (X, (2, 4, 5)), SoftmaxLossAttrs(1), (2, 4, 5)),
     Case("nn.softmax_loss", ((2, 3), (2,)), SoftmaxLossAttrs(1, 0), (2,)),
     Case("nn.softmax_loss_gradient", (X, (2, 4, 5), (2, 4, 5)), SoftmaxLossAttrs(1), X),
