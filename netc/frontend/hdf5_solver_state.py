@@ -1,4 +1,4 @@
-"""The state of a solver in HDF5, as the original writes it: ``/iter``, ``/learned_net``, ``/history/<index>``."""
+"""The state of a solver in HDF5, as the original writes it: ``/iter``, ``/learned_net``, ``/history/<i>``."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _test_nets(param: Message, reader: _NetReader) -> tuple[SolverNet, ...]:
     shared = next((name for name in ("net_param", "net") if param.has(name)), None)
     if len(iterations) < len(own) or (shared is None and len(iterations) != len(own)):
         raise NetcError(
-            f"each test net needs a test_iter: there are {len(own)} test nets and {len(iterations)} test_iter",
+            f"each test net needs a test_iter: there are {len(own)} test nets, {len(iterations)} test_iter",
             location=param.where("test_iter"),
             remedy=None
             if len(iterations) < len(own)
@@ -124,7 +124,7 @@ def _label(param: Message, name: str, index: int = 0) -> str:
 
 
 def _snapshot_prefix(param: Message, file: Path | None) -> str:
-    """The stated prefix; else, or inside of a stated folder, the solver's own name, as the original has it."""
+    """The stated prefix; else, or inside of a stated folder, the solver's own name, as in the original."""
     name = _DEFAULT_PREFIX if file is None else file.stem
     prefix = param.text("snapshot_prefix")
     if not prefix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from netc.frontend.message import Message
@@ -19,7 +20,8 @@ class Feed:
     """The batches of a net in order. ``position`` is the number of the next one; it may be set."""
 
     def __init__(self, net: Message, *, phase: str, seed: int, root: Path) -> None:
-        self._sources, self.shapes = data_shapes(net, phase=phase, seed=seed, root=root)
+        self._open = partial(data_shapes, net, phase=phase, root=root)
+        self._sources, self.shapes = self._open(seed=seed)
         self._position = 0
         self._ahead: Prefetcher | None = None
         self._given: GiveInputs | None = None
@@ -33,6 +35,11 @@ class Feed:
         """Go on with another batch."""
         self.close()
         self._position = position
+
+    def reseed(self, seed: int) -> None:
+        """Draw the order of the data, and what is random in their preparation, anew."""
+        self.close()
+        self._sources, self.shapes = self._open(seed=seed)
 
     def give(self, inputs: GiveInputs | None) -> None:
         """Take the inputs that no data layer makes from a function."""
