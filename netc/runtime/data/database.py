@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def parse_or_raise(record: bytes, path: Path, position: int) -> Datum:
 
 
 def _open(layer: DataLayer, path: Path) -> Store:
-    if not path.exists():
+    if not os.path.exists(path):
         given = layer.message.message("data_param").text("source")
         known = next((name for name in _DATA_SETS if name in given.lower()), None)
         remedy = f"netc data {known} DIR makes it in the folder DIR" if known else None

@@ -77,6 +77,7 @@ def write_datum(datum: Datum) -> bytes:
     parts = [
         bytes([number << 3]) + varint(value)
         for number, value in zip((CHANNELS, HEIGHT, WIDTH), datum.shape, strict=True)
+        if value  # encoded images have no extents
     ]
     if datum.floats is None or datum.data:
         parts += [length_prefix(DATA, len(datum.data)), datum.data]

@@ -40,7 +40,7 @@ class Hdf5Files:
         self._batch_size = layer.batch_size(_PARAM)
         self._shuffle = layer.message.message(_PARAM).flag("shuffle")
         source = layer.path(_SOURCE)
-        if not source.exists():
+        if not os.path.exists(source):
             raise layer.not_found(source, "the list of HDF5 files", _SOURCE)
         with layer.located(_SOURCE):
             self._files = [layer.root / name for name in _read_names(source)]

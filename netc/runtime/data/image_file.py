@@ -31,13 +31,13 @@ def decode_image(data: bytes, color: bool | None, name: str) -> Pixels:
     With ``color`` None an image keeps its channels: 1, 3, or 4 with alpha. ``name`` says in errors where
     the bytes come from.
     """
-    library = _library()
+    images = library()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with library.open(io.BytesIO(data)) as image:
+            with images.open(io.BytesIO(data)) as image:
                 return _pixels(image, color)
-    except (OSError, library.DecompressionBombError) as error:
+    except (OSError, images.DecompressionBombError) as error:
         raise NetcError(f"{name}: {why_unreadable(error, 'an image')}") from None
     except (ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError) as error:
         raise NetcError(f"{name}: damaged image: {error}") from None  # what Pillow raises for damaged files
@@ -57,7 +57,8 @@ def _pixels(image: Any, color: bool | None) -> Pixels:
     return np.ascontiguousarray(np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)[::-1])
 
 
-def _library() -> Any:
+def library() -> Any:
+    """Pillow, which decodes and encodes images."""
     try:
         from PIL import Image
     except ImportError:

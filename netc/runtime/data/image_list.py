@@ -38,7 +38,7 @@ class ImageList:
             raise layer.error("new_height and new_width must be given together", f"{_PARAM}.new_height")
         layer.check_batch((1, 3, *self._size), f"{_PARAM}.new_height")
         source = layer.path(f"{_PARAM}.source")
-        if not source.exists():
+        if not os.path.exists(source):
             raise layer.not_found(source, "the list of images", f"{_PARAM}.source")
         with layer.located(f"{_PARAM}.source"):
             self._lines = read_list(source)

@@ -30,6 +30,6 @@ def open_store(path: Path, backend: str) -> Store:
 
 def backend_of(path: Path) -> str | None:
     """The kind of the database in a folder, or None where it looks like neither."""
-    if (path / lmdb_store.FILE).exists():
+    if os.path.exists(path / lmdb_store.FILE):
         return "LMDB"
-    return "LEVELDB" if (path / leveldb_store.FILE).exists() else None
+    return "LEVELDB" if os.path.exists(path / leveldb_store.FILE) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -146,7 +147,7 @@ class Transform:
         if self._values.size:
             raise self._layer.error("mean_file and mean_value exclude each other", where)
         path = self._layer.path(where)
-        if not path.exists():
+        if not os.path.exists(path):
             remedy = "netc compute-mean DATABASE OUT.binaryproto makes one"
             raise self._layer.not_found(path, "the mean", where, remedy)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ class WindowList:
             raise layer.error(f"fg_fraction is from 0 to 1, got {fraction:g}", f"{_PARAM}.fg_fraction")
         self._objects = int(np.float32(self._batch_size) * np.float32(fraction))
         source = layer.path(f"{_PARAM}.source")
-        if not source.exists():
+        if not os.path.exists(source):
             raise layer.not_found(source, "the window file", f"{_PARAM}.source")
         with layer.located(f"{_PARAM}.source"):
             self._windows = read_windows(source, param.number("fg_threshold"), param.number("bg_threshold"))

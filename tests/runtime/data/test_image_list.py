@@ -62,7 +62,9 @@ def test_labels_stay_with_their_images_when_shuffled(open_layer, images):
 
 
 def test_images_are_resized_before_they_are_transformed(open_layer, images):
-    source = open_layer(listed("new_height: 8 new_width: 4", "transform_param { crop_size: 2 }"), phase="TEST")
+    source = open_layer(
+        listed("new_height: 8 new_width: 4", "transform_param { crop_size: 2 }"), phase="TEST"
+    )
     expected = np.stack([resize(image, 8, 4)[:, 3:5, 1:3] for image in images[:4]])
     np.testing.assert_array_equal(source.batch(0)["data"], expected.astype(np.float32))
 

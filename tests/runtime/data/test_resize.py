@@ -8,7 +8,15 @@ from small_data_sets import pixels
 
 from netc.runtime.data.resize import resize
 
-SIZES = [(7, 9, 7, 9), (4, 6, 8, 3), (10, 14, 5, 7), (1, 5, 6, 2), (3, 1, 2, 9), (33, 50, 22, 31), (2, 2, 17, 17)]
+SIZES = [
+    (7, 9, 7, 9),
+    (4, 6, 8, 3),
+    (10, 14, 5, 7),
+    (1, 5, 6, 2),
+    (3, 1, 2, 9),
+    (33, 50, 22, 31),
+    (2, 2, 17, 17),
+]
 
 
 @pytest.mark.parametrize(("height", "width", "new_height", "new_width"), SIZES)

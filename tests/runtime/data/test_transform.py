@@ -49,7 +49,9 @@ def places(images: np.ndarray, crops: np.ndarray, size: int) -> list[tuple[int, 
             for top in range(image.shape[1] - size + 1)
             for left in range(image.shape[2] - size + 1)
             for mirrored in (False, True)
-            if np.array_equal(image[:, top : top + size, left : left + size][:, :, :: -1 if mirrored else 1], crop)
+            if np.array_equal(
+                image[:, top : top + size, left : left + size][:, :, :: -1 if mirrored else 1], crop
+            )
         ]
         assert len(candidates) == 1
         found.append(candidates[0])
@@ -104,7 +106,8 @@ def test_a_mean_file_is_cropped_with_the_image_and_mirrored_with_it(source, tmp_
     for index in range(5):
         where = places(records(index), plain.batch(index)["data"], 3)
         expected = [
-            (image - mean)[:, top : top + 3, left : left + 3][:, :, :: -1 if mirrored else 1] * np.float32(0.25)
+            (image - mean)[:, top : top + 3, left : left + 3][:, :, :: -1 if mirrored else 1]
+            * np.float32(0.25)
             for image, (top, left, mirrored) in zip(records(index), where, strict=True)
         ]
         np.testing.assert_array_equal(less.batch(index)["data"], np.stack(expected))
