@@ -40,8 +40,8 @@ def _write_layer(file: BinaryIO, layer: Layer) -> None:
     sizes = [len(head) + array.nbytes for head, array in zip(heads, arrays, strict=True)]
     prefixes = [length_prefix(_LAYER_BLOBS, size) for size in sizes]
     file.write(length_prefix(_NET_LAYER, len(head) + sum(sizes) + sum(map(len, prefixes))) + head)
-    for prefix, blob_head, array in zip(prefixes, heads, arrays, strict=True):
-        file.write(prefix + blob_head)
+    for prefix, blob, array in zip(prefixes, heads, arrays, strict=True):
+        file.write(prefix + blob)
         file.write(array.reshape(-1).view(np.uint8).data)
 
 

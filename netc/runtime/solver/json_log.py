@@ -21,7 +21,7 @@ from netc.runtime.solver.reports import (
 
 
 class JsonLog(Reporter):
-    """Passes lines, without a line end, to ``write``. Every object has its ``event`` and the ``time`` (Unix)."""
+    """Passes lines, without line ends, to ``write``. Every object has its ``event`` and the Unix ``time``."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.time) -> None:
         self._write = write

@@ -96,8 +96,8 @@ def _match_histories(path: str, found: Sequence[Array], train: TrainNet) -> list
     entries, kinds = _entries(train), train.step.rule.histories
     if len(found) != kinds * len(entries):
         raise NetcError(
-            f"{path}: it has {len(found)} histories, and {train.step.rule.kind} keeps {kinds} for each of the "
-            f"net's {len(entries)} parameters",
+            f"{path}: it has {len(found)} histories, and {train.step.rule.kind} keeps {kinds} for each "
+            f"of the net's {len(entries)} parameters",
             remedy="continue with the net and the solver type of that run",
         )
     pairs = []

@@ -142,14 +142,17 @@ class Solver:
 
     # ---- training
 
-    def solve(self, snapshot: str | os.PathLike[str] | None = None) -> None:
-        """Train to ``max_iter``, from a snapshot if one is given, with a last snapshot and a last test."""
+    def solve(self, snapshot: str | os.PathLike[str] | None = None, iterations: int | None = None) -> None:
+        """Train to ``max_iter``, from a snapshot if one is given, with a last snapshot and a last test.
+
+        ``iterations`` is where to end instead of ``max_iter``; the learning rates stay what they are.
+        """
         self._stopped = False
         if self.param.flag("snapshot_after_train"):
             check_snapshot_prefix(self.param, self._prefix)
         if snapshot is not None:
             self.restore(snapshot)
-        max_iter = self.param.integer("max_iter")
+        max_iter = self.param.integer("max_iter") if iterations is None else iterations
         policy = self.param.text("lr_policy")
         start = StartReport(self.net.name, policy, self._iteration, max_iter)
         self._tell(lambda reporter: reporter.on_start(start))
