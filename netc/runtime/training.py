@@ -86,7 +86,7 @@ def update_module(net: ImportedNet, rule: UpdateRule, *, keep_steps: bool = Fals
 
 
 def differentiable_module(net: ImportedNet) -> tuple[Module, dict[str, str]]:
-    """The net with a result ``NAME.gradient`` for each input and each trained parameter.
+    """The net with a result ``NAME.gradient`` for each trained parameter, and each input that has one.
 
     The gradients of its outputs and of its objectives are inputs; also returned: blob -> that input's name.
     """
@@ -98,8 +98,12 @@ def differentiable_module(net: ImportedNet) -> tuple[Module, dict[str, str]]:
     # an objective that no blob holds any more counts with its weight
     seeds: dict[str, float | None] = {name: weight for name, weight in losses.items()}
     seeds.update(dict.fromkeys(by_blob.values()))
-    wrt = [*(v.name for v in net.inputs if _is_float(v)), *(p.name for p in trained)]
-    module = differentiate(with_states(net, trained, carried=False), seeds=seeds, wrt=wrt)
+    module = differentiate(
+        with_states(net, trained, carried=False),
+        seeds=seeds,
+        wrt=[p.name for p in trained],
+        optional=[v.name for v in net.inputs if _is_float(v)],
+    )
     given = {v.name for v in module.func("main").inputs}
     return module, {b: gradient_name(v) for b, v in by_blob.items() if gradient_name(v) in given}
 

@@ -13,7 +13,7 @@ Gradients = tuple[Value | None, ...]
 @gradient_of("nn.softmax_loss")
 def _softmax_loss(p: Pullback) -> Gradients:
     x, label = p.operands
-    if p.wanted[1]:
+    if p.required[1]:
         raise NetcError(
             "labels have no gradient",
             location=p.op.location,
