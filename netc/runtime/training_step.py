@@ -28,7 +28,8 @@ class TrainingStep:
     ``params`` are the parameters, which :meth:`run` changes in place: edits by others are seen by the next
     run. ``history`` holds the solver's arrays by parameter value name, as the original orders them.
     ``states`` is what else lasts from run to run, by argument name: hidden states, (seed, step) of the random
-    numbers. Not safe for several threads at once.
+    numbers. A step that is made ``like`` another shares all of that, for the same net and rule: either may
+    do the next iteration. Not safe for several threads at once.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class TrainingStep:
         *,
         blob_gradients: Iterable[str] = (),
         keep_steps: bool = False,
+        like: TrainingStep | None = None,
         on_stage: OnStage | None = None,
         on_kernel: OnKernel | None = None,
     ) -> None:
@@ -49,13 +51,19 @@ class TrainingStep:
         values = {blob: net.blobs[blob].name for blob in blob_gradients}
         step = step_module(net, rule, blob_gradients=tuple(values.values()), keep_steps=keep_steps)
         trained = trained_params(net)
-        self.history: dict[str, list[Array]] = {
-            p.name: [_like(params.arrays[p.name], "history") for _ in range(rule.histories)] for p in trained
-        }
-        self.states = {s.value.name: _initial(s.value) for s in net.carried}
+        self.history: dict[str, list[Array]]
+        self.states: dict[str, Array]
         self._sums: dict[str, Array] = {}
-        if rule.iter_size > 1:
-            self._sums = {sum_name(p.name): _like(params.arrays[p.name], "sum") for p in trained}
+        if like is not None:
+            self.history, self.states, self._sums = like.history, like.states, like._sums
+        else:
+            arrays = {p.name: params.arrays[p.name] for p in trained}
+            self.history = {
+                n: [_like(a, "history") for _ in range(rule.histories)] for n, a in arrays.items()
+            }
+            self.states = {s.value.name: _initial(s.value) for s in net.carried}
+            if rule.iter_size > 1:
+                self._sums = {sum_name(n): _like(a, "sum") for n, a in arrays.items()}
         self._memory = self._state_memory()
         cache = PreparedCache()
 
