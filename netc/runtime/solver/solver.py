@@ -246,7 +246,7 @@ class Solver:
     # ---- inside
 
     def _iterate(self, *, last: bool) -> bool:
-        """One iteration with what belongs to it, ``last`` if no other follows; False if somebody stopped it."""
+        """One iteration with all that belongs to it, ``last`` if no other follows; False to stop."""
         param, iteration = self.param, self._iteration
         interval, display = param.integer("test_interval"), param.integer("display")
         if interval and iteration % interval == 0 and (iteration or param.flag("test_initialization")):
