@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from netc.pycaffe.blob import Storage
@@ -105,14 +105,22 @@ class TrainingNet(SolverNet):
             self._catch_up()
         self._behind = False
 
-    def _before_read(self, blob: str) -> None:
-        if self._behind and blob not in self._outputs:
-            self._catch_up()
-        super()._before_read(blob)
+    def _before_read(self, blob: str) -> Callable[[], None]:
+        before = super()._before_read(blob)
 
-    def _before_diff(self) -> None:
-        if self._behind:
-            self._catch_up()
+        def catch_up() -> None:
+            if self._behind and blob not in self._outputs:
+                self._catch_up()
+            before()
+
+        return catch_up
+
+    def _before_diff(self) -> Callable[[], None]:
+        def catch_up() -> None:
+            if self._behind:
+                self._catch_up()
+
+        return catch_up
 
     def _catch_up(self) -> None:
         self._behind = False
