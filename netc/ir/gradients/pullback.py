@@ -21,12 +21,14 @@ class Pullback:
     """One op, the gradients that reached its results, and a way to add ops.
 
     ``gradients`` has an entry a result, None where no gradient reached it (at least one did). ``wanted`` says
-    for each operand whether its gradient is asked for; a rule computes no others.
+    for each operand whether its gradient is asked for; a rule computes no others. Of those some are
+    ``required``: a rule that has none for such an operand raises NetcError.
     """
 
     op: Op
     gradients: tuple[Value | None, ...]
     wanted: tuple[bool, ...]
+    required: tuple[bool, ...]
     emit_all: Emit
 
     @property

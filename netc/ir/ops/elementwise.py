@@ -185,6 +185,11 @@ def _differs(x: Array, attrs: DiffersAttrs) -> Array:
     return np.asarray(np.trunc(x) != attrs.value, x.dtype)
 
 
+def _sign(x: Array, _: NoAttrs) -> Array:
+    # not np.sign, which keeps a NaN
+    return np.asarray((x > 0).astype(x.dtype) - (x < 0).astype(x.dtype))
+
+
 def _reciprocal_or_zero(x: Array, _: NoAttrs) -> Array:
     safe = np.where(x == 0, 1, x)
     return np.asarray(np.where(x == 0, _scalar(0, x), _scalar(1, x) / safe), x.dtype)
@@ -199,6 +204,7 @@ RELU = _unary(
 ELU = _unary("math.elu", "x where x > 0, else alpha * (exp(x) - 1).", EluAttrs, _elu)
 SIGMOID = _unary("math.sigmoid", "1 / (1 + exp(-x)).", NoAttrs, _sigmoid)
 TANH = _unary("math.tanh", "tanh(x).", NoAttrs, lambda x, _: np.tanh(x))
+SIGN = _unary("math.sign", "1 where x > 0, -1 where x < 0, else 0.", NoAttrs, _sign)
 ABS = _unary("math.abs", "|x|.", NoAttrs, lambda x, _: np.abs(x))
 EXP = _unary("math.exp", "e^x.", NoAttrs, lambda x, _: np.exp(x))
 LOG = _unary("math.log", "ln(x).", NoAttrs, _log)
