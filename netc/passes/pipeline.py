@@ -4,7 +4,7 @@
 level   what runs
 ======  =====================================================================================
 ``0``   what is needed to be correct: one kernel an op, no memory shared, every value kept
-``1``   and the net made smaller: canonicalize, cse, fold_affine, dce
+``1``   and the net made smaller: canonicalize, cse, fold_affine, deconv_to_conv, dce
 ``2``   and kernels fused, buffers shared
 ``3``   and blocked layouts
 ======  =====================================================================================
@@ -26,6 +26,7 @@ from netc.passes.bufferize import bufferize
 from netc.passes.canonicalize import canonicalize
 from netc.passes.cse import cse
 from netc.passes.dce import dce
+from netc.passes.deconv_to_conv import deconv_to_conv
 from netc.passes.eliminate_dropout import eliminate_dropout
 from netc.passes.fold_affine import fold_affine
 from netc.passes.forward_first import forward_first
@@ -89,6 +90,7 @@ def tensor_pipeline(
             Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
             Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
             Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
+            Stage("deconv_to_conv", deconv_to_conv, "fold_affine knows deconvolutions; layouts come later"),
             Stage("dce", dce, "what was replaced goes before layouts would convert it"),
         ]
     if segments > 1:

@@ -11,6 +11,7 @@ import numpy as np
 from netc.ir.builder import infer_types
 from netc.ir.core import Value
 from netc.ir.opdef import Array, NoAttrs, opdef
+from netc.ir.ops.adjoint_weight import AdjointWeightAttrs
 from netc.ir.ops.conv import ConvAttrs
 from netc.ir.ops.conv_gradient import ConvWeightGradientAttrs
 from netc.ir.ops.detection import SsdDetectionsAttrs
@@ -111,6 +112,8 @@ X = (2, 3, 4, 5)
 CASES = [
     Case("math.broadcast", ((2, 1, 3),), BroadcastAttrs((2, 4, 3)), (2, 4, 3)),
     Case("math.stop_gradient", ((2, 3),), NoAttrs(), (2, 3)),
+    Case("nn.adjoint_weight", ((4, 3, 2, 3),), AdjointWeightAttrs(), (3, 4, 2, 3)),
+    Case("nn.adjoint_weight", ((4, 3, 5),), AdjointWeightAttrs(2), (6, 2, 5)),
     Case(
         "nn.conv_weight_gradient",
         ((2, 4, 7, 8), (2, 6, 3, 8)),

@@ -46,6 +46,13 @@ class Window:
             last = b.imin(self.taps, b.ceildiv(b.imax(0, b.isub(width, start)), self.dilation))
         return first, last
 
+    def output_bounds(self, b: LoopBuilder, tap: Index, width: Index, outputs: Index) -> tuple[Index, Index]:
+        """First and one past the last output for which a tap lies inside of the input."""
+        shift = b.isub(self.before, b.imul(tap, self.dilation))
+        first = b.ceildiv(b.imax(0, shift), self.stride)
+        last = b.ceildiv(b.imax(0, b.iadd(width, shift)), self.stride)
+        return first, b.imin(last, outputs)
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:

@@ -12,9 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower import (
+    adjoint_weight,
     arg_max,
     conv,
     conv_generic,
+    conv_weight_gradient,
+    conv_weight_gradient_generic,
     copy,
     deconv,
     depthwise,
@@ -55,6 +58,11 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("depthwise", depthwise.applies, depthwise.lower),
         Lowering("conv", conv.applies, conv.lower),
         Lowering("conv_generic", conv_generic.applies, conv_generic.lower),
+    ),
+    "nn.adjoint_weight": (Lowering("adjoint_weight", _always, adjoint_weight.lower),),
+    "nn.conv_weight_gradient": (
+        Lowering("conv_weight_gradient", conv_weight_gradient.applies, conv_weight_gradient.lower),
+        Lowering("conv_weight_gradient_generic", _always, conv_weight_gradient_generic.lower),
     ),
     "nn.deconv": (Lowering("deconv", deconv.applies, deconv.lower),),
     "nn.inner_product": (
