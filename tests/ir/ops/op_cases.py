@@ -37,7 +37,7 @@ from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
 from netc.ir.ops.pool_gradient import PoolGradientAttrs
 from netc.ir.ops.prior_box import PriorBoxAttrs
 from netc.ir.ops.proposal import ProposalAttrs
-from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
 from netc.ir.ops.scatter import ScatterAddAttrs
@@ -176,6 +176,8 @@ CASES = [
     Case("tensor.reduce", (X,), ReduceAttrs("sum", (1, 3)), (2, 1, 4, 1)),
     Case("tensor.reduce", (X,), ReduceAttrs("mean", (0,)), (1, 3, 4, 5)),
     Case("tensor.reduce", (X,), ReduceAttrs("max", (0, 1, 2, 3)), (1, 1, 1, 1)),
+    Case("nn.moments", (X,), MomentsAttrs((0, 2, 3)), (1, 3, 1, 1)),
+    Case("nn.moments", ((2, 3),), MomentsAttrs((1,)), (2, 1)),
     Case("tensor.reshape", (X,), ReshapeAttrs((6, 20)), (6, 20)),
     Case("tensor.reshape", ((1, 1),), ReshapeAttrs(()), ()),
     Case("tensor.transpose", (X,), TransposeAttrs((2, 0, 3, 1)), (4, 2, 5, 3)),
