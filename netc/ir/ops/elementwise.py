@@ -100,6 +100,13 @@ class PowAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class SqrtAttrs:
+    """The gradient is ``1 / (2 (sqrt(x) + gradient_shift))``: with a shift, finite at 0."""
+
+    gradient_shift: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class AffineAttrs:
     """``scale * x + shift``."""
 
@@ -109,10 +116,14 @@ class AffineAttrs:
 
 @dataclass(frozen=True, slots=True)
 class ClipAttrs:
-    """The smallest and the largest value left."""
+    """The smallest and the largest value left.
+
+    The gradient is 0 where something was cut; with ``straight`` it passes there as everywhere.
+    """
 
     low: float
     high: float
+    straight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +219,12 @@ SIGN = _unary("math.sign", "1 where x > 0, -1 where x < 0, else 0.", NoAttrs, _s
 ABS = _unary("math.abs", "|x|.", NoAttrs, lambda x, _: np.abs(x))
 EXP = _unary("math.exp", "e^x.", NoAttrs, lambda x, _: np.exp(x))
 LOG = _unary("math.log", "ln(x).", NoAttrs, _log)
-SQRT = _unary("math.sqrt", "The square root.", NoAttrs, lambda x, _: np.sqrt(x))
+SQRT = _unary(
+    "math.sqrt",
+    "The square root. Its gradient can be told to stay finite at 0, as those of the original's layers do.",
+    SqrtAttrs,
+    lambda x, _: np.sqrt(x),
+)
 POW = _unary(
     "math.pow", "x^exponent; NaN for a negative x and a fractional exponent, as C's pow.", PowAttrs, _power
 )

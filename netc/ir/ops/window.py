@@ -89,17 +89,30 @@ def taps(
     Where a window leaves ``x`` it meets ``fill``; positions that meet nothing else are left out. Padding is
     never stored, so that a huge one costs nothing.
     """
-    axes = [
-        list(_axis_taps(*numbers))
-        for numbers in zip(x.shape[2:], kernel, stride, dilation, low, out, strict=True)
-    ]
-    for met in itertools.product(*axes):
-        seen = x[:, :, *(read for _, read, _ in met)]
+    for tap, read, written in meetings(x.shape[2:], kernel, stride, dilation, low, out):
+        seen = x[:, :, *read]
         if seen.shape[2:] != out:
             padded = np.full((*x.shape[:2], *out), fill, x.dtype)
-            padded[:, :, *(written for _, _, written in met)] = seen
+            padded[:, :, *written] = seen
             seen = padded
-        yield tuple(tap for tap, _, _ in met), seen
+        yield tap, seen
+
+
+def meetings(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    low: tuple[int, ...],
+    out: tuple[int, ...],
+) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
+    """For each position in the kernel that meets elements of the input: it, the elements, their windows."""
+    axes = [
+        list(_axis_taps(*numbers)) for numbers in zip(size, kernel, stride, dilation, low, out, strict=True)
+    ]
+    for met in itertools.product(*axes):
+        tap, read, written = zip(*met, strict=True)
+        yield tap, read, written
 
 
 def _axis_taps(

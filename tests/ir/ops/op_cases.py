@@ -22,6 +22,7 @@ from netc.ir.ops.elementwise import (
     EluAttrs,
     PowAttrs,
     ReluAttrs,
+    SqrtAttrs,
     ThresholdAttrs,
 )
 from netc.ir.ops.im2col import Im2colAttrs
@@ -93,7 +94,7 @@ UNARY = [
     ("differs", DiffersAttrs(-1)),
     ("reciprocal_or_zero", NoAttrs()),
 ]
-POSITIVE = [("log", NoAttrs()), ("sqrt", NoAttrs()), ("pow", PowAttrs(1.5))]
+POSITIVE = [("log", NoAttrs()), ("sqrt", SqrtAttrs()), ("pow", PowAttrs(1.5))]
 BINARY = ["add", "sub", "mul", "div", "max", "prelu"]
 X = (2, 3, 4, 5)
 
