@@ -85,7 +85,9 @@ def _infer_col2im(operands: tuple[TensorType, ...], attrs: Col2imAttrs) -> tuple
     check_at_least("kernel", attrs.kernel, 1)
     channels = exact_quotient(columns.shape[1], math.prod(attrs.kernel))
     if channels is None:
-        raise OpError(f"a multiple of {math.prod(attrs.kernel)} channels expected, got {columns}", attr="kernel")
+        raise OpError(
+            f"a multiple of {math.prod(attrs.kernel)} channels expected, got {columns}", attr="kernel"
+        )
     x = columns.with_shape(columns.shape[0], channels, *attrs.size)
     (expected,) = _infer((x,), _windows(attrs))
     if columns != expected:
@@ -106,7 +108,7 @@ def _col2im(operands: tuple[Array, ...], attrs: Col2imAttrs) -> tuple[Array, ...
     for tap, read, written in meetings(
         size, attrs.kernel, attrs.stride, attrs.dilation, low, columns.shape[2:]
     ):
-        x[:, :, *read] += taps_first[:, :, *tap][:, :, *written]
+        x[:, :, *read] += taps_first[(slice(None), slice(None), *tap, *written)]
     return (x,)
 
 
@@ -126,8 +128,8 @@ COL2IM = define(
     OpDef(
         "nn.col2im",
         "tensor",
-        "x[n,c,i] = sum of y[n, (c,t), o] over all o and t that nn.im2col fills with x[n,c,i]: its transpose, "
-        "and so its gradient. [N,C*prod(kernel),*out] -> [N,C,*size].",
+        "x[n,c,i] = sum of y[n, (c,t), o] over all o and t that nn.im2col fills with x[n,c,i]: its "
+        "transpose, and so its gradient. [N,C*prod(kernel),*out] -> [N,C,*size].",
         ("y",),
         Col2imAttrs,
         infer=_infer_col2im,

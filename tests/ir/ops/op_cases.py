@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from netc.ir.ops.elementwise import (
     SqrtAttrs,
     ThresholdAttrs,
 )
-from netc.ir.ops.im2col import Im2colAttrs
+from netc.ir.ops.im2col import Col2imAttrs, Im2colAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
 from netc.ir.ops.loss import AccuracyAttrs, SoftmaxLossAttrs
@@ -33,11 +34,14 @@ from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pad import PadAttrs
 from netc.ir.ops.pick import OneHotAttrs, TopKAttrs
 from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
+from netc.ir.ops.pool_gradient import PoolGradientAttrs
 from netc.ir.ops.prior_box import PriorBoxAttrs
 from netc.ir.ops.proposal import ProposalAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
+from netc.ir.ops.resize_gradient import ResizeGradientAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
+from netc.ir.ops.roi_gradient import PsRoiPoolGradientAttrs
 from netc.ir.ops.scatter import ScatterAddAttrs
 from netc.ir.ops.shape import (
     ConcatAttrs,
@@ -56,13 +60,22 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Case:
-    """One use of an op. ``positive``: its operands must not be negative."""
+    """One use of an op. ``positive``: its operands must not be negative.
+
+    ``fixed``: the dtypes of operands that hold whole numbers, by their index.
+    """
 
     op: str
     operands: tuple[Shape, ...]
     attrs: Any
     result: Shape
     positive: bool = False
+    fixed: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        """The types of the operands, of f32 but for the fixed ones."""
+        return tuple(TensorType(self.fixed.get(i, "f32"), s) for i, s in enumerate(self.operands))
 
     def __str__(self) -> str:
         return f"{self.op} {' '.join('x'.join(map(str, s)) for s in self.operands)} {self.attrs}"
@@ -141,6 +154,20 @@ CASES = [
     Case("nn.global_pool", ((2, 3, 4),), GlobalPoolAttrs("max"), (2, 3, 1)),
     Case("nn.lrn", ((2, 9, 3),), LrnAttrs(5, 0.01, 0.75, 1.0), (2, 9, 3)),
     Case("nn.lrn", ((2, 3, 4, 5),), LrnAttrs(9, 1.0, 0.5, 2.0), (2, 3, 4, 5)),
+    Case("nn.max_pool_choice", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),
+    Case("nn.max_pool_choice", ((1, 2, 40),), PoolAttrs("max", (300,), (7,), ((290, 0),)), (1, 2, 6)),
+    Case(
+        "nn.max_pool_gradient",
+        ((2, 3, 3, 3), (2, 3, 3, 3)),
+        PoolGradientAttrs.of(square_pool("max", 3, 2, 1), (4, 5)),
+        X,
+        fixed={1: "u8"},
+    ),
+    Case(
+        "nn.ave_pool_gradient", ((2, 3, 3, 3),), PoolGradientAttrs.of(square_pool("ave", 3, 2, 1), (4, 5)), X
+    ),
+    Case("nn.global_max_gradient", ((2, 3, 1, 1), X), NoAttrs(), X),
+    Case("nn.lrn_gradient", ((2, 9, 3), (2, 9, 3)), LrnAttrs(5, 0.01, 0.75, 1.0), (2, 9, 3)),
     Case("nn.softmax", (X,), SoftmaxAttrs(1), X),
     Case("nn.softmax", ((6,),), SoftmaxAttrs(0), (6,)),
     Case("nn.inner_product", ((2, 6), (5, 6), (5,)), InnerProductAttrs(), (2, 5)),
@@ -164,6 +191,29 @@ CASES = [
         for kind in ("bilinear", "nearest")
         for coordinates in ("corners", "half_pixel", "origin")
     ],
+    Case("tensor.pad_gradient", ((2, 3, 7, 9),), PadAttrs((0, 0, 2, 0), (0, 0, 1, 4), "reflect"), X),
+    Case("tensor.pad_gradient", ((3, 3, 4, 14),), PadAttrs((1, 0, 0, 0), (0, 0, 0, 9), "edge"), X),
+    Case("tensor.pad_gradient", ((2, 4, 7, 8),), PadAttrs((0, 1, 0, 2), (0, 0, 3, 1)), X),
+    *[
+        Case("nn.resize_gradient", ((2, 3, 7, 3),), ResizeGradientAttrs((4, 5), kind, coordinates), X)
+        for kind in ("bilinear", "nearest")
+        for coordinates in ("corners", "half_pixel", "origin")
+    ],
+    Case("nn.max_unpool_gradient", ((2, 3, 8, 9), X), NoAttrs(), X, positive=True),
+    Case(
+        "nn.roi_pool_gradient",
+        ((3, 2, 2, 3), (9, 2, 6, 7), (3, 5)),
+        RoiPoolAttrs((2, 3), 0.5),
+        (9, 2, 6, 7),
+        positive=True,
+    ),
+    Case(
+        "nn.ps_roi_pool_gradient",
+        ((3, 2, 2, 2), (3, 5)),
+        PsRoiPoolGradientAttrs((9, 6, 7), 2, 2, 0.5),
+        (9, 8, 6, 7),
+        positive=True,
+    ),
     Case("nn.max_unpool", (X, X), MaxUnpoolAttrs((8, 9)), (2, 3, 8, 9), positive=True),
     Case("nn.roi_pool", ((9, 2, 6, 7), (3, 5)), RoiPoolAttrs((2, 3), 0.5), (3, 2, 2, 3), positive=True),
     Case("nn.ps_roi_pool", ((9, 8, 6, 7), (3, 5)), PsRoiPoolAttrs(2, 2, 0.5), (3, 2, 2, 2), positive=True),
@@ -209,10 +259,16 @@ CASES = [
     Case("tensor.unselect", ((4, 3), (4,)), NoAttrs(), (4, 3)),
     Case("nn.softmax_loss", (X, (2, 4, 5)), SoftmaxLossAttrs(1), (2, 4, 5)),
     Case("nn.softmax_loss", ((2, 3), (2,)), SoftmaxLossAttrs(1, 0), (2,)),
+    Case("nn.softmax_loss_gradient", (X, (2, 4, 5), (2, 4, 5)), SoftmaxLossAttrs(1), X),
+    Case("nn.softmax_loss_gradient", ((2, 3), (2,), (2,)), SoftmaxLossAttrs(1, 0), (2, 3)),
     Case("nn.accuracy", (X, (2, 4, 5)), AccuracyAttrs(1), ()),
     Case("nn.accuracy", ((4, 3), (4,)), AccuracyAttrs(1, 2, 0, per_class=True), (3,)),
     Case("nn.pool_mask", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),
     Case("nn.stochastic_pool", (X, (2, 3, 2, 3)), square_pool("max", 2, 2), (2, 3, 2, 3), positive=True),
+    Case(
+        "nn.stochastic_pool_choice", (X, (2, 3, 2, 3)), square_pool("max", 2, 2), (2, 3, 2, 3), positive=True
+    ),
+    Case("nn.col2im", ((2, 18, 2, 3),), Col2imAttrs((4, 5), (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)), X),
     Case("nn.im2col", (X,), Im2colAttrs((3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)), (2, 18, 2, 3)),
     Case("layout.convert", (X,), LayoutAttrs(1, 4), X),
     Case("layout.convert", (X,), LayoutAttrs(None), X),
