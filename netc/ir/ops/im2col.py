@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,8 @@ def _col2im(operands: tuple[Array, ...], attrs: Col2imAttrs) -> tuple[Array, ...
     for tap, read, written in meetings(
         size, attrs.kernel, attrs.stride, attrs.dilation, low, columns.shape[2:]
     ):
-        x[:, :, *read] += taps_first[(slice(None), slice(None), *tap, *written)]
+        column: tuple[Any, ...] = (*tap, *written)
+        x[:, :, *read] += taps_first[:, :, *column]
     return (x,)
 
 

@@ -96,8 +96,8 @@ PAD_GRADIENT = define(
     OpDef(
         "tensor.pad_gradient",
         "tensor",
-        "dx[i] = sum of dy[j] over all j that tensor.pad with these attributes fills with x[i]: its gradient. "
-        "Row-major only.",
+        "dx[i] = sum of dy[j] over all j that tensor.pad with these attributes fills with x[i]: its "
+        "gradient. Row-major only.",
         ("dy",),
         PadAttrs,
         infer=_infer_gradient,
