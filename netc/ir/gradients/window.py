@@ -40,6 +40,8 @@ def _resize(p: Pullback) -> Gradients:
 
 @gradient_of("nn.max_unpool")
 def _max_unpool(p: Pullback) -> Gradients:
+    if not p.wanted[0]:
+        return None, None
     return p.emit("nn.max_unpool_gradient", (p.gradient, p.operands[1])), None
 
 
@@ -50,17 +52,23 @@ def _with_choice(attrs: PoolAttrs) -> tuple[str, Any]:
 @gradient_of("nn.stochastic_pool", recorded=_with_choice)
 @gradient_of("nn.stochastic_pool_choice")
 def _stochastic_pool(p: Pullback) -> Gradients:
+    if not p.wanted[0]:
+        return None, None
     attrs = PoolGradientAttrs.of(p.attrs, _spatial(p))
     return p.emit("nn.max_pool_gradient", (p.gradient, p.op.results[1]), attrs), None
 
 
 @gradient_of("nn.roi_pool")
 def _roi_pool(p: Pullback) -> Gradients:
+    if not p.wanted[0]:
+        return None, None
     return p.emit("nn.roi_pool_gradient", (p.gradient, *p.operands), p.attrs), None
 
 
 @gradient_of("nn.ps_roi_pool")
 def _ps_roi_pool(p: Pullback) -> Gradients:
+    if not p.wanted[0]:
+        return None, None
     a, (samples, _, height, width) = p.attrs, tensor_type(p.operands[0]).shape
     attrs = PsRoiPoolGradientAttrs((samples, height, width), a.channels, a.group, a.scale)
     return p.emit("nn.ps_roi_pool_gradient", (p.gradient, p.operands[1]), attrs), None
