@@ -31,13 +31,10 @@ def gradients(case: str, arrays: Mapping[str, Any], **options: Any) -> dict[str,
     module = netc.compile(
         FOLDER / f"{case}.prototxt", weights_of(arrays), phase=phase_of(case), training=True, **options
     )
-    outputs = module.run(**under(arrays, "in/"))
-    seeds = {}
-    for blob, seed in under(arrays, "outdiff/").items():
-        if blob not in NOT_TAKEN.get(case, ()):
-            seeds[blob] = seed
+    module.run(**under(arrays, "in/"))
+    seeds = under(arrays, "outdiff/")
+    seeds = {blob: seed for blob, seed in seeds.items() if blob not in NOT_TAKEN.get(case, ())}
     found = {f"indiff/{name}": array for name, array in module.backward(**seeds).items()}
-    assert outputs
     for layer, blobs in module.param_grads.items():
         found.update({f"paramdiff/{layer}/{i}": array for i, array in enumerate(blobs)})
     return found
@@ -46,6 +43,9 @@ def gradients(case: str, arrays: Mapping[str, Any], **options: Any) -> dict[str,
 def check(found: Mapping[str, Any], arrays: Mapping[str, Any], tolerance: float) -> None:
     for key, want in arrays.items():
         if key.startswith(GRADIENTS):
+            if key not in found:  # nothing reaches this input
+                assert not want.any(), key
+                continue
             assert found[key].shape == want.shape, key
             size = np.max(np.abs(want))
             least = tolerance * (size if size > ROUNDING else 1.0)
