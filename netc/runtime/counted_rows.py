@@ -24,9 +24,14 @@ def counted_rows_only(results: Mapping[str, Array], counted: Mapping[str, Counte
 def filled_up(array: Array, axis: int, shape: tuple[int, ...]) -> Array:
     """An array of the rows that count in the whole ``shape``, zeros behind; another array as it is."""
     rest = (*shape[:axis], *shape[axis + 1 :])
-    if array.ndim != len(shape) or array.shape[axis] > shape[axis] or rest != (
-        *array.shape[:axis],
-        *array.shape[axis + 1 :],
+    if (
+        array.ndim != len(shape)
+        or array.shape[axis] > shape[axis]
+        or rest
+        != (
+            *array.shape[:axis],
+            *array.shape[axis + 1 :],
+        )
     ):
         return array
     whole = np.zeros(shape, array.dtype)
