@@ -113,7 +113,11 @@ def tensor_pipeline(
     )
     max_ops = FEW_OPS_A_KERNEL if opt_level >= 2 else 1
     stages.append(
-        Stage("fuse", lambda m: fuse(m, max_ops=max_ops), "last: nothing looks into a kernel after this")
+        Stage(
+            "fuse",
+            lambda m: fuse(m, max_ops=max_ops, forward=forward),
+            "last: nothing looks into a kernel after this",
+        )
     )
     if forward:
         stages.append(

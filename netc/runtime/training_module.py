@@ -13,6 +13,7 @@ from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
 from netc.passes.differentiate import gradient_name
 from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_imported, import_message
+from netc.runtime.counted_rows import filled_up
 from netc.runtime.memory import Array
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions
@@ -135,6 +136,9 @@ def _seeds(compiled: Compiled, given: Mapping[str, Any], binding: Binding) -> di
             found[late] = np.full(shape, weight, np.float32)
             continue
         found[late] = as_array(blob, given[blob])
+        rows = compiled.net.counted.get(blob)
+        if rows is not None:
+            found[late] = filled_up(found[late], rows.axis, shape)
         if found[late].shape != shape:
             raise NetcError(
                 f"the gradient of '{blob}' has the shape {show_shape(found[late].shape)}; "
