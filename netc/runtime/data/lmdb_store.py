@@ -131,23 +131,23 @@ class LmdbStore:
         return struct.unpack_from(f"<{(lower - _HEAD) // 2}H", page, _HEAD)
 
     def _node(self, page: bytes, pointer: int) -> tuple[int, int, int, int]:
-        if pointer + _NODE.size > len(page):
-            raise self._damaged(_number(page))
-        low, high, flags, key_size = _NODE.unpack_from(page, pointer)
-        return low, high, flags, key_size
+        try:
+            return _NODE.unpack_from(page, pointer)
+        except struct.error:
+            raise self._damaged(_number(page)) from None
 
     def _value(self, page: bytes, pointer: int) -> bytes:
         low, high, flags, key_size = self._node(page, pointer)
         size, start = low | high << 16, pointer + _NODE.size + key_size
-        if flags not in (0, _IN_OVERFLOW):  # several values of one key, or a database in the database
-            raise NetcError(f"{self._file}: an LMDB database of another kind than Caffe's")
         if not flags:
             value = page[start : start + size]
-        elif start + 8 > len(page):
-            value = b""
-        else:
+        elif flags != _IN_OVERFLOW:  # several values of one key, or a database in the database
+            raise NetcError(f"{self._file}: an LMDB database of another kind than Caffe's")
+        elif start + 8 <= len(page):
             (number,) = struct.unpack_from("<Q", page, start)
             value = self._overflow(number, size)
+        else:
+            value = b""
         if len(value) != size:
             raise self._damaged(_number(page))
         return value

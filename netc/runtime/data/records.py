@@ -74,7 +74,8 @@ class Records:
         """Take records until there are ``count``, or the database ends."""
         position, self._position = self._position, -1  # an error ends the cursor
         for place, value in self._cursor:
-            self._mark(position, place)
+            if position % MARK_EVERY == 0:
+                self._mark(position, place)
             position += 1
             found.append(value)
             if len(found) == count:
@@ -87,7 +88,8 @@ class Records:
         nearest = min(position // MARK_EVERY, len(self._marks) - 1)
         at = max(nearest, 0) * MARK_EVERY
         for place in self._store.places(self._marks[nearest] if nearest >= 0 else None):
-            self._mark(at, place)
+            if at % MARK_EVERY == 0:
+                self._mark(at, place)
             if at == position:
                 self._cursor = self._store.records(place)
                 self._position = position
@@ -96,5 +98,5 @@ class Records:
         self._count = at
 
     def _mark(self, position: int, place: Any) -> None:
-        if position == len(self._marks) * MARK_EVERY:
+        if position == len(self._marks) * MARK_EVERY:  # not passed before
             self._marks.append(place)
