@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from netc.cli.commands import BACKENDS
 from netc.cli.image_options import IMAGE_SCALING
 
 Callback = Callable[..., None]
@@ -31,6 +32,8 @@ def _command(name: str, summary: str, text: str, module: str, *parameters: Param
     return click.command(name, short_help=summary, help=text)(decorated)
 
 
+_JSON: Parameter = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 CLASSIFY = _command(
     "classify",
     "Classify images, with the flags of Caffe's classify.py.",
@@ -53,7 +56,7 @@ CLASSIFY = _command(
     click.option("--ext", default="jpg", show_default=True, help="Suffix of the images in a folder."),
     click.option("--labels", metavar="FILE", help="Names of the classes, one a line."),
     click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show."),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    _JSON,
 )
 
 EXTRACT_FEATURES = _command(
@@ -78,4 +81,46 @@ EXTRACT_FEATURES = _command(
     *IMAGE_SCALING,
 )
 
-CAFFE_COMMANDS = (CLASSIFY, EXTRACT_FEATURES)
+_MAX_EXTENT = 65_500  # what a JPEG can have
+
+CONVERT_IMAGESET = _command(
+    "convert-imageset",
+    "Put a list of images into a database.",
+    """Write the images that LIST names, lines 'path label', to the new database DB.
+
+    ROOT is put in front of the paths as it is, so a folder ends with '/'. Files that cannot be read are left
+    out.
+    """,
+    "netc.cli.convert_imageset",
+    click.argument("root"),
+    click.argument("listed", metavar="LIST"),
+    click.argument("database", metavar="DB"),
+    click.option("--gray", is_flag=True, help="Grey images."),
+    click.option("--shuffle", is_flag=True, help="In another order than the list's, the same each time."),
+    click.option(
+        "--backend", type=click.Choice(BACKENDS), default="lmdb", show_default=True, help="Kind of database."
+    ),
+    _flag(
+        "resize_width", type=click.IntRange(0, _MAX_EXTENT), default=0, help="Resize images to this width."
+    ),
+    _flag(
+        "resize_height", type=click.IntRange(0, _MAX_EXTENT), default=0, help="Resize images to this height."
+    ),
+    _flag("check_size", is_flag=True, help="Refuse images of different sizes."),
+    click.option("--encoded", is_flag=True, help="Keep images encoded, as their files' names say."),
+    _flag("encode_type", default="", metavar="TYPE", help="Keep images encoded, as png, jpg, …"),
+    _JSON,
+)
+
+COMPUTE_MEAN = _command(
+    "compute-mean",
+    "Compute the mean image of a database.",
+    "Print the mean of each channel of the images in DB, and write the mean image to OUT.binaryproto.",
+    "netc.cli.compute_mean",
+    click.argument("database", metavar="DB"),
+    click.argument("output", metavar="[OUT.binaryproto]", required=False),
+    click.option("--backend", type=click.Choice(BACKENDS), help="Kind of database: that of DB."),
+    _JSON,
+)
+
+CAFFE_COMMANDS = (CLASSIFY, EXTRACT_FEATURES, CONVERT_IMAGESET, COMPUTE_MEAN)

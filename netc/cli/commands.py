@@ -13,6 +13,8 @@ from netc.cli.image_options import IMAGE_SCALING
 EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
 UPGRADE_KINDS = ("net", "solver", "weights")
+DATA_SETS = ("mnist", "cifar10")
+BACKENDS = ("lmdb", "leveldb")
 PICTURE_FORMATS = ("dot", "svg", "png")
 
 Callback = Callable[..., None]
@@ -68,16 +70,21 @@ def _command(name: str, summary: str, text: str, module: str, *parameters: Param
     return click.command(name, short_help=summary, help=text)(decorated)
 
 
-def _file_command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
-    """A command that takes one file and writes another: ``module`` has a function ``command``."""
+def _plain_command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
+    """A command on files: ``module`` has a function ``command`` that gets the parameters."""
 
     def callback(**given: Any) -> None:
         import_module(module).command(**given)
 
     decorated: Callback = callback
-    for decorate in reversed((*_FILES, *parameters)):
+    for decorate in reversed(parameters):
         decorated = decorate(decorated)
     return click.command(name, short_help=summary, help=text)(decorated)
+
+
+def _file_command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
+    """A command that takes one file and writes another."""
+    return _plain_command(name, summary, text, module, *_FILES, *parameters)
 
 
 COMPILE = _command(
@@ -193,4 +200,26 @@ EXPORT = _command(
     click.argument("output", type=click.Path()),
 )
 
-COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT)
+DATA = _plain_command(
+    "data",
+    "Make the databases of a published data set.",
+    """Make Caffe's databases of the data set NAME in the folder DIR.
+
+    Its archives are looked for in DIR and downloaded to it where they are not there. mnist: mnist_train_lmdb
+    and mnist_test_lmdb; cifar10: cifar10_train_lmdb, cifar10_test_lmdb and mean.binaryproto.
+    """,
+    "netc.cli.data",
+    click.argument("name", metavar="NAME", type=click.Choice(DATA_SETS)),
+    click.argument("folder", metavar="DIR", type=click.Path()),
+    click.option("--from", "source", metavar="FOLDER", help="Where the archives are; nothing is downloaded."),
+    click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default=BACKENDS[0],
+        show_default=True,
+        help="Kind of database.",
+    ),
+    _JSON,
+)
+
+COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT, DATA)
