@@ -16,6 +16,7 @@ FOLDERS = (
     ("netc/pycaffe", "Caffe's Python interface"),
     ("netc/pycaffe/proto", "Caffe's Python interface: messages"),
     ("netc/runtime", "Runtime"),
+    ("netc/runtime/data", "Runtime: data sets"),
     ("netc/frontend", "Front end"),
     ("netc/frontend/layers", "Front end: the layers"),
     ("netc/frontend/dsl", "Front end: the .net language"),
