@@ -24,6 +24,7 @@ FOLDERS = (
     ("netc/ir/ops", "Intermediate representation: the ops"),
     ("netc/passes", "Passes"),
     ("netc/backends", "Backends"),
+    ("netc/backends/onnx", "Backends: ONNX files"),
     ("netc/backends/llvm", "Backends: LLVM"),
     ("netc/backends/llvm/lower", "Backends: LLVM: kernels"),
 )
