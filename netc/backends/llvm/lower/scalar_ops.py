@@ -25,7 +25,8 @@ def _relu(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
 def _prelu(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
     x, slope = xs
     zero = b.like(0, x)
-    return b.fma(b.binary("min", x, zero), slope, b.maximum(zero, x))
+    # a sum of both parts would make NaN of an infinite slope and a positive x
+    return b.select(b.compare("gt", x, zero), x, b.mul(x, slope))
 
 
 def _affine(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
