@@ -25,6 +25,7 @@ FOLDERS = (
     ("netc/ir/gradients", "The gradient rules"),
     ("netc/passes", "Passes"),
     ("netc/backends", "Backends"),
+    ("netc/backends/onnx", "Backends: ONNX files"),
     ("netc/backends/llvm", "Backends: LLVM"),
     ("netc/backends/llvm/lower", "Backends: LLVM: kernels"),
 )

@@ -205,7 +205,9 @@ class _Sweep:
 
     def over_root(self, g: Value, squares: Value, delta: float) -> Value:
         """g / (sqrt(squares) + delta)."""
-        return self.op("math.div", g, self.affine(self.op("math.sqrt", squares, attrs=SqrtAttrs()), 1.0, delta))
+        return self.op(
+            "math.div", g, self.affine(self.op("math.sqrt", squares, attrs=SqrtAttrs()), 1.0, delta)
+        )
 
 
 # (sweep, rule, gradient, rate, history) -> what w loses, and the history's next content
