@@ -126,7 +126,13 @@ class _ConvLowering:
 
     def can_recut(self, plane: _Plane) -> bool:
         one = Window(1, 1, 1, 0, 0)
-        return plane.vertical == plane.horizontal == one and self.x.rows_follow and self.y.rows_follow
+        planes = [self.x, *self.kernel.writes, *(m for m in self.tail_reads() if m.type.shape[2:] != (1, 1))]
+        return plane.vertical == plane.horizontal == one and all(memory.rows_follow for memory in planes)
+
+    def tail_reads(self) -> list[Memory]:
+        """What the tail reads beside the convolution's result: all of a plane, or one number for it."""
+        arguments = self.kernel.arguments
+        return [arguments[v.name] for op in self.tail for v in op.operands if v.name in arguments]
 
     def recut_plane(self, extent: Dim, rows: int) -> _Plane:
         """A 1x1 plane as ``rows`` rows of equal length."""
@@ -255,7 +261,9 @@ class _MicroKernel:
         column = b.iadd(self.column, pixel)
         row = self.row
         if plane.recut:
-            row, column = 0, b.iadd(b.imul(self.row, plane.columns), column)
+            along = b.iadd(b.imul(self.row, plane.columns), column)
+            # an index along an axis of one element counts as 0
+            row, column = (along, 0) if self.conv.y.type.shape[3] == 1 else (0, along)
         indices = (self.image, b.iadd(self.out_block, vector), row, column)
         return Point(indices, self.conv.y.type.layout, 1, self.conv.block)
 
