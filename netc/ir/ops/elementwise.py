@@ -145,7 +145,7 @@ def _infer_broadcast(operands: tuple[TensorType, ...], attrs: BroadcastAttrs) ->
             raise OpError(f"axis {axis} of {x} cannot be spread to {wanted}", attr="shape")
     if x.layout is not None and x.shape[x.layout.axis] != attrs.shape[x.layout.axis]:
         raise OpError(f"the blocked axis of {x} cannot be spread", attr="shape")
-    return (x.with_shape(*attrs.shape),)
+    return (TensorType(x.dtype, attrs.shape, x.layout),)
 
 
 def _broadcast(operands: tuple[Array, ...], attrs: BroadcastAttrs) -> tuple[Array, ...]:
