@@ -26,7 +26,10 @@ def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterab
 
     The file appears under its name when it is whole. Arrays are written from where they are.
     """
-    heads = ((text_field(_LAYER_NAME, name) + text_field(_LAYER_TYPE, kind), arrays) for name, kind, arrays in layers)
+    heads = (
+        (text_field(_LAYER_NAME, name) + text_field(_LAYER_TYPE, kind), arrays)
+        for name, kind, arrays in layers
+    )
     write_layers(path, net_name, heads)
 
 
