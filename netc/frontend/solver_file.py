@@ -45,15 +45,22 @@ class SolverFile:
 
 
 def read_solver(
-    source: str | os.PathLike[str] | Message, *, level: int = 0, stages: Iterable[str] = ()
+    source: str | os.PathLike[str] | Message,
+    *,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    kind: str | None = None,
 ) -> SolverFile:
     """A solver from a path, a text or a message.
 
-    ``level`` and ``stages`` add to the state of the net to train, as the original's flags do. A net's path
+    ``level`` and ``stages`` add to the state of the net to train, as the original's flags do; ``kind`` is the
+    type of solver to be, whatever it states. A net's path
     starts at the current directory; where nothing is there, beside the solver's file.
     """
     param = source.copy() if isinstance(source, Message) else load_solver(source)
     file = None if isinstance(source, Message) or is_prototxt(source) else Path(source)
+    if kind is not None:
+        param.set("type", kind, param.where("type"))
     warnings = list(check_solver(param))
     if level:
         param.ensure("train_state").set("level", level)

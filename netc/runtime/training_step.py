@@ -30,7 +30,9 @@ class TrainingStep:
     run. ``history`` holds the solver's arrays by parameter value name, as the original orders them.
     ``states`` is what else lasts from run to run, by argument name: hidden states, (seed, step) of the random
     numbers. With ``memory_limit``, in bytes, activations are computed again in the backward pass as far as is
-    needed to fit; ``recomputation`` says what that comes to. Not safe for several threads at once.
+    needed to fit; ``recomputation`` says what that comes to. A step that is made ``like`` another shares its
+    parameters, history and states, for the same net and rule: either may do the next iteration. Not safe for
+    several threads at once.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class TrainingStep:
         blob_gradients: Iterable[str] = (),
         keep_steps: bool = False,
         memory_limit: int | None = None,
+        like: TrainingStep | None = None,
         on_stage: OnStage | None = None,
         on_kernel: OnKernel | None = None,
     ) -> None:
@@ -52,13 +55,19 @@ class TrainingStep:
         values = {blob: net.blobs[blob].name for blob in blob_gradients}
         step = step_module(net, rule, blob_gradients=tuple(values.values()), keep_steps=keep_steps)
         trained = trained_params(net)
-        self.history: dict[str, list[Array]] = {
-            p.name: [_like(params.arrays[p.name], "history") for _ in range(rule.histories)] for p in trained
-        }
-        self.states = {s.value.name: _initial(s.value) for s in net.carried}
+        self.history: dict[str, list[Array]]
+        self.states: dict[str, Array]
         self._sums: dict[str, Array] = {}
-        if rule.iter_size > 1:
-            self._sums = {sum_name(p.name): _like(params.arrays[p.name], "sum") for p in trained}
+        if like is not None:
+            self.history, self.states, self._sums = like.history, like.states, like._sums
+        else:
+            arrays = {p.name: params.arrays[p.name] for p in trained}
+            self.history = {
+                n: [_like(a, "history") for _ in range(rule.histories)] for n, a in arrays.items()
+            }
+            self.states = {s.value.name: _initial(s.value) for s in net.carried}
+            if rule.iter_size > 1:
+                self._sums = {sum_name(n): _like(a, "sum") for n, a in arrays.items()}
         self._memory = self._state_memory()
         self.recomputation: Recomputation | None = None
         segments, forward = 1, forward_results(net)

@@ -19,6 +19,7 @@ from netc.frontend.weights import load_weights
 from netc.runtime.compiler import OnKernel
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
+from netc.runtime.solver.debug_info import debug_lines
 from netc.runtime.solver.feed import Feed, GiveInputs
 from netc.runtime.solver.loss_average import LossAverage
 from netc.runtime.solver.rates import RatePolicy
@@ -51,7 +52,9 @@ class Solver:
 
     ``source`` is a path, a text or a message. ``weights`` are paths of trained weights to start from, instead
     of the solver's own. ``level`` and ``stages`` add to the state of the net to train. Paths of data start at
-    ``root``. ``inputs`` gives arrays for inputs without a data layer, for every batch. ``reporters`` listen.
+    ``root``. ``kind`` is the solver's type instead of the one that it states. ``seed`` counts where the
+    solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
+    every batch. ``reporters`` listen.
     For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
@@ -66,14 +69,20 @@ class Solver:
         level: int = 0,
         stages: Iterable[str] = (),
         root: str | os.PathLike[str] = ".",
+        kind: str | None = None,
+        seed: int | None = None,
         inputs: GiveInputs | None = None,
         reporters: Iterable[Reporter] = (),
         on_kernel: OnKernel | None = None,
     ) -> None:
-        file = read_solver(source, level=level, stages=stages)
+        file = read_solver(source, level=level, stages=stages, kind=kind)
         self.param = file.param
         self.reporters = list(reporters)
         self.action: Callable[[], Action] = lambda: Action.NONE
+        self.detailed = False
+        """Whether every iteration computes :attr:`TrainNet.details`."""
+        self.remember = False
+        """Whether the last iteration of :meth:`step` can be looked at closer."""
         self._prefix = file.snapshot_prefix
         self._notes = list(file.warnings)
         self._iteration = 0
@@ -84,7 +93,7 @@ class Solver:
         self._shown = (time.perf_counter(), 0)
         if self.param.integer("snapshot"):
             check_snapshot_prefix(self.param, self._prefix)
-        self.seed = self._seed()
+        self.seed = self._seed(seed)
         given = _load(_paths(weights) or _paths(self.param.texts("weights")))
         options = CompileOptions(target=target, opt_level=opt_level, threads=threads)
 
@@ -173,7 +182,7 @@ class Solver:
         self._shown = (time.perf_counter(), self._iteration)
         end = self._iteration + iterations
         while self._iteration < end:
-            if not self._iterate():
+            if not self._iterate(last=self._iteration == end - 1):
                 return
 
     def test_all(self) -> None:
@@ -236,18 +245,25 @@ class Solver:
 
     # ---- inside
 
-    def _iterate(self) -> bool:
-        """One iteration with what belongs to it; False if somebody asked to stop."""
+    def _iterate(self, *, last: bool) -> bool:
+        """One iteration with all that belongs to it, ``last`` if no other follows; False to stop."""
         param, iteration = self.param, self._iteration
         interval, display = param.integer("test_interval"), param.integer("display")
         if interval and iteration % interval == 0 and (iteration or param.flag("test_initialization")):
             self.test_all()
             if self._stopped:
                 return False
+        displayed = bool(display and iteration % display == 0)
+        debugged = displayed and param.flag("debug_info")
         rate = self._rate()
-        loss = self.net.iterate(rate, iteration)
+        loss = self.net.iterate(
+            rate, iteration, detailed=debugged or self.detailed, remember=self.remember and last
+        )
+        if debugged and self.net.details is not None:
+            for line in debug_lines(self.net, self.net.details):
+                self._say(line)
         self._average.add(loss)
-        self._report(iteration, loss, rate, bool(display and iteration % display == 0))
+        self._report(iteration, loss, rate, displayed)
         self._iteration += 1
         action = self.action()
         every = param.integer("snapshot")
@@ -309,12 +325,15 @@ class Solver:
         self._stopped = action is Action.STOP
         return not self._stopped
 
-    def _seed(self) -> int:
-        seed = self.param.integer("random_seed")
-        if seed < 0:
-            seed = secrets.randbelow(MAX_SEED)
-            self._notes.append(f"note: random_seed: {seed} was drawn, as the solver states none")
-        return seed
+    def _seed(self, given: int | None) -> int:
+        stated = self.param.integer("random_seed")
+        if stated >= 0:
+            return stated
+        if given is not None:
+            return given
+        drawn = secrets.randbelow(MAX_SEED)
+        self._notes.append(f"note: random_seed: {drawn} was drawn, as the solver states none")
+        return drawn
 
     def _states(self) -> dict[str, Array]:
         """All that passes leave for the next, by net and name."""

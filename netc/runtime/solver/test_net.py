@@ -41,7 +41,7 @@ class TestNet:
         self.feed = Feed(message, phase=options.phase, seed=seed, root=root)
         options = with_shapes(options, self.feed.shapes)
         self._objective = Objective(import_message(message, options))
-        net = self._objective.net
+        self.net = net = self._objective.net
         self.store, warnings = _params(
             net_params=weights or {}, trained=trained, objective=self._objective, seed=seed
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from netc.runtime.compiler import OnKernel, import_message, with_shapes
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamStore
+from netc.runtime.solver.detailed_step import DetailedStep, Details
 from netc.runtime.solver.feed import Feed
 from netc.runtime.solver.losses import Objective
 from netc.runtime.training_step import TrainingStep
@@ -46,7 +48,10 @@ class TrainNet:
         self.warnings = self.net.warnings + warnings
         self.step = TrainingStep(self.net, self.options, self.store, rule, on_kernel=on_kernel)
         self.results: dict[str, Array] = {}
+        self.details: Details | None = None
         seed_states(self.step.states, seed)
+        self._detailed: DetailedStep | None = None
+        self._last: _Iteration | None = None
         self._rule = rule
         self._inputs = {value.name: value for value in self.net.inputs}
 
@@ -60,10 +65,21 @@ class TrainNet:
         """Layer name -> its parameters. Edit the arrays in place: the next iteration sees it."""
         return self.store.by_layer()
 
-    def iterate(self, rate: float, iteration: int) -> float:
-        """One update, on the next batches; the loss."""
+    def iterate(
+        self, rate: float, iteration: int, *, detailed: bool = False, remember: bool = False
+    ) -> float:
+        """One update, on the next batches; the loss.
+
+        ``detailed`` computes :attr:`details` too, which takes longer; with ``remember``, :meth:`look_closer`
+        can do that afterwards.
+        """
         batches = [self.feed.next(self._inputs) for _ in range(self._rule.iter_size)]
-        found = self.step.run(batches, rate, iteration)
+        self.details = None
+        self._last = _Iteration(rate, iteration, batches, self._content()) if remember else None
+        if detailed:
+            found, self.details = self._detailed_step().run(batches, rate, iteration)
+        else:
+            found = self.step.run(batches, rate, iteration)
         self.results = found[-1]
         total = np.float32(0)
         for results in found:
@@ -72,16 +88,51 @@ class TrainNet:
 
     def evaluate(self) -> float:
         """The loss on the next batch; nothing is learned, and nothing that lasts changes."""
-        lasting = [*self.store.arrays.values(), *self.step.states.values()]
-        lasting += [array for arrays in self.step.history.values() for array in arrays]
-        before = [array.copy() for array in lasting]
+        before = self._content()
         batch = self.feed.next(self._inputs)
         try:
             self.results = self.step.run([batch] * self._rule.iter_size, 0.0, 0)[0]
         finally:
-            for array, content in zip(lasting, before, strict=True):
-                array[...] = content
+            self._set_content(before)
         return self.objective.loss(self.results)
+
+    def look_closer(self) -> Details | None:
+        """The details of the last iteration: repeated if need be; None if it cannot be."""
+        if self.details is None and self._last is not None:
+            last, now = self._last, self._content()
+            self._set_content(last.before)
+            try:
+                _, self.details = self._detailed_step().run(last.batches, last.rate, last.iteration)
+            finally:
+                self._set_content(now)
+        return self.details
+
+    def _detailed_step(self) -> DetailedStep:
+        if self._detailed is None:
+            self._detailed = DetailedStep(self.message, self.options, self.step)
+        return self._detailed
+
+    def _lasting(self) -> list[Array]:
+        """Everything that an iteration changes."""
+        histories = (array for arrays in self.step.history.values() for array in arrays)
+        return [*self.store.arrays.values(), *self.step.states.values(), *histories]
+
+    def _content(self) -> list[Array]:
+        return [array.copy() for array in self._lasting()]
+
+    def _set_content(self, content: Sequence[Array]) -> None:
+        for array, copy in zip(self._lasting(), content, strict=True):
+            array[...] = copy
+
+
+@dataclass(frozen=True, slots=True)
+class _Iteration:
+    """What it takes to repeat an iteration: ``before`` is what lasted when it began."""
+
+    rate: float
+    iteration: int
+    batches: Sequence[Mapping[str, Array]]
+    before: Sequence[Array]
 
 
 def seed_states(states: Mapping[str, Array], seed: int) -> None:
