@@ -21,6 +21,7 @@ from netc.backends.llvm.lower import (
     copy,
     deconv,
     depthwise,
+    fractional_conv,
     inner_product,
     lrn,
     map,
@@ -65,6 +66,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("conv_weight_gradient_generic", _always, conv_weight_gradient_generic.lower),
     ),
     "nn.deconv": (Lowering("deconv", deconv.applies, deconv.lower),),
+    "nn.fractional_conv": (Lowering("fractional_conv", conv.applies, fractional_conv.lower),),
     "nn.inner_product": (
         Lowering("columns", inner_product.columns_applies, inner_product.lower_columns),
         Lowering("rows", inner_product.rows_applies, inner_product.lower_rows),
