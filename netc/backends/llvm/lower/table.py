@@ -23,6 +23,7 @@ from netc.backends.llvm.lower import (
     depthwise,
     fractional_conv,
     inner_product,
+    inner_product_rows,
     lrn,
     map,
     pool,
@@ -68,8 +69,8 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.deconv": (Lowering("deconv", deconv.applies, deconv.lower),),
     "nn.fractional_conv": (Lowering("fractional_conv", conv.applies, fractional_conv.lower),),
     "nn.inner_product": (
-        Lowering("columns", inner_product.columns_applies, inner_product.lower_columns),
-        Lowering("rows", inner_product.rows_applies, inner_product.lower_rows),
+        Lowering("inner_product", inner_product.applies, inner_product.lower),
+        Lowering("inner_product_rows", inner_product_rows.applies, inner_product_rows.lower),
     ),
     "nn.pool": (
         Lowering("pool", pool.applies, pool.lower),
