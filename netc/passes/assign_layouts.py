@@ -156,6 +156,10 @@ class _Assigner:
         few = isinstance(channels, int) and channels <= ROW_MAJOR_CHANNELS
         return None if few else self.channels
 
+    def _may_convert(self, op: Op) -> bool:
+        # without blocks there is no kernel for a fractional one
+        return op.name == "nn.fractional_conv" or self._are_weights(op.operands[1:])
+
     def _are_weights(self, values: Sequence[Value]) -> bool:
         return all(v.name in self.weights for v in values)
 
@@ -163,7 +167,7 @@ class _Assigner:
     def conv(self, op: Op) -> Sequence[Layout]:
         """Case 1."""
         x, w = op.operands[0], _tensor(op.operands[1])
-        if not self._are_weights(op.operands[1:]) or not self._conv_can_block(op.attrs.group, w):
+        if not self._may_convert(op) or not self._conv_can_block(op.attrs.group, w):
             return [None] * len(op.operands)
         depthwise = op.attrs.group > 1 and w.shape[1] == 1
         layout = self.channels if depthwise else self._input_layout(x)
@@ -245,6 +249,7 @@ _RULES: dict[str, Callable[[_Assigner, Op], Sequence[Layout]]] = {
     "nn.conv": _Assigner.conv,
     "nn.conv_weight_gradient": _Assigner.conv_weight_gradient,
     "nn.deconv": _Assigner.deconv,
+    "nn.fractional_conv": _Assigner.conv,
     "nn.inner_product": _Assigner.inner_product,
     "nn.moments": _Assigner.reduce,
     "tensor.concat": _Assigner.concat,

@@ -90,7 +90,11 @@ def tensor_pipeline(
             Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
             Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
             Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
-            Stage("deconv_to_conv", deconv_to_conv, "fold_affine knows deconvolutions; layouts come later"),
+            Stage(
+                "deconv_to_conv",
+                lambda m: deconv_to_conv(m, fractional=opt_level >= 3),
+                "fold_affine knows deconvolutions; layouts come later",
+            ),
             Stage("dce", dce, "what was replaced goes before layouts would convert it"),
         ]
     if segments > 1:

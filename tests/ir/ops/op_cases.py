@@ -12,7 +12,7 @@ from netc.ir.builder import infer_types
 from netc.ir.core import Value
 from netc.ir.opdef import Array, NoAttrs, opdef
 from netc.ir.ops.adjoint_weight import AdjointWeightAttrs
-from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.conv import ConvAttrs, FractionalConvAttrs
 from netc.ir.ops.conv_gradient import ConvWeightGradientAttrs
 from netc.ir.ops.detection import SsdDetectionsAttrs
 from netc.ir.ops.dropout import DropoutAttrs
@@ -115,6 +115,12 @@ X = (2, 3, 4, 5)
 CASES = [
     Case("math.broadcast", ((2, 1, 3),), BroadcastAttrs((2, 4, 3)), (2, 4, 3)),
     Case("math.stop_gradient", ((2, 3),), NoAttrs(), (2, 3)),
+    Case(
+        "nn.fractional_conv",
+        ((2, 4, 3, 4), (6, 2, 3, 2), (6,)),
+        FractionalConvAttrs((2, 3), ((2, 3), (0, 1)), 2),
+        (2, 6, 8, 10),
+    ),
     Case("nn.adjoint_weight", ((4, 3, 2, 3),), AdjointWeightAttrs(), (3, 4, 2, 3)),
     Case("nn.adjoint_weight", ((4, 3, 5),), AdjointWeightAttrs(2), (6, 2, 5)),
     Case(

@@ -95,7 +95,7 @@ def static_tiles(window: Window, outputs: int, width: int, largest: int) -> list
 
 def symbolic_tiles(b: LoopBuilder, window: Window, outputs: Index, width: Index, largest: int) -> list[Tile]:
     """Left edge, interior tiles, and the rest; edge and rest output by output."""
-    left = b.imin(outputs, -(-window.before // window.stride))
+    left = b.imin(outputs, max(0, -(-window.before // window.stride)))
     # outputs below this one have all their taps inside
     inside = b.isub(b.iadd(width, window.before), window.extent)
     right = b.imin(outputs, b.idiv(b.imax(0, b.iadd(inside, window.stride)), window.stride))

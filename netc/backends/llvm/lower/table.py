@@ -21,7 +21,9 @@ from netc.backends.llvm.lower import (
     copy,
     deconv,
     depthwise,
+    fractional_conv,
     inner_product,
+    inner_product_rows,
     lrn,
     map,
     pool,
@@ -66,9 +68,10 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("conv_weight_gradient_generic", _always, conv_weight_gradient_generic.lower),
     ),
     "nn.deconv": (Lowering("deconv", deconv.applies, deconv.lower),),
+    "nn.fractional_conv": (Lowering("fractional_conv", conv.applies, fractional_conv.lower),),
     "nn.inner_product": (
-        Lowering("columns", inner_product.columns_applies, inner_product.lower_columns),
-        Lowering("rows", inner_product.rows_applies, inner_product.lower_rows),
+        Lowering("inner_product", inner_product.applies, inner_product.lower),
+        Lowering("inner_product_rows", inner_product_rows.applies, inner_product_rows.lower),
     ),
     "nn.pool": (
         Lowering("pool", pool.applies, pool.lower),
