@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +127,8 @@ def _shape(file: BinaryFile, blob: BlobCut, owner: str) -> tuple[int, ...]:
         shape = tuple(getattr(message, name) for name in _LEGACY_EXTENTS)
     else:
         shape = ()
-    if any(extent < 0 for extent in shape) or len(shape) > 32:
+    most = sys.maxsize // _FLOAT32.itemsize  # along all axes, even where there are no elements
+    if any(extent < 0 for extent in shape) or len(shape) > 32 or math.prod(d or 1 for d in shape) > most:
         raise file.error(f"{owner}a blob has the shape {list(shape)[:33]}", blob.offset)
     return shape
 
@@ -136,7 +138,7 @@ def _read(file: BinaryFile, payload: Payload) -> Array:
     if payload.stride != payload.item:
         return _read_unpacked(file, payload)
     if payload.item == 8:
-        return np.frombuffer(file.data, "<f8", payload.count, payload.start).astype(_FLOAT32)
+        return _narrowed(np.frombuffer(file.data, "<f8", payload.count, payload.start))
     if payload.start % _FLOAT32.itemsize == 0:
         return np.frombuffer(file.data, _FLOAT32, payload.count, payload.start)
     array = np.empty(payload.count, _FLOAT32)
@@ -163,4 +165,10 @@ def _read_unpacked(file: BinaryFile, payload: Payload) -> Array:
     size = (payload.count - 1) * payload.stride + payload.item
     raw = np.frombuffer(file.data, np.uint8, size, payload.start)
     items = np.lib.stride_tricks.as_strided(raw, (payload.count, payload.item), (payload.stride, 1))
-    return np.ascontiguousarray(items).view(f"<f{payload.item}").reshape(-1).astype(_FLOAT32, copy=False)
+    return _narrowed(np.ascontiguousarray(items).view(f"<f{payload.item}").reshape(-1))
+
+
+def _narrowed(array: NDArray[np.floating[Any]]) -> Array:
+    """As float32; what is too large for it becomes infinite, as in the original, without a warning."""
+    with np.errstate(over="ignore"):
+        return array.astype(_FLOAT32, copy=False)

@@ -26,16 +26,25 @@ def write_caffemodel(path: str | os.PathLike[str], net_name: str, layers: Iterab
 
     The file appears under its name when it is whole. Arrays are written from where they are.
     """
+    heads = (
+        (text_field(_LAYER_NAME, name) + text_field(_LAYER_TYPE, kind), arrays)
+        for name, kind, arrays in layers
+    )
+    write_layers(path, net_name, heads)
+
+
+def write_layers(
+    path: str | os.PathLike[str], net_name: str, layers: Iterable[tuple[bytes, Sequence[NDArray[Any]]]]
+) -> None:
+    """Write a V2 binary net; of each layer the encoded ``LayerParameter`` without blobs, then its blobs."""
     with atomic_file(path) as file:
         file.write(text_field(_NET_NAME, net_name))
-        for layer in layers:
-            _write_layer(file, layer)
+        for head, arrays in layers:
+            _write_layer(file, head, arrays)
 
 
-def _write_layer(file: BinaryIO, layer: Layer) -> None:
-    name, kind, arrays = layer
-    arrays = [np.asarray(array, "<f4", order="C") for array in arrays]
-    head = text_field(_LAYER_NAME, name) + text_field(_LAYER_TYPE, kind)
+def _write_layer(file: BinaryIO, head: bytes, given: Sequence[NDArray[Any]]) -> None:
+    arrays = [np.asarray(array, "<f4", order="C") for array in given]
     heads = [blob_head(array) for array in arrays]
     sizes = [len(head) + array.nbytes for head, array in zip(heads, arrays, strict=True)]
     prefixes = [length_prefix(_LAYER_BLOBS, size) for size in sizes]

@@ -34,7 +34,12 @@ class Module:
     """
 
     def __init__(
-        self, message: Message, compiled: Compiled, params: ParamStore, warnings: tuple[str, ...] = ()
+        self,
+        message: Message,
+        compiled: Compiled,
+        params: ParamStore,
+        warnings: tuple[str, ...] = (),
+        states: StateStore | None = None,
     ) -> None:
         self._message = message
         self._params = params
@@ -44,7 +49,7 @@ class Module:
         self._results: dict[str, Array] = {}
         self._last: tuple[_Specialised, Binding] | None = None
         self._warnings = warnings
-        self._states = StateStore()
+        self._states = StateStore() if states is None else states
         self._lock = threading.RLock()
         _modules.add(self)
 

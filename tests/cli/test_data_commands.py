@@ -18,11 +18,12 @@ from netc.frontend.weights import load_blob
 from netc.runtime.data.datum import Datum, parse_datum, write_datum
 from netc.runtime.data.open_source import data_shapes
 from netc.runtime.data.resize import resize
-from netc.runtime.data.stores import backend_of, open_store
+from netc.runtime.data.stores import backend_of
 from netc.runtime.data.write_database import new_database
 
 Image = pytest.importorskip("PIL.Image")
-pytest.importorskip("lmdb")
+lmdb = pytest.importorskip("lmdb")
+plyvel = pytest.importorskip("plyvel")
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +44,20 @@ def netc(capsys):
     return run
 
 
+def stored(path):
+    """The keys and values of a database, as its own library reads them."""
+    if backend_of(path) == "LMDB":
+        with (
+            lmdb.open(str(path), readonly=True, lock=False) as environment,
+            environment.begin() as transaction,
+        ):
+            return list(transaction.cursor())
+    with plyvel.DB(str(path)) as database:
+        return list(database)
+
+
 def records(path):
-    return [(key, parse_datum(value)) for key, value in open_store(path, backend_of(path)).items(None)]
+    return [(key, parse_datum(value)) for key, value in stored(path)]
 
 
 def random(shape, seed=0):
@@ -74,7 +87,6 @@ def mnist(folder):
 
 @pytest.mark.parametrize("backend", ["lmdb", "leveldb"])
 def test_mnist_becomes_the_databases_of_the_originals_example(netc, folder, mnist, backend):
-    pytest.importorskip("lmdb" if backend == "lmdb" else "plyvel")
     code, out, err = netc("data", "mnist", "out", "--from", "raw", "--backend", backend, "--json")
     assert code == 0, err
     files = [f"out/mnist_train_{backend}", f"out/mnist_test_{backend}"]
@@ -199,7 +211,6 @@ def test_a_list_of_images_becomes_a_database_without_what_cannot_be_read(netc, f
 
 def test_images_are_resized_and_made_grey(netc, folder, images):
     flags = ("--resize_width=4", "--resize_height=3", "--gray", "--check_size", "--backend=leveldb")
-    pytest.importorskip("plyvel")
     assert netc("convert-imageset", *flags, "images/", "list.txt", "db")[0] == 0
     assert backend_of(folder / "db") == "LEVELDB"
     for (_, datum), image in zip(records(folder / "db"), images.values(), strict=True):
@@ -213,7 +224,7 @@ def test_encoded_files_are_kept_as_they_are(netc, folder, images):
     assert key == b"00000000_a.png"
     assert datum.encoded
     assert datum.data == (folder / "images/a.png").read_bytes()
-    raw = dict(open_store(folder / "db", "LMDB").items(None))[key]
+    raw = dict(stored(folder / "db"))[key]
     assert not message_class("Datum").FromString(raw).HasField("channels")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,18 @@ from netc.ir.diagnostics import NetcError
 from netc.runtime.images import why_unreadable
 
 Pixels = NDArray[np.uint8]
+
+# what Pillow raises for damaged files
+_DAMAGED = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def read_image(path: Path, *, color: bool) -> Pixels:
@@ -39,8 +52,8 @@ def decode_image(data: bytes, color: bool | None, name: str) -> Pixels:
                 return _pixels(image, color)
     except (OSError, images.DecompressionBombError) as error:
         raise NetcError(f"{name}: {why_unreadable(error, 'an image')}") from None
-    except (ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError) as error:
-        raise NetcError(f"{name}: damaged image: {error}") from None  # what Pillow raises for damaged files
+    except _DAMAGED as error:
+        raise NetcError(f"{name}: damaged image: {error}") from None
 
 
 def _pixels(image: Any, color: bool | None) -> Pixels:

@@ -23,7 +23,7 @@ class LevelDbStore:
         with errors(self.path, self._library):
             self._database = self._library.DB(str(path), create_if_missing=False, max_open_files=100)
 
-    def keys(self, start: bytes | None) -> Iterator[bytes]:
+    def places(self, start: bytes | None) -> Iterator[bytes]:
         """The keys in order, from ``start`` on or from the first."""
         with (
             errors(self.path, self._library),
@@ -31,8 +31,8 @@ class LevelDbStore:
         ):
             yield from found
 
-    def items(self, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """The records in order, from the key ``start`` on or from the first."""
+    def records(self, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """The values with their keys, from ``start`` on or from the first."""
         with errors(self.path, self._library), self._database.iterator(start=start) as found:
             yield from found
 

@@ -41,7 +41,7 @@ def mean_image(path: Path, backend: str | None = None, on_progress: OnProgress |
     total: Array | None = None
     count = 0
     records: list[bytes] = []
-    for _, record in store.items(None):
+    for _, record in store.records(None):
         records.append(record)
         if len(records) == _AT_ONCE:
             total, count = _add(path, total, count, records), count + len(records)

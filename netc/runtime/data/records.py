@@ -6,11 +6,11 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from netc.ir.diagnostics import NetcError
 
-MARK_EVERY = 256  # records between two keys that are remembered
+MARK_EVERY = 256  # records between two places that are remembered
 
 
 class Store(Protocol):
@@ -22,25 +22,28 @@ class Store(Protocol):
     def count(self) -> int | None:
         """The number of records, where the database knows it."""
 
-    def keys(self, start: bytes | None) -> Iterator[bytes]:
-        """The keys in order, from ``start`` on or from the first; values are not touched."""
+    def places(self, start: Any) -> Iterator[Any]:
+        """Where the records are, in the order of their keys, from ``start`` on or from the first (None).
 
-    def items(self, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """The records in order, from the key ``start`` on or from the first."""
+        What a place is, the kind of database knows. Values are not read.
+        """
+
+    def records(self, start: Any) -> Iterator[tuple[Any, bytes]]:
+        """The values with their places, from ``start`` on or from the first (None)."""
 
 
 class Records:
     """Reads runs of records at any position; positions beyond the last record start over.
 
-    Reading on is one step of a cursor. To go elsewhere, some keys are remembered on the way, so that at most
-    ``MARK_EVERY`` records are stepped over, or those that no one has reached yet.
+    Reading on is one step of a cursor. To go elsewhere, some places are remembered on the way, so that at
+    most ``MARK_EVERY`` records are stepped over, or those that no one has reached yet.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._count = store.count
         self._begin()
-        if next(store.keys(None), None) is None:
+        if next(store.places(None), None) is None:
             raise NetcError(f"{store.path}: the database is empty")
 
     def read(self, position: int, count: int) -> list[bytes]:
@@ -60,8 +63,8 @@ class Records:
     def _begin(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._marks: list[bytes] = []
-        self._cursor: Iterator[tuple[bytes, bytes]] = iter(())
+        self._marks: list[Any] = []
+        self._cursor: Iterator[tuple[Any, bytes]] = iter(())
         self._position = -1  # of the record that the cursor gives next; -1: there is no cursor
 
     def _wrapped(self, position: int) -> int:
@@ -70,8 +73,9 @@ class Records:
     def _read_on(self, found: list[bytes], count: int) -> None:
         """Take records until there are ``count``, or the database ends."""
         position, self._position = self._position, -1  # an error ends the cursor
-        for key, value in self._cursor:
-            self._mark(position, key)
+        for place, value in self._cursor:
+            if position % MARK_EVERY == 0:
+                self._mark(position, place)
             position += 1
             found.append(value)
             if len(found) == count:
@@ -83,15 +87,16 @@ class Records:
         """Put the cursor on a position; where the database ends before it, its number of records is known."""
         nearest = min(position // MARK_EVERY, len(self._marks) - 1)
         at = max(nearest, 0) * MARK_EVERY
-        for key in self._store.keys(self._marks[nearest] if nearest >= 0 else None):
-            self._mark(at, key)
+        for place in self._store.places(self._marks[nearest] if nearest >= 0 else None):
+            if at % MARK_EVERY == 0:
+                self._mark(at, place)
             if at == position:
-                self._cursor = self._store.items(key)
+                self._cursor = self._store.records(place)
                 self._position = position
                 return
             at += 1
         self._count = at
 
-    def _mark(self, position: int, key: bytes) -> None:
-        if position == len(self._marks) * MARK_EVERY:
-            self._marks.append(key)
+    def _mark(self, position: int, place: Any) -> None:
+        if position == len(self._marks) * MARK_EVERY:  # not passed before
+            self._marks.append(place)

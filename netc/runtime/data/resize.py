@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +21,25 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     left, right, weight_left, weight_right = _taps(image.shape[2], width, clamp=True)
     # only the rows that are used; a thumbnail of a large image uses few of them
     used, inverse = np.unique(np.concatenate([top, low]), return_inverse=True)
-    lines = image[:, used].astype(np.int32)
-    across = lines[:, :, left] * weight_left + lines[:, :, right] * weight_right
+    lines = image[:, used]
+    across = _weighted(lines, left, 2, weight_left)
+    across += _weighted(lines, right, 2, weight_right)
     across >>= 4
-    over, under = across[:, inverse[:height]], across[:, inverse[height:]]
-    made = (over * weight_top[:, np.newaxis] >> 16) + (under * weight_low[:, np.newaxis] >> 16)
-    return ((made + 2) >> 2).astype(np.uint8)
+    made = _weighted(across, inverse[:height], 1, weight_top[:, np.newaxis])
+    made >>= 16
+    under = _weighted(across, inverse[height:], 1, weight_low[:, np.newaxis])
+    under >>= 16
+    made += under
+    made += 2
+    made >>= 2
+    return made.astype(np.uint8)
+
+
+def _weighted(image: NDArray[Any], index: NDArray[np.intp], axis: int, weights: Weights) -> Weights:
+    """Pixels by their position along an axis, times their weights."""
+    taken = np.take(image, index, axis).astype(np.int32, copy=False)
+    taken *= weights
+    return taken
 
 
 def _taps(old: int, new: int, *, clamp: bool) -> tuple[NDArray[np.intp], NDArray[np.intp], Weights, Weights]:

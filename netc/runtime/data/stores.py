@@ -19,7 +19,7 @@ _open: weakref.WeakValueDictionary[tuple[str, str], LmdbStore | LevelDbStore] = 
 
 
 def open_store(path: Path, backend: str) -> Store:
-    """The database at a path, which all that read it share: neither library opens one twice."""
+    """The database at a path, which all that read it share: LevelDB opens none twice."""
     key = backend, os.path.realpath(path)
     with _lock:
         store = _open.get(key)

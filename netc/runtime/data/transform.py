@@ -69,7 +69,6 @@ class Transform:
 
     def __call__(self, images: Sequence[Image] | Image, first: int, shape: tuple[int, ...]) -> Array:
         """The batch of images, each of which gets ``shape``; the first of them is at ``first`` in the run."""
-        draws = item_draws(self._layer.seed, self._layer.name, first, len(images))
         if isinstance(images, np.ndarray) and images.shape[1:] == shape and not self.mirror:
             made = images.astype(np.float32)
             mean = self._mean(*images.shape[1:])
@@ -77,6 +76,7 @@ class Transform:
                 made -= mean
         else:
             made = np.empty((len(images), *shape), np.float32)
+            draws = item_draws(self._layer.seed, self._layer.name, first, len(images))
             for row, image, draw in zip(made, images, draws, strict=True):
                 self._put(row, image, draw)
         if self.scale != 1:
