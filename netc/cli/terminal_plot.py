@@ -19,11 +19,8 @@ def draw(curve: Curve, width: int, height: int, *, unicode: bool = True) -> list
 
     Without ``unicode`` a character is one dot.
     """
-    points = [
-        (x, y)
-        for x, y in zip(curve.iterations, curve.values, strict=True)
-        if math.isfinite(x) and math.isfinite(y)
-    ]
+    # a copy: training may go on in another thread
+    points = [(x, y) for x, y in list(curve.points) if math.isfinite(x) and math.isfinite(y)]
     columns, rows = max(1, width - _LABEL - 2), max(1, height - 1)
     if not points or width < _LABEL + 4 or height < 2:
         return []

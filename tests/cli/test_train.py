@@ -244,7 +244,7 @@ def test_the_originals_flags_have_one_dash_or_two():
 
 
 def test_a_curve_is_drawn_from_top_to_bottom():
-    curve = Curve("x", [0, 1, 2, 3], [3.0, 2.0, 1.0, 0.0])
+    curve = Curve("x", [(0, 3.0), (1, 2.0), (2, 1.0), (3, 0.0)])
     assert draw(curve, 16, 5, unicode=False) == [
         "         3 |#",
         "           | #",
@@ -256,8 +256,8 @@ def test_a_curve_is_drawn_from_top_to_bottom():
     assert len(lines) == 5
     assert any(0x2800 < ord(ch) < 0x2900 for ch in "".join(lines))
     assert draw(Curve("x"), 40, 5) == []
-    assert len(draw(Curve("x", [0, 1], [float("nan"), 2.0]), 40, 5)) == 5
-    assert len(draw(Curve("x", [5], [1.0]), 40, 5)) == 5
+    assert len(draw(Curve("x", [(0, float("nan")), (1, 2.0)]), 40, 5)) == 5
+    assert len(draw(Curve("x", [(5, 1.0)]), 40, 5)) == 5
 
 
 def test_events_for_tensorboard_name_the_library_that_they_need(netc, problem):

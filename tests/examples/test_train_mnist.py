@@ -57,3 +57,21 @@ def test_the_command_of_the_readme_works(mnist, capsys):
     assert main(["train", "--solver", SOLVER, "--iterations", "2"]) == 0
     assert "Iteration 0, Testing net (#0)" in capsys.readouterr().err
     assert (mnist / "lenet_iter_2.caffemodel").exists()
+
+
+def test_a_frozen_trunk_learns_new_classes_from_its_weights(mnist):
+    path = mnist / "lenet_train_test.prototxt"
+    trunk, head = path.read_text().split('  name: "ip2"\n')
+    frozen = trunk.replace("lr_mult: 1", "lr_mult: 0").replace("lr_mult: 2", "lr_mult: 0")
+    path.write_text(frozen + '  name: "new"\n' + head)
+    solver = Solver(SOLVER, weights=ROOT / "examples" / "lenet" / "lenet_iter_10000.caffemodel")
+    before = {name: [a.copy() for a in arrays] for name, arrays in solver.params.items()}
+    solver.step(30)
+    _, outputs = solver.test_nets[0].test(3)
+    assert outputs.arrays["accuracy"] > 0.9
+    for name in ("conv1", "conv2", "ip1"):
+        for old, new in zip(before[name], solver.params[name], strict=True):
+            np.testing.assert_array_equal(old, new)
+    assert {
+        layer for e in solver.net.store.entries if e.value in solver.net.step.history for layer, _ in e.uses
+    } == {"new"}

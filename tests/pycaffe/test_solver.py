@@ -145,3 +145,25 @@ def test_the_fields_of_the_solver_can_be_read():
 def test_the_class_decides_about_the_kind_of_solver():
     with pytest.raises(NetcError, match="momentum cannot be used with AdaGrad"):
         caffe.AdaGradSolver("solver_sgd.prototxt")
+
+
+def test_a_data_set_in_memory_is_trained_on_batch_by_batch(tmp_path):
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "m" type: "MemoryData" top: "x" top: "t"\n'
+        "        memory_data_param { batch_size: 2 channels: 1 height: 1 width: 1 } }\n"
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 1 } }\n'
+        'layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "t" top: "loss" }\n'
+    )
+    path = tmp_path / "solver.prototxt"
+    path.write_text('net: "net.prototxt" base_lr: 0.0 lr_policy: "fixed"\n')
+    solver = caffe.SGDSolver(path)
+    labels = np.arange(6, dtype=np.float32)
+    with pytest.raises(NetcError, match="has none yet"):
+        solver.step(1)
+    solver.net.set_input_arrays(np.ones((6, 1, 1, 1), np.float32), labels)
+    losses = []
+    for _ in range(4):
+        solver.step(1)
+        losses.append(float(solver.net.blobs["loss"].data))
+    # half the mean of the squared labels
+    assert losses == [0.25, 3.25, 10.25, 0.25]

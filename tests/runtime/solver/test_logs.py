@@ -11,7 +11,7 @@ import pytest
 from netc.ir.diagnostics import NetcError
 from netc.runtime.solver import reports
 from netc.runtime.solver.caffe_log import CaffeLog
-from netc.runtime.solver.curves import Curves
+from netc.runtime.solver.curves import MOST_POINTS, Curves
 from netc.runtime.solver.json_log import JsonLog
 from netc.runtime.solver.read_log import column_names, read_log
 from netc.runtime.solver.solver import Solver
@@ -167,3 +167,15 @@ def test_debug_info_tells_the_mean_size_of_blobs_gradients_and_updates(solver_fi
     lost = np.mean(np.abs(before[value] - solver.net.store.arrays[value]))
     line = next(line for line in lines if "[Update] Layer ip1, param 0" in line)
     assert float(line.rsplit("diff: ", 1)[1]) == pytest.approx(lost, rel=1e-3)
+
+
+def test_a_long_run_keeps_a_bounded_number_of_points():
+    curves = Curves()
+    outputs = reports.Outputs({}, {})
+    for i in range(10 * MOST_POINTS):
+        curves.on_iteration(reports.IterationReport(i, 1.0, float(i), 0.1, outputs, False, 0.0, 0, 0))
+    points = curves.found["loss"].points
+    assert MOST_POINTS // 4 < len(points) < MOST_POINTS
+    assert points[0] == (0, 0.0)
+    assert points[-1][0] > 9.9 * MOST_POINTS
+    assert all(iteration == value for iteration, value in points)

@@ -27,7 +27,9 @@ def solver(tmp_path, monkeypatch):
     layers = net[net.index("# Biases") :]
     (tmp_path / "net.prototxt").write_text(f'name: "LeNet"\n{DATA}\n{layers}')
     solver = (ROOT / "examples" / "mnist" / "lenet_solver.prototxt").read_text()
-    solver = solver.replace("examples/mnist/lenet_train_test", "net").replace("test_iter: 100", "test_iter: 2")
+    solver = solver.replace("examples/mnist/lenet_train_test", "net").replace(
+        "test_iter: 100", "test_iter: 2"
+    )
     (tmp_path / "solver.prototxt").write_text(solver.replace("examples/mnist/lenet", "lenet"))
     with np.load(ROOT / "tests" / "data" / "mnist_subset.npz") as subset:
         images, labels = subset["images"][:, np.newaxis] / np.float32(256), subset["labels"]
