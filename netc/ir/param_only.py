@@ -37,6 +37,5 @@ def param_only(func: Func, *, states: bool = False) -> frozenset[str]:
 
 
 def _is_preparable(op: Op) -> bool:
-    # a dropout that is still there draws new numbers every time
-    cheap = op.name in _DATA_MOVEMENT or (opdef(op.name).elementwise and op.name != "nn.dropout")
+    cheap = op.name in _DATA_MOVEMENT or opdef(op.name).elementwise
     return cheap and not any(type_symbols(r.type) for r in op.results)

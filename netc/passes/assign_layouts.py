@@ -12,7 +12,8 @@ convolutions and is carried on for as long as the ops can carry it:
     extent 1 on the channel axis, which are row-major.
 5.  ``concat``, ``slice``: blocked if an operand is and the boundaries fall between blocks.
 6.  ``inner_product``: param-only weights ``{0:block}``; input and result are row-major.
-7.  all else, and the results of the function: row-major.
+7.  ``reduce``, ``moments``: the operand's layout, unless the channels are reduced.
+8.  all else, and the results of the function: row-major.
 
 Operations on params and states alone stay row-major; their values are converted where they are used. Other
 weights are never converted. ``adjoint_weight`` makes each layout that is wanted of it.
@@ -212,6 +213,10 @@ class _Assigner:
         """Case 5."""
         return self._blocked_if_legal(op, [self.channels])
 
+    def reduce(self, op: Op) -> Sequence[Layout]:
+        """Case 7."""
+        return [None if 1 in op.attrs.axes else self._layout(op.operands[0])]
+
     def _blocked_if_legal(self, op: Op, layouts: Sequence[Layout]) -> Sequence[Layout]:
         if not any(self._layout(v) == self.channels for v in op.operands):
             return [None] * len(op.operands)
@@ -246,6 +251,8 @@ _RULES: dict[str, Callable[[_Assigner, Op], Sequence[Layout]]] = {
     "nn.deconv": _Assigner.deconv,
     "nn.fractional_conv": _Assigner.conv,
     "nn.inner_product": _Assigner.inner_product,
+    "nn.moments": _Assigner.reduce,
     "tensor.concat": _Assigner.concat,
+    "tensor.reduce": _Assigner.reduce,
     "tensor.slice": _Assigner.slice,
 }

@@ -41,7 +41,6 @@ from netc.ir.ops.window import kernel_extent
 from netc.ir.rewrite import Rewriter, rewrite_module
 from netc.ir.types import TensorType
 
-
 MOST_PHASES = 16  # each is a convolution in the kernel's code
 
 

@@ -33,6 +33,7 @@ from netc.passes.forward_first import forward_first
 from netc.passes.fuse import fuse
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
+from netc.passes.recompute import recompute
 from netc.passes.share_buffers import share_buffers
 from netc.passes.widen_groups import widen_groups
 
@@ -66,10 +67,12 @@ def tensor_pipeline(
     block: int,
     fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
     forward: Collection[str] = (),
+    segments: int = 1,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
-    What the results ``forward`` need is computed before all else.
+    What the results ``forward`` need is the forward pass, which is computed before all else; its activations
+    are kept at the ends of ``segments`` runs and otherwise computed again.
     """
     stages = [Stage("eliminate_dropout", eliminate_dropout, "no kernel exists for an op that does nothing")]
     if fully_convolutional is not None:
@@ -94,6 +97,14 @@ def tensor_pipeline(
             ),
             Stage("dce", dce, "what was replaced goes before layouts would convert it"),
         ]
+    if segments > 1:
+        stages.append(
+            Stage(
+                "recompute",
+                lambda m: recompute(m, forward=forward, segments=segments),
+                "behind cse, which would find that it computes twice; layouts follow the copies",
+            )
+        )
     if opt_level >= 3:
         stages.append(
             Stage("widen_groups", lambda m: widen_groups(m, block=block), "lets layouts block more")
@@ -106,7 +117,11 @@ def tensor_pipeline(
     )
     max_ops = FEW_OPS_A_KERNEL if opt_level >= 2 else 1
     stages.append(
-        Stage("fuse", lambda m: fuse(m, max_ops=max_ops), "last: nothing looks into a kernel after this")
+        Stage(
+            "fuse",
+            lambda m: fuse(m, max_ops=max_ops, forward=forward),
+            "last: nothing looks into a kernel after this",
+        )
     )
     if forward:
         stages.append(
@@ -124,6 +139,7 @@ def run_pipeline(
     block: int,
     fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
     forward: Collection[str] = (),
+    segments: int = 1,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -140,7 +156,13 @@ def run_pipeline(
             on_stage(name, outcome)
         return outcome
 
-    stages = tensor_pipeline(opt_level, block=block, fully_convolutional=fully_convolutional, forward=forward)
+    stages = tensor_pipeline(
+        opt_level,
+        block=block,
+        fully_convolutional=fully_convolutional,
+        forward=forward,
+        segments=segments,
+    )
     for stage in stages:
         module = step(stage.name, stage.run(module))
     buffer = step("bufferize", bufferize(module, in_place=opt_level >= 2))

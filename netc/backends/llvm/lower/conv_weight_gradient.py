@@ -65,7 +65,7 @@ def lower(kernel: Kernel, anchor: Op, _tail: Sequence[Op]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """A broadcast of the tile: offset of its input from the window's, its tap along the columns, its result."""
+    """A broadcast of the tile: its input's offset from the window's, its tap along the columns, its result."""
 
     shift: Index
     tap: Index

@@ -22,7 +22,12 @@ WANTED_ITEMS = 8
 
 def applies(anchor: Op) -> bool:
     """The weights of neighbouring outputs lie side by side."""
-    return anchor.attrs.transpose or _weight(anchor).layout is not None
+    return _is_static(anchor) and (anchor.attrs.transpose or _weight(anchor).layout is not None)
+
+
+def _is_static(anchor: Op) -> bool:
+    """Whether the weight's extents are known: those of a gradient's factor may be symbols."""
+    return all(isinstance(d, int) for d in _weight(anchor).shape)
 
 
 def _weight(anchor: Op) -> TensorType:
