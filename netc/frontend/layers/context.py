@@ -17,9 +17,8 @@ from netc.ir.dim import Dim, product, symbols
 from netc.ir.location import Location
 from netc.ir.ops.random import STATE, UniformAttrs
 from netc.ir.ops.shape import ReshapeAttrs, TransposeAttrs
-from netc.ir.types import TensorType
+from netc.ir.types import MAX_ELEMENTS, TensorType
 
-MAX_ELEMENTS = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
 
 Shape = tuple[Dim, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netc.frontend.layers.activation import constant_filler
-from netc.frontend.layers.context import MAX_ELEMENTS, LayerContext, Shape, show_shape
+from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
@@ -13,6 +13,7 @@ from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pool import PoolAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.shape import CountAttrs
+from netc.ir.types import MAX_ELEMENTS
 
 _LEAST_SCALED_EPS = 1e-5
 
