@@ -66,7 +66,7 @@ class _ConvLowering:
         self.tail = tail
         self.x = kernel.operand(anchor.operands[0])
         self.w = kernel.operand(anchor.operands[1])
-        self.bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+        self.bias = kernel.bias(anchor)
         self.y = kernel.writes[0]
         assert self.w.type.layout is not None
         self.block = self.w.type.layout.size

@@ -46,6 +46,20 @@ def copy_through(kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space) -
     sweep(kernel, space, reads, write_names(kernel), compute, unroll_of(tail))
 
 
+def finish_element(
+    kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space, indices: Sequence[Index], value: Value
+) -> None:
+    """Store what the tail makes of one element of the anchor's result, at a point of the space."""
+    b = kernel.b
+    known = {
+        name: b.load(space.views[name].pointer, space.at(name, indices))
+        for name in arguments_read(kernel, tail)
+    }
+    values = apply(b, tail, {**known, anchor.result.name: value}, kernel.body.results)
+    for name, result in zip(write_names(kernel), values, strict=True):
+        b.store(result, space.views[name].pointer, space.at(name, indices))
+
+
 def lower_fill(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the kernel of a ``tensor.fill``."""
     b = kernel.b
@@ -176,11 +190,4 @@ def _reshape_by_elements(kernel: Kernel, anchor: Op, tail: Sequence[Op], x: Memo
     with b.loop(first, last) as loop:
         indices = b.split(loop.index, space.extents)
         at = b.linear(b.split(loop.index, source), x.strides)
-        known = {
-            name: b.load(space.views[name].pointer, space.at(name, indices))
-            for name in arguments_read(kernel, tail)
-        }
-        known[anchor.result.name] = b.load(x.pointer, at)
-        values = apply(b, tail, known, kernel.body.results)
-        for name, value in zip(write_names(kernel), values, strict=True):
-            b.store(value, space.views[name].pointer, space.at(name, indices))
+        finish_element(kernel, anchor, tail, space, indices, b.load(x.pointer, at))

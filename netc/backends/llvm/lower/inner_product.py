@@ -56,7 +56,7 @@ class _Columns:
         self.kernel, self.b, self.anchor, self.tail = kernel, kernel.b, anchor, tail
         self.x = kernel.operand(anchor.operands[0])
         self.w = kernel.operand(anchor.operands[1])
-        self.bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+        self.bias = kernel.bias(anchor)
         self.y = kernel.writes[0]
         layout = self.w.type.layout
         self.lanes = layout.size if layout is not None else kernel.b.lanes
@@ -192,7 +192,7 @@ def lower_rows(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """y[m, n] = sum of a register that ran along K."""
     b = kernel.b
     x, w = kernel.operand(anchor.operands[0]), kernel.operand(anchor.operands[1])
-    bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+    bias = kernel.bias(anchor)
     outputs, depth = w.type.static_shape
     samples = b.dim(x.type.shape[0])
     at_once = min(DOTS_AT_ONCE, outputs)
