@@ -17,6 +17,7 @@ FOLDERS = (
     ("netc/pycaffe/proto", "Caffe's Python interface: messages"),
     ("netc/runtime", "Runtime"),
     ("netc/runtime/data", "Runtime: data sets"),
+    ("netc/runtime/solver", "Runtime: solvers"),
     ("netc/frontend", "Front end"),
     ("netc/frontend/layers", "Front end: the layers"),
     ("netc/frontend/dsl", "Front end: the .net language"),

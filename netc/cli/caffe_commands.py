@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from netc.cli.commands import BACKENDS
 from netc.cli.image_options import IMAGE_SCALING
 from netc.cli.make_command import Parameter, command
 
@@ -14,6 +15,8 @@ def _flag(name: str, **settings: Any) -> Parameter:
     """An option under the original's name, with underscores, and under one as netc's others have it."""
     return click.option(f"--{name}", f"--{name.replace('_', '-')}", **settings)
 
+
+_JSON: Parameter = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 CLASSIFY = command(
     "classify",
@@ -37,7 +40,7 @@ CLASSIFY = command(
     click.option("--ext", default="jpg", show_default=True, help="Suffix of the images in a folder."),
     click.option("--labels", metavar="FILE", help="Names of the classes, one a line."),
     click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show."),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    _JSON,
 )
 
 EXTRACT_FEATURES = command(
@@ -65,4 +68,46 @@ EXTRACT_FEATURES = command(
     *IMAGE_SCALING,
 )
 
-CAFFE_COMMANDS = (CLASSIFY, EXTRACT_FEATURES)
+_MAX_EXTENT = 65_500  # what a JPEG can have
+
+CONVERT_IMAGESET = command(
+    "convert-imageset",
+    "Put a list of images into a database.",
+    """Write the images that LIST names, lines 'path label', to the new database DB.
+
+    ROOT is put in front of the paths as it is, so a folder ends with '/'. Files that cannot be read are left
+    out.
+    """,
+    "netc.cli.convert_imageset",
+    click.argument("root"),
+    click.argument("listed", metavar="LIST"),
+    click.argument("database", metavar="DB"),
+    click.option("--gray", is_flag=True, help="Grey images."),
+    click.option("--shuffle", is_flag=True, help="In another order than the list's, the same each time."),
+    click.option(
+        "--backend", type=click.Choice(BACKENDS), default="lmdb", show_default=True, help="Kind of database."
+    ),
+    _flag(
+        "resize_width", type=click.IntRange(0, _MAX_EXTENT), default=0, help="Resize images to this width."
+    ),
+    _flag(
+        "resize_height", type=click.IntRange(0, _MAX_EXTENT), default=0, help="Resize images to this height."
+    ),
+    _flag("check_size", is_flag=True, help="Refuse images of different sizes."),
+    click.option("--encoded", is_flag=True, help="Keep images encoded, as their files' names say."),
+    _flag("encode_type", default="", metavar="TYPE", help="Keep images encoded, as png, jpg, …"),
+    _JSON,
+)
+
+COMPUTE_MEAN = command(
+    "compute-mean",
+    "Compute the mean image of a database.",
+    "Print the mean of each channel of the images in DB, and write the mean image to OUT.binaryproto.",
+    "netc.cli.compute_mean",
+    click.argument("database", metavar="DB"),
+    click.argument("output", metavar="[OUT.binaryproto]", required=False),
+    click.option("--backend", type=click.Choice(BACKENDS), help="Kind of database: that of DB."),
+    _JSON,
+)
+
+CAFFE_COMMANDS = (CLASSIFY, EXTRACT_FEATURES, CONVERT_IMAGESET, COMPUTE_MEAN)

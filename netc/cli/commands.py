@@ -10,6 +10,8 @@ from netc.cli.make_command import Parameter, command, net_command
 EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
 UPGRADE_KINDS = ("net", "solver", "weights")
+DATA_SETS = ("mnist", "cifar10")
+BACKENDS = ("lmdb", "leveldb")
 PICTURE_FORMATS = ("dot", "svg", "png")
 
 _FILES: tuple[Parameter, ...] = (
@@ -133,4 +135,26 @@ EXPORT = net_command(
     click.argument("output", type=click.Path()),
 )
 
-COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT)
+DATA = command(
+    "data",
+    "Make the databases of a published data set.",
+    """Make Caffe's databases of the data set NAME in the folder DIR.
+
+    Its archives are looked for in DIR and downloaded to it where they are not there. mnist: mnist_train_lmdb
+    and mnist_test_lmdb; cifar10: cifar10_train_lmdb, cifar10_test_lmdb and mean.binaryproto.
+    """,
+    "netc.cli.data",
+    click.argument("name", metavar="NAME", type=click.Choice(DATA_SETS)),
+    click.argument("folder", metavar="DIR", type=click.Path()),
+    click.option("--from", "source", metavar="FOLDER", help="Where the archives are; nothing is downloaded."),
+    click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default=BACKENDS[0],
+        show_default=True,
+        help="Kind of database.",
+    ),
+    _JSON,
+)
+
+COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT, DATA)

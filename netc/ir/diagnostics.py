@@ -52,14 +52,16 @@ class NetcError(Exception):
         """The full text: ``file:line:col: error: layer: message``, the source line, a caret, notes."""
         where = f"{self.location}: " if self.location else ""
         who = f"layer '{self.layer}': " if self.layer else ""
-        lines = [f"{where}error: {who}{self.message}"]
+        lines = [_printable(f"{where}error: {who}{self.message}")]
         text = self.location.source_line() if self.location else None
         if self.location and text is not None:
             lines += _excerpt(self.location, text, self.span)
         calls = self.location.calls if self.location else ()
-        lines += [f"note: {note}" for note in dict.fromkeys((*self.notes, *calls))]
+        notes = dict.fromkeys((*self.notes, *calls))
+        # a note may quote IR, which has lines
+        lines += [_printable(line) for note in notes for line in f"note: {note}".split("\n")]
         if self.remedy:
-            lines.append(f"help: {self.remedy}")
+            lines.append(_printable(f"help: {self.remedy}"))
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -84,6 +86,13 @@ class InternalError(Exception):
 
     def __str__(self) -> str:
         return self.render()
+
+
+def _printable(text: str) -> str:
+    """The text with escapes for what a name in a damaged file may hold: line ends, a terminal's commands."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _excerpt(location: Location, text: str, span: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Caffe's Python interface for inference: ``import netc.pycaffe as caffe``, and old scripts run.
+"""Caffe's Python interface: ``import netc.pycaffe as caffe``, and old scripts run.
 
 What differs from the original is listed in docs/pycaffe.md.
 """
@@ -28,7 +28,7 @@ from netc.pycaffe.mode import (
 from netc.pycaffe.net import Layer, Net
 from netc.pycaffe.net_spec import NetSpec, layers, params, to_proto
 from netc.pycaffe.proto import caffe_pb2
-from netc.pycaffe.training import (
+from netc.pycaffe.solver import (
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,

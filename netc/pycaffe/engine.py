@@ -118,6 +118,10 @@ class Engine:
         ):
             self._pending = None
 
+    def forget_pass(self) -> None:
+        """Blobs are no longer those of the last pass: it is not to be repeated."""
+        self._pending = None
+
     def before_read(self, name: str) -> None:
         """Called before somebody looks at a blob."""
         left_out = self._pending is not None and name in self._pending.left_out

@@ -72,8 +72,13 @@ class Net:
             stages=tuple(stages or ()),
             input_shapes=as_input_shapes(input_shapes),
         )
+        message = load_net(network_file, phase=options.phase, level=level, stages=options.stages)
         self._phase = options.phase
-        self._message = load_net(network_file, phase=options.phase, level=level, stages=options.stages)
+        self._set_up(message, options, weights)
+
+    def _set_up(self, message: Message, options: CompileOptions, weights: Path | None) -> None:
+        """Make the blobs, the parameters and the layers of a net whose layers were selected already."""
+        self._message = message
         net = import_message(self._message, options)
         self._layer_messages = self._message.messages("layer")
         self._layer_names = [layer.text("name") for layer in self._layer_messages]
@@ -96,8 +101,11 @@ class Net:
             for i, layer in enumerate(self._layer_messages)
             if is_source(layer) and (source := make_source(layer, storages)) is not None
         }
-        before_read = self._engine.before_read
-        self._blobs = OrderedDict((n, Blob(s, partial(before_read, n))) for n, s in storages.items())
+        self._storages = storages
+        self._blobs = OrderedDict(
+            (name, Blob(storage, partial(self._before_read, name), self._before_diff))
+            for name, storage in storages.items()
+        )
         self.layers = self._make_layers()
         self._params = OrderedDict(
             (name, layer.blobs)
@@ -265,6 +273,13 @@ class Net:
 
     # ---- inside
 
+    def _before_read(self, blob: str) -> None:
+        """Called before somebody looks at a blob."""
+        self._engine.before_read(blob)
+
+    def _before_diff(self) -> None:
+        """Called before somebody looks at a gradient."""
+
     def _forward(self, first: int, last: int, wanted: Iterable[str] = ()) -> None:
         for position, source in self._sources.items():
             if first <= position <= last:
@@ -321,7 +336,9 @@ class Net:
     def _make_layers(self) -> list[Layer]:
         blobs: dict[int, list[ParamBlob]] = {}
         for (position, _), (slot, shape) in sorted(self._parameters.slots.items(), key=lambda each: each[0]):
-            blobs.setdefault(position, []).append(ParamBlob(slot, shape, self._engine.before_edit))
+            blobs.setdefault(position, []).append(
+                ParamBlob(slot, shape, self._engine.before_edit, self._before_diff)
+            )
         return [Layer(m.text("type"), blobs.get(i, ())) for i, m in enumerate(self._layer_messages)]
 
 

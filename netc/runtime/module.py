@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, NoReturn
 from weakref import WeakSet
 
@@ -164,6 +165,17 @@ class Module:
         """
         with self._lock:
             self._states.reset()
+
+    @property
+    def states(self) -> dict[str, Array]:
+        """What the last run left for the next besides parameters, to be given to :meth:`restore_states`."""
+        with self._lock:
+            return self._states.arrays
+
+    def restore_states(self, states: Mapping[str, Array]) -> None:
+        """Go on where another run was: hidden states, the step of the random numbers."""
+        with self._lock:
+            self._states.restore(states)
 
     def blob(self, name: str) -> Array:
         """A blob as the last run left it: an output, or one that the net was compiled with ``keep`` for."""

@@ -38,6 +38,15 @@ class StateStore:
         """Forget everything but the seed."""
         self._arrays = {}
 
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The states that a run has left so far, by argument."""
+        return dict(self._arrays)
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Go on with states that :attr:`arrays` gave earlier."""
+        self._arrays = {name: array.copy() for name, array in arrays.items()}
+
     def inputs(self, net: ImportedNet, binding: Binding) -> dict[str, Array]:
         """The states that a run takes. One of another size than now is needed begins anew."""
         sizes = dict(binding)
