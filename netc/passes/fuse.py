@@ -8,8 +8,9 @@ Does: puts every op of ``@main`` that computes into a ``fusion``; each becomes o
     one op (a residual sum), the one computed last takes it, so that the other is there already.
 2.  Elementwise ops without an anchor are fused with one another (anchor ``map``) through values of the type
     of the result. A value that is also read elsewhere, but not before the kernel runs, is one more result.
-    What the results ``forward`` need is not fused with what they do not: they must be there without it.
 3.  Any other op that computes (transpose, fill, …) is a fusion by itself.
+
+No fusion holds both an op that the results ``forward`` need and one that they do not: a run may stop between.
 
 ``reshape``, ``concat``, ``slice`` and ``convert`` stay as they are: bufferize turns them into views where it
 can. Operands are in the order of their first use in the body.
@@ -46,10 +47,10 @@ becomes::
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, ops_for, users, walk
+from netc.ir.core import Block, Func, Module, Op, Role, Value, fresh_name, ops_for, users, walk
 from netc.ir.opdef import opdef
 from netc.ir.ops.fusion import FusionAttrs
 from netc.ir.types import TensorType
@@ -71,20 +72,41 @@ _NOT_FUSED = frozenset({"fusion", "layout.convert", "tensor.concat", "tensor.res
 
 def fuse(module: Module, *, max_ops: int = 32, forward: Collection[str] = ()) -> Module:
     """The module with its computing ops in fusions of at most ``max_ops``; 1 fuses nothing with anything."""
-    fused = (f if f.name == "prepare" else _fuse_func(f, max_ops, forward) for f in module.funcs)
-    return replace(module, funcs=tuple(fused))
+    return replace(
+        module,
+        funcs=tuple(f if f.name == "prepare" else _fuse_func(f, max_ops, forward) for f in module.funcs),
+    )
 
 
 def _fuse_func(func: Func, max_ops: int, forward: Collection[str]) -> Func:
-    groups = _Grouping(func, max_ops, forward).groups
     taken = {a.name for a in func.args} | {v.name for op in walk(func.ops) for v in op.results}
+    parts = _cut(func, ops_for(func, forward)) if forward else (func,)
+    return replace(func, ops=tuple(op for part in parts for op in _fused(part, max_ops, taken)))
+
+
+def _cut(func: Func, ops: Sequence[Op]) -> tuple[Func, Func]:
+    """A function of some ops, and one of the others; what the second reads is a result of the first."""
+    members = {id(op) for op in ops}
+    others = tuple(op for op in func.ops if id(op) not in members)
+    made = {r.name: r for op in ops for r in op.results}
+    read = {v.name for op in others for v in op.operands} | {v.name for v in func.results}
+    results = tuple(value for name, value in made.items() if name in read)
+    names = tuple(value.name for value in results)
+    first = replace(func, ops=tuple(ops), results=results, result_names=names)
+    roles: list[Role] = ["input"] * len(results)
+    return first, replace(func, args=(*func.args, *results), roles=(*func.roles, *roles), ops=others)
+
+
+def _fused(func: Func, max_ops: int, taken: set[str]) -> list[Op]:
+    """The ops of a function in fusions; ``taken`` are the names in use, to which theirs are added."""
+    groups = _Grouping(func, max_ops).groups
     ops: list[Op] = []
     for op in func.ops:
         if op.name in _NOT_FUSED:
             ops.append(op)
         elif op.results[0].name in groups:
             ops.append(_as_fusion(groups[op.results[0].name], taken))
-    return replace(func, ops=tuple(ops))
+    return ops
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +124,10 @@ class _Grouping:
     ``inside`` finds the group of a value by that name.
     """
 
-    def __init__(self, func: Func, max_ops: int, forward: Collection[str]) -> None:
+    def __init__(self, func: Func, max_ops: int) -> None:
         self.read_by = users(func)
         self.returned = {v.name for v in func.results}
         self.order = {op.results[0].name: i for i, op in enumerate(func.ops)}
-        self.forward = {id(op) for op in ops_for(func, forward)}
         self.groups: dict[str, _Group] = {}
         self.inside: dict[str, str] = {}
         for op in func.ops:
@@ -122,8 +143,6 @@ class _Grouping:
         for name in sorted(sources, key=lambda n: _preference(sources[n], self.order[n])):
             source, mine = self.groups.get(self.inside[name]), self.groups[key]
             if source is None or source is mine or not self._may_move(source, name, op):
-                continue
-            if (id(source.ops[-1]) in self.forward) != (id(op) in self.forward):
                 continue
             if _can_merge(source, mine, op, max_ops):
                 del self.groups[source.ops[-1].results[0].name]

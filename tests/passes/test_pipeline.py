@@ -101,6 +101,7 @@ def test_every_stage_says_why_it_stands_where_it_does() -> None:
         "eliminate_dropout",
         "inner_product_to_conv",
         "canonicalize",
+        "join_pads",
         "cse",
         "fold_affine",
         "canonicalize",

@@ -21,6 +21,7 @@ from netc.backends.llvm.lower import (
     inner_product,
     lrn,
     map,
+    pad,
     pool,
     pool_generic,
     reduce,
@@ -78,6 +79,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "tensor.tile": (Lowering("tile", _always, copy.lower_tile),),
     "tensor.top_k": (Lowering("arg_max", arg_max.applies, arg_max.lower),),
     "tensor.slice": (Lowering("slice", _always, copy.lower_slice),),
+    "tensor.pad": (Lowering("pad", pad.applies, pad.lower),),
     "tensor.fill": (Lowering("fill", _always, copy.lower_fill),),
     "layout.convert": (Lowering("convert", _always, transpose.lower_convert),),
 }
