@@ -84,8 +84,8 @@ def tensor_pipeline(
     if opt_level >= 1:
         stages += [
             Stage("canonicalize", canonicalize, "one spelling a meaning, so that later patterns are few"),
-            Stage("join_pads", join_pads, "as differentiation leaves them: a sum for every slice"),
             Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
+            Stage("join_pads", join_pads, "before layouts: differentiation leaves a sum for every slice"),
             Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
             Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
             Stage("dce", dce, "what was replaced goes before layouts would convert it"),
