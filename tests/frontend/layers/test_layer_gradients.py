@@ -12,6 +12,8 @@ import pytest
 from netc.backends.numpy_reference import run_func
 from netc.frontend.imported_net import ImportedNet
 from netc.frontend.layers.registry import layer_type, layer_type_names
+from netc.ir.diagnostics import NetcError
+from netc.ir.ops.random import STATE
 from netc.ir.verify import verify
 from netc.passes.differentiate import differentiate, gradient_name
 
@@ -185,30 +187,25 @@ class _Check:
 
     def __init__(self, case: Net, net: ImportedNet) -> None:
         self.rng = np.random.default_rng(3)
-        self.net = net
-        main = net.module.func("main")
+        self.main = net.module.func("main")
         self.ends = list(dict.fromkeys(net.blobs[top].name for top in case.tops.split()))
         states = {state.value.name for state in net.states}
         params = (info.value.name for info in net.params if info.value.name not in states)
         self.wrt = [*case.inputs, *dict.fromkeys(params)]
-        seeds = dict.fromkeys(self.ends)
-        module = differentiate(net.module, seeds=seeds, wrt=self.wrt)
+        module = differentiate(net.module, seeds=dict.fromkeys(self.ends), wrt=self.wrt)
         verify(module)
         self.func = module.func("main")
         self.values: dict[str, Any] = {}
-        for value in main.args:
-            given = case.given.get(value.name)
-            state = value.name in states or value.type.dtype == "i64"
-            positive = case.positive or state
-            self.values[value.name] = (
-                self._numbers(value.type.static_shape, positive) if given is None else given
-            )
-            if value.type.dtype == "i64":
+        for value in self.main.args:
+            if value.name in case.given:
+                self.values[value.name] = case.given[value.name]
+            elif value.type == STATE:  # of the random numbers
                 self.values[value.name] = np.array([7, 0])
-        self.seeds = {
-            v.name: self._numbers(v.type.static_shape, False) for v in self.func.args if v not in main.args
-        }
-        self.main = main
+            else:
+                positive = case.positive or value.name in states
+                self.values[value.name] = self._numbers(value.type.static_shape, positive)
+        late = (v for v in self.func.args if v not in self.main.args)
+        self.seeds = {v.name: self._numbers(v.type.static_shape, False) for v in late}
 
     def _numbers(self, shape: tuple[int, ...], positive: bool) -> Any:
         drawn = self.rng.standard_normal(shape)
@@ -245,3 +242,71 @@ def test_the_gradient_of_a_layer_is_its_derivative(case, imported):
     assert check.wrt
     for name in check.wrt:
         check.differs_by(name, got[gradient_name(name)])
+
+
+def gradients_of(imported, case, seed=1.0, **values):
+    """The gradients of the layer's inputs, for a seed of the first top's shape."""
+    arrays = {**{name: np.asarray(a, np.float64) for name, a in values.items()}, **case.given}
+    net = imported(case.text, case.phase, **{name: np.shape(a) for name, a in arrays.items()})
+    end = net.blobs[case.tops.split()[0]].name
+    func = differentiate(net.module, seeds={end: seed}, wrt=list(values)).func("main")
+    found = run_func(func, arrays, "f64")
+    return [found[gradient_name(name)] for name in values]
+
+
+def test_the_largest_of_equal_inputs_is_the_second_of_the_first_two(imported):
+    case = Net("Eltwise", "eltwise_param { operation: MAX }", inputs={"a": (4,), "b": (4,), "c": (4,)})
+    a, b, c = gradients_of(imported, case, a=[1, 1, 2, 0], b=[1, 1, 1, 0], c=[1, 2, 2, -1])
+    np.testing.assert_array_equal(a, [0, 0, 1, 0])
+    np.testing.assert_array_equal(b, [1, 0, 0, 1])
+    np.testing.assert_array_equal(c, [0, 1, 0, 0])
+
+
+def test_a_contrastive_loss_adds_a_little_to_the_distance_that_its_gradient_divides_by(imported):
+    case = Net("ContrastiveLoss", inputs={"x": (2, 2), "z": (2, 2)}, given={"s": np.zeros(2)}, tops="l")
+    x, z = gradients_of(imported, case, x=[[0.3, 0.4], [1, 1]], z=[[0, 0], [1, 1]])
+    # -(margin - d) / (d + 1e-4) / N times the difference, which is 0 for the second pair
+    wanted = -np.array([[0.3, 0.4], [0, 0]]) * 0.5 / (0.5 + 1e-4) / 2
+    np.testing.assert_allclose(x, wanted, rtol=1e-12)
+    np.testing.assert_allclose(z, -wanted, rtol=1e-12)
+
+
+def test_a_logistic_loss_has_a_gradient_where_the_probability_is_cut(imported):
+    case = Net("MultinomialLogisticLoss", inputs={"x": (1, 2)}, given={"label": np.zeros(1)}, tops="l")
+    (x,) = gradients_of(imported, case, x=[[0, 1]])
+    np.testing.assert_allclose(x, [[-1e20, 0]])
+
+
+def test_an_infogain_loss_has_the_gradient_of_the_logarithm_however_far_off_a_score_is(imported):
+    given = {"label": np.zeros(1), "h": np.eye(2).reshape(1, 1, 2, 2)}
+    case = Net("InfogainLoss", inputs={"x": (1, 2)}, given=given, tops="l")
+    (x,) = gradients_of(imported, case, x=[[-2000, 0]])
+    np.testing.assert_array_equal(x, [[-1, 1]])
+
+
+def test_a_constant_plane_is_normalised_with_a_finite_gradient(imported):
+    case = Net("MVN", "mvn_param { eps: 0.5 }", inputs={"x": (1, 1, 1, 2)})
+    net = imported(case.text, x=(1, 1, 1, 2))
+    func = differentiate(net.module, seeds={net.blobs["y"].name: None}, wrt=["x"]).func("main")
+    values = {"x": np.full((1, 1, 1, 2), 3.0), gradient_name(net.blobs["y"].name): np.array([[[[1.0, 0.0]]]])}
+    got = run_func(func, values, "f64")["x.gradient"]
+    # (dy - mean dy) / eps
+    np.testing.assert_allclose(got, [[[[1, -1]]]])
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Net("Embed", "embed_param { input_dim: 4 num_output: 2 }", inputs={"x": (3,)}),
+        Net("SoftmaxWithLoss", inputs={"x": (3, 4), "label": (3,)}, tops="l"),
+        Net("HingeLoss", inputs={"x": (3, 4), "label": (3,)}, tops="l"),
+    ],
+    ids=str,
+)
+def test_labels_and_indices_have_no_gradient(imported, case):
+    values = {name: np.zeros(shape) for name, shape in case.inputs.items()}
+    net = imported(case.text, case.phase, **case.inputs)
+    with pytest.raises(NetcError, match=r"ha(ve|s) no gradient") as caught:
+        differentiate(net.module, seeds={net.blobs[case.tops].name: 1.0}, wrt=[list(values)[-1]])
+    assert caught.value.location is not None
+    assert caught.value.location.line == 2
