@@ -2,7 +2,7 @@
 
 Does: puts every op of ``@main`` that computes into a ``fusion``; each becomes one kernel.
 
-1.  An anchor (conv, deconv, inner_product, pool, global_pool, lrn, softmax, reduce) takes in the elementwise
+1.  An anchor (conv, deconv, fractional_conv, inner_product, pool, global_pool, lrn, softmax, reduce) takes in the elementwise
     ops that follow it, for as long as the next op is the only reader. Another operand of such an op may be a
     value of the result's type, or have extent 1 everywhere but on the channel axis. Where two anchors meet in
     one op (a residual sum), the one computed last takes it, so that the other is there already.
@@ -59,6 +59,7 @@ _ANCHORS = frozenset(
     {
         "nn.conv",
         "nn.deconv",
+        "nn.fractional_conv",
         "nn.global_pool",
         "nn.inner_product",
         "nn.lrn",

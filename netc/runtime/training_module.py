@@ -56,9 +56,11 @@ class TrainingModule(Module):
         """
         with self._lock:
             if self._backward_of is None:
-                raise NetcError("backward goes back over a forward pass", remedy="call forward first")
+                raise NetcError("backward goes back over a forward pass, once", remedy="call forward first")
             compiled, runner, binding = self._backward_of
-            self._gradients = runner.backward(binding, _seeds(compiled, output_gradients, binding))
+            seeds = _seeds(compiled, output_gradients, binding)
+            self._backward_of = None  # the gradients lie where what they were computed from was
+            self._gradients = runner.backward(binding, seeds)
             grads = ((v.name, self._gradients.get(gradient_name(v.name))) for v in compiled.inputs)
             return {name: gradient for name, gradient in grads if gradient is not None}
 
@@ -104,7 +106,15 @@ def compile_differentiable(
     """Compile a net whose layers were selected already, with its backward pass."""
     net = import_message(message, options)
     module, late = differentiable_module(net)
-    return compile_imported(net, options, module=module, late=late, on_stage=on_stage, on_kernel=on_kernel)
+    return compile_imported(
+        net,
+        options,
+        module=module,
+        late=late,
+        forward=net.module.func("main").result_names,
+        on_stage=on_stage,
+        on_kernel=on_kernel,
+    )
 
 
 def _seeds(compiled: Compiled, given: Mapping[str, Any], binding: Binding) -> dict[str, Array]:

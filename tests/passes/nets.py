@@ -101,7 +101,7 @@ class Net(FuncBuilder):
         return self.op("nn.inner_product", x, w, self.param(out), attrs=InnerProductAttrs(transpose))
 
     def dropout(self, x: Value) -> Value:
-        return self.op("nn.dropout", x, attrs=DropoutAttrs(0.5, False))
+        return self.op("nn.dropout", x, attrs=DropoutAttrs(0.5))
 
     def module(self, *results: Value) -> Module:
         names = [f"{v.name}.out" for v in results]

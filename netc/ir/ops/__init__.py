@@ -1,6 +1,7 @@
 """Every op of the three levels, declared. Importing this package fills the op table."""
 
 from netc.ir.ops import (
+    adjoint_weight,
     buffer,
     conv,
     conv_gradient,
@@ -33,6 +34,7 @@ from netc.ir.ops import (
 )
 
 __all__ = [
+    "adjoint_weight",
     "buffer",
     "conv",
     "conv_gradient",

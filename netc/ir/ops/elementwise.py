@@ -163,7 +163,7 @@ def _infer_broadcast(operands: tuple[TensorType, ...], attrs: BroadcastAttrs) ->
             raise OpError(f"axis {axis} of {x} cannot be spread to {wanted}", attr="shape")
     if x.layout is not None and x.shape[x.layout.axis] != attrs.shape[x.layout.axis]:
         raise OpError(f"the blocked axis of {x} cannot be spread", attr="shape")
-    return (x.with_shape(*attrs.shape),)
+    return (TensorType(x.dtype, attrs.shape, x.layout),)
 
 
 def _broadcast(operands: tuple[Array, ...], attrs: BroadcastAttrs) -> tuple[Array, ...]:
@@ -178,6 +178,17 @@ def _sigmoid(x: Array, _: NoAttrs) -> Array:
     # Caffe: 0.5 * tanh(0.5 * x) + 0.5, which cannot overflow
     half = _scalar(0.5, x)
     return np.asarray(half * np.tanh(half * x) + half)
+
+
+def _relu(x: Array, attrs: ReluAttrs) -> Array:
+    if attrs.slope == 0:  # a product would make NaN of an infinite x
+        return np.asarray(np.maximum(x, 0))
+    return np.asarray(np.where(x > 0, x, _scalar(attrs.slope, x) * x))
+
+
+def _prelu(x: Array, y: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(x > 0, x, y * x))
 
 
 def _elu(x: Array, attrs: EluAttrs) -> Array:
@@ -213,12 +224,7 @@ def _reciprocal_or_zero(x: Array, _: NoAttrs) -> Array:
     return np.asarray(np.where(x == 0, _scalar(0, x), _scalar(1, x) / safe), x.dtype)
 
 
-RELU = _unary(
-    "math.relu",
-    "max(x, 0) + slope * min(x, 0).",
-    ReluAttrs,
-    lambda x, a: np.maximum(x, 0) + _scalar(a.slope, x) * np.minimum(x, 0),
-)
+RELU = _unary("math.relu", "x where x > 0, else slope * x; 0 for a slope of 0.", ReluAttrs, _relu)
 ELU = _unary("math.elu", "x where x > 0, else alpha * (exp(x) - 1).", EluAttrs, _elu)
 SIGMOID = _unary("math.sigmoid", "1 / (1 + exp(-x)).", NoAttrs, _sigmoid)
 TANH = _unary("math.tanh", "tanh(x).", NoAttrs, lambda x, _: np.tanh(x))
@@ -277,8 +283,8 @@ DIV = _binary("math.div", "x / y.", np.divide)
 MAX = _binary("math.max", "The larger of x and y.", np.maximum)
 PRELU = _binary(
     "math.prelu",
-    "max(x, 0) + y * min(x, 0): a leaky ReLU whose slope y is learned, per channel or shared.",
-    lambda x, y: np.asarray(np.maximum(x, 0) + y * np.minimum(x, 0)),
+    "x where x > 0, else y * x: a leaky ReLU whose slope y is learned, per channel or shared.",
+    _prelu,
 )
 BROADCAST = define(
     OpDef(

@@ -11,7 +11,8 @@ import numpy as np
 from netc.ir.builder import infer_types
 from netc.ir.core import Value
 from netc.ir.opdef import Array, NoAttrs, opdef
-from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.adjoint_weight import AdjointWeightAttrs
+from netc.ir.ops.conv import ConvAttrs, FractionalConvAttrs
 from netc.ir.ops.conv_gradient import ConvWeightGradientAttrs
 from netc.ir.ops.detection import SsdDetectionsAttrs
 from netc.ir.ops.dropout import DropoutAttrs
@@ -37,7 +38,7 @@ from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
 from netc.ir.ops.pool_gradient import PoolGradientAttrs
 from netc.ir.ops.prior_box import PriorBoxAttrs
 from netc.ir.ops.proposal import ProposalAttrs
-from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
 from netc.ir.ops.resize_gradient import ResizeGradientAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
@@ -115,6 +116,14 @@ CASES = [
     Case("math.broadcast", ((2, 1, 3),), BroadcastAttrs((2, 4, 3)), (2, 4, 3)),
     Case("math.stop_gradient", ((2, 3),), NoAttrs(), (2, 3)),
     Case(
+        "nn.fractional_conv",
+        ((2, 4, 3, 4), (6, 2, 3, 2), (6,)),
+        FractionalConvAttrs((2, 3), ((2, 3), (0, 1)), 2),
+        (2, 6, 8, 10),
+    ),
+    Case("nn.adjoint_weight", ((4, 3, 2, 3),), AdjointWeightAttrs(), (3, 4, 2, 3)),
+    Case("nn.adjoint_weight", ((4, 3, 5),), AdjointWeightAttrs(2), (6, 2, 5)),
+    Case(
         "nn.conv_weight_gradient",
         ((2, 4, 7, 8), (2, 6, 3, 8)),
         ConvWeightGradientAttrs((3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), 2),
@@ -172,10 +181,12 @@ CASES = [
     Case("nn.softmax", ((6,),), SoftmaxAttrs(0), (6,)),
     Case("nn.inner_product", ((2, 6), (5, 6), (5,)), InnerProductAttrs(), (2, 5)),
     Case("nn.inner_product", ((2, 6), (6, 5)), InnerProductAttrs(transpose=True), (2, 5)),
-    Case("nn.dropout", (X,), DropoutAttrs(0.5, train=False), X),
+    Case("nn.dropout", (X,), DropoutAttrs(0.5), X),
     Case("tensor.reduce", (X,), ReduceAttrs("sum", (1, 3)), (2, 1, 4, 1)),
     Case("tensor.reduce", (X,), ReduceAttrs("mean", (0,)), (1, 3, 4, 5)),
     Case("tensor.reduce", (X,), ReduceAttrs("max", (0, 1, 2, 3)), (1, 1, 1, 1)),
+    Case("nn.moments", (X,), MomentsAttrs((0, 2, 3)), (1, 3, 1, 1)),
+    Case("nn.moments", ((2, 3),), MomentsAttrs((1,)), (2, 1)),
     Case("tensor.reshape", (X,), ReshapeAttrs((6, 20)), (6, 20)),
     Case("tensor.reshape", ((1, 1),), ReshapeAttrs(()), ()),
     Case("tensor.transpose", (X,), TransposeAttrs((2, 0, 3, 1)), (4, 2, 5, 3)),
