@@ -340,12 +340,23 @@ def _reduce(graph: _Graph, op: Op) -> None:
         _emit(graph, op, {"mean": "ReduceMean", "max": "ReduceMax"}[op.attrs.kind], axes=axes, keepdims=1)
 
 
+def _moments(graph: _Graph, op: Op) -> None:
+    (x,), (mean, variance) = op.operands, map(graph.name, op.results)
+    axes = list(op.attrs.axes)
+    graph.node("ReduceMean", [graph.name(x)], mean, axes=axes, keepdims=1)
+    centred, square = f"{variance}/centred", f"{variance}/square"
+    graph.node("Sub", [graph.name(x), mean], centred)
+    graph.node("Mul", [centred, centred], square)
+    graph.node("ReduceMean", [square], variance, axes=axes, keepdims=1)
+
+
 _RULES: Mapping[str, _Rule] = {
     "nn.conv": _conv("Conv"),
     "nn.deconv": _conv("ConvTranspose"),
     "nn.global_pool": _global_pool,
     "nn.inner_product": _inner_product,
     "nn.lrn": _lrn,
+    "nn.moments": _moments,
     "nn.pool": _pool,
     "nn.softmax": _softmax,
     "math.abs": _plain("Abs"),
