@@ -186,6 +186,10 @@ class _Assigner:
         """Case 7."""
         return [None if 1 in op.attrs.axes else self._layout(op.operands[0])]
 
+    def dropout(self, op: Op) -> Sequence[Layout]:
+        """Case 3."""
+        return [self._layout(op.operands[0]), None]
+
     def _blocked_if_legal(self, op: Op, layouts: Sequence[Layout]) -> Sequence[Layout]:
         if not any(self._layout(v) for v in op.operands):
             return [None] * len(op.operands)
@@ -219,6 +223,7 @@ _RULES: dict[str, Callable[[_Assigner, Op], Sequence[Layout]]] = {
     "nn.deconv": _Assigner.deconv,
     "nn.inner_product": _Assigner.inner_product,
     "nn.moments": _Assigner.reduce,
+    "random.dropout": _Assigner.dropout,
     "tensor.concat": _Assigner.concat,
     "tensor.reduce": _Assigner.reduce,
     "tensor.slice": _Assigner.slice,

@@ -71,6 +71,7 @@ _ANCHORS = frozenset(
         "nn.max_pool_gradient",
         "nn.pool",
         "nn.softmax",
+        "random.dropout",
     }
 )
 # anchors that take in what leads to them, and that may have several results
@@ -79,7 +80,7 @@ _NOT_FUSED = frozenset({"fusion", "layout.convert", "tensor.concat", "tensor.res
 # ops that are not worth computing twice
 _COSTLY = frozenset(
     f"math.{name}" for name in ("bnll", "div", "elu", "exp", "log", "pow", "sigmoid", "sqrt", "tanh")
-) | {"random.dropout"}
+)
 _WORTH_REPEATING = 2
 
 

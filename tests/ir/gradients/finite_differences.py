@@ -31,7 +31,7 @@ def gradients(
     verify(module)
     values = {f"x{i}": a for i, a in enumerate(arrays)}
     values |= {f"{name}.gradient": seed for name, seed in zip(names, seeds, strict=True)}
-    found = run_func(module.func("main"), values)
+    found = run_func(module.func("main"), values, "f64")
     return [found[f"x{i}.gradient"] for i in wrt]
 
 
