@@ -223,7 +223,7 @@ def run_launch(
         if first is None:
             first = results
         for x, y in zip(first, results, strict=True):
-            np.testing.assert_array_equal(x.view(np.uint8), y.view(np.uint8))
+            np.testing.assert_array_equal(x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8))
     return run
 
 

@@ -23,9 +23,12 @@ from netc.backends.llvm.lower import (
     map,
     pool,
     pool_generic,
+    pool_gradient,
+    pool_gradient_generic,
     random,
     reduce,
     softmax,
+    softmax_loss,
     transpose,
 )
 from netc.backends.llvm.lower.body import parts_of
@@ -71,8 +74,25 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("global_pool", pool.applies, pool.lower_global),
         Lowering("global_pool_generic", pool_generic.applies, pool_generic.lower_global),
     ),
+    "nn.max_pool_choice": (
+        Lowering("pool", pool.applies, pool.lower),
+        Lowering("pool_generic", pool_generic.applies, pool_generic.lower),
+    ),
+    "nn.max_pool_gradient": (
+        Lowering("pool_gradient", pool_gradient.applies, pool_gradient.lower),
+        Lowering("pool_gradient_generic", _always, pool_gradient_generic.lower),
+    ),
+    "nn.ave_pool_gradient": (
+        Lowering("pool_gradient", pool_gradient.applies, pool_gradient.lower),
+        Lowering("pool_gradient_generic", _always, pool_gradient_generic.lower),
+    ),
+    "nn.global_max_gradient": (
+        Lowering("global_max_gradient", _always, pool_gradient_generic.lower_global_max),
+    ),
     "nn.lrn": (Lowering("lrn", _always, lrn.lower),),
     "nn.moments": (Lowering("moments", _always, reduce.lower),),
+    "nn.softmax_loss": (Lowering("softmax_loss", _always, softmax_loss.lower_loss),),
+    "nn.softmax_loss_gradient": (Lowering("softmax_loss_gradient", _always, softmax_loss.lower_gradient),),
     "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
     "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
     "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),
