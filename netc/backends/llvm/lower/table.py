@@ -20,6 +20,7 @@ from netc.backends.llvm.lower import (
     depthwise,
     inner_product,
     lrn,
+    lrn_gradient,
     map,
     pool,
     pool_generic,
@@ -89,6 +90,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.global_max_gradient": (
         Lowering("global_max_gradient", _always, pool_gradient_generic.lower_global_max),
     ),
+    "nn.lrn_gradient": (Lowering("lrn_gradient", _always, lrn_gradient.lower),),
     "nn.lrn": (Lowering("lrn", _always, lrn.lower),),
     "nn.moments": (Lowering("moments", _always, reduce.lower),),
     "nn.softmax_loss": (Lowering("softmax_loss", _always, softmax_loss.lower_loss),),
