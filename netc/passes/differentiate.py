@@ -10,11 +10,12 @@ to others (``wrt``), from each op's own rule (:mod:`netc.ir.gradients`), last op
 4.  Nothing passes through a ``math.stop_gradient``; it stays, and is eliminated later.
 
 A seed with a number is a loss with that weight; with None its gradient is an input, ``NAME.gradient``. The
-gradient of the value ``v`` is the result ``v.gradient``; zeros where nothing reaches it.
+gradient of the value ``v`` is the result ``v.gradient``; zeros where nothing reaches it. ``optional`` values
+have a gradient only where one reaches them: labels, say, have none.
 
 Requires: a tensor module, row-major all over; seeds and wrt are values of ``@main``.
 Ensures: the results that were there are computed as before, and their ops come first.
-Refuses: an op without a rule, or that is not differentiable, on the way.
+Refuses: an op without a rule, or that is not differentiable, on the way from a value that is not optional.
 
 Example (``differentiate(seeds={"y": None}, wrt=["w"])``)::
 
@@ -64,23 +65,37 @@ def gradient_name(value: str) -> str:
     return f"{value}.gradient"
 
 
-def differentiate(module: Module, *, seeds: Mapping[str, float | None], wrt: Sequence[str]) -> Module:
-    """The module with gradients; ``seeds`` and ``wrt`` name values of ``@main``."""
-    return module.with_func(_Differentiator(module.func("main"), seeds, wrt).run())
+def differentiate(
+    module: Module,
+    *,
+    seeds: Mapping[str, float | None],
+    wrt: Sequence[str],
+    optional: Sequence[str] = (),
+) -> Module:
+    """The module with gradients; ``seeds``, ``wrt`` and ``optional`` name values of ``@main``."""
+    return module.with_func(_Differentiator(module.func("main"), seeds, wrt, optional).run())
 
 
 class _Differentiator:
     """``gradients`` maps values of the new function to the sum of the gradients that reached them so far."""
 
-    def __init__(self, func: Func, seeds: Mapping[str, float | None], wrt: Sequence[str]) -> None:
+    def __init__(
+        self,
+        func: Func,
+        seeds: Mapping[str, float | None],
+        wrt: Sequence[str],
+        optional: Sequence[str],
+    ) -> None:
         self.func = func
         self.seeds = seeds
         self.wrt = tuple(wrt)
+        self.optional = tuple(optional)
         self.values = {v.name: v for v in (*func.args, *(r for op in func.ops for r in op.results))}
-        for name in (*seeds, *wrt):
+        for name in (*seeds, *wrt, *optional):
             if name not in self.values:
                 raise NetcError(f"the function '{func.name}' has no value %{name} to differentiate by")
-        self.active = _depending_on(func.ops, self.wrt)
+        self.required = _depending_on(func.ops, wrt)
+        self.active = self.required | _depending_on(func.ops, optional)
         self.rewriter = Rewriter(func)
         self.gradients: dict[str, Value] = {}
         self.inputs: list[Value] = []
@@ -94,8 +109,10 @@ class _Differentiator:
                 self._accumulate(self.values[name], self._seed(self.values[name], weight))
         for op in reversed(forward):
             self._pull_back(op)
-        results = [self._gradient_result(self.values[name]) for name in self.wrt]
-        needed = {v.name for v in results}
+        results = {gradient_name(n): self._gradient_result(self.values[n]) for n in self.wrt}
+        reached = (name for name in self.optional if name in self.gradients)
+        results.update({gradient_name(name): self.gradients[name] for name in reached})
+        needed = {v.name for v in results.values()}
         ops = (*self.rewriter.ops[:last], *_needed(self.rewriter.ops[last:], needed))
         seeded: list[Role] = ["input"] * len(self.inputs)
         return replace(
@@ -103,8 +120,8 @@ class _Differentiator:
             args=(*self.func.args, *self.inputs),
             roles=(*self.func.roles, *seeded),
             ops=ops,
-            results=(*self.func.results, *results),
-            result_names=(*self.func.result_names, *map(gradient_name, self.wrt)),
+            results=(*self.func.results, *results.values()),
+            result_names=(*self.func.result_names, *results),
         )
 
     # ---- forward
@@ -153,10 +170,13 @@ class _Differentiator:
     def _pull_back(self, op: Op) -> None:
         gradients = tuple(self.gradients.get(r.name) for r in op.results)
         wanted = tuple(v.name in self.active for v in op.operands)
+        required = tuple(v.name in self.required for v in op.operands)
         if all(g is None for g in gradients):
             return
         rule = opdef(op.name).vjp
         if rule is None or not callable(rule):
+            if not any(required):
+                return
             raise NetcError(
                 f"{op.name} has no gradient"
                 if rule is NOT_DIFFERENTIABLE
@@ -172,7 +192,7 @@ class _Differentiator:
             return self.rewriter.add(name, operands, attrs, hint=hint, location=op.location)
 
         try:
-            found = rule(Pullback(op, gradients, wanted, emit))
+            found = rule(Pullback(op, gradients, wanted, required, emit))
         except OpError as error:
             error.at(op.location)
             raise

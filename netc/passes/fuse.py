@@ -13,7 +13,8 @@ Does: puts every op of ``@main`` that computes into ``fusion``; each becomes one
     operands of such a kernel are of the result's type, or have extent 1 everywhere but on the channel axis.
     Where two anchors meet in one kernel (a residual sum), the one computed last takes it, so that the other
     is there already.
-5.  Any other op that computes (transpose, fill, …) is a fusion by itself.
+5.  What the results ``forward`` need is not joined with what they do not: they must be there without it.
+6.  Any other op that computes (transpose, fill, …) is a fusion by itself.
 
 ``reshape``, ``concat``, ``slice`` and ``convert`` stay as they are: bufferize turns them into views where it
 can. Operands are in the order of their first use in the body. Nothing is joined around an op that must run in
@@ -51,10 +52,10 @@ becomes::
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, users, walk
+from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, ops_for, users, walk
 from netc.ir.opdef import opdef
 from netc.ir.ops.fusion import FusionAttrs
 from netc.ir.types import TensorType
@@ -64,6 +65,7 @@ _ANCHORS = frozenset(
         "nn.ave_pool_gradient",
         "nn.conv",
         "nn.deconv",
+        "nn.fractional_conv",
         "nn.global_pool",
         "nn.inner_product",
         "nn.lrn",
@@ -84,18 +86,17 @@ _COSTLY = frozenset(
 _WORTH_REPEATING = 2
 
 
-def fuse(module: Module, *, max_ops: int = 32) -> Module:
+def fuse(module: Module, *, max_ops: int = 32, forward: Collection[str] = ()) -> Module:
     """The module with its computing ops in fusions of at most ``max_ops``; 1 fuses nothing with anything."""
-    return replace(
-        module, funcs=tuple(f if f.name == "prepare" else _fuse_func(f, max_ops) for f in module.funcs)
-    )
+    fused = (f if f.name == "prepare" else _fuse_func(f, max_ops, forward) for f in module.funcs)
+    return replace(module, funcs=tuple(fused))
 
 
-def _fuse_func(func: Func, max_ops: int) -> Func:
+def _fuse_func(func: Func, max_ops: int, forward: Collection[str]) -> Func:
     taken = {a.name for a in func.args} | {v.name for op in walk(func.ops) for v in op.results}
     ops = [
         node.ops[0] if node.ops[0].name in _NOT_FUSED else _as_fusion(node, taken)
-        for node in _Grouping(func, max_ops).run()
+        for node in _Grouping(func, max_ops, forward).run()
     ]
     return replace(func, ops=tuple(ops))
 
@@ -125,8 +126,9 @@ class _Node:
 class _Grouping:
     """Decides which values are kept in memory, cuts the ops there, and joins what is better one kernel."""
 
-    def __init__(self, func: Func, max_ops: int) -> None:
+    def __init__(self, func: Func, max_ops: int, forward: Collection[str]) -> None:
         self.func = func
+        self.forward = {r.name for op in ops_for(func, forward) for r in op.results}
         self.max_ops = max_ops
         self.order = {id(op): i for i, op in enumerate(func.ops)}
         self.returned = {v.name for v in func.results}
@@ -183,6 +185,8 @@ class _Grouping:
     def _can_join(self, first: _Node, second: _Node) -> bool:
         """Whether the result is small enough, and nothing else must run between the two."""
         if len({id(op) for op in (*first.ops, *second.ops)}) > self.max_ops:
+            return False
+        if (first.results[0].name in self.forward) != (second.results[0].name in self.forward):
             return False
         return not self._leads(first, second) and not self._leads(second, first)
 

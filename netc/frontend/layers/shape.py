@@ -171,7 +171,7 @@ def import_dropout(ctx: LayerContext) -> None:
         ctx.top(0, ctx.emit("math.affine", ctx.bottoms, AffineAttrs(scale=1 - ratio)))
         return
     if not train:
-        ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio, train=False)))
+        ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio)))
         return
     state, stream = ctx.random_stream()
     ctx.top(0, ctx.emit("random.dropout", (ctx.bottoms[0], state), RandomDropoutAttrs(ratio, stream)))

@@ -53,6 +53,16 @@ def _div(p: Pullback) -> Gradients:
     return dx, dy
 
 
+@gradient_of("math.max")
+def _max(p: Pullback) -> Gradients:
+    # of two equal numbers the second counts as the larger one, as in the original's Eltwise
+    x, y = p.operands
+    first = _above(p, p.emit("math.sub", (x, y)))
+    dx = p.sum_to(p.mul(p.gradient, first), x) if p.wanted[0] else None
+    dy = p.sum_to(p.mul(p.gradient, p.affine(first, -1.0, 1.0)), y) if p.wanted[1] else None
+    return dx, dy
+
+
 @gradient_of("math.prelu")
 def _prelu(p: Pullback) -> Gradients:
     x, slope = p.operands
@@ -104,7 +114,8 @@ def _log(p: Pullback) -> Gradients:
 
 @gradient_of("math.sqrt")
 def _sqrt(p: Pullback) -> Gradients:
-    return (p.affine(p.emit("math.div", (p.gradient, p.result)), 0.5),)
+    root = p.affine(p.result, 1.0, p.attrs.gradient_shift)
+    return (p.affine(p.emit("math.div", (p.gradient, root)), 0.5),)
 
 
 @gradient_of("math.pow")
@@ -112,3 +123,49 @@ def _pow(p: Pullback) -> Gradients:
     exponent = p.attrs.exponent
     slope = p.emit("math.pow", (p.operands[0],), PowAttrs(exponent - 1.0))
     return (p.mul(p.gradient, p.affine(slope, exponent)),)
+
+
+@gradient_of("math.abs")
+def _abs(p: Pullback) -> Gradients:
+    return (p.mul(p.gradient, p.emit("math.sign", p.operands)),)
+
+
+@gradient_of("math.elu")
+def _elu(p: Pullback) -> Gradients:
+    # alpha e^x = y + alpha where x <= 0
+    positive = _above(p, p.operands[0])
+    negative = p.mul(p.affine(positive, -1.0, 1.0), p.affine(p.result, 1.0, p.attrs.alpha))
+    return (p.mul(p.gradient, p.add(positive, negative)),)
+
+
+@gradient_of("math.bnll")
+def _bnll(p: Pullback) -> Gradients:
+    return (p.mul(p.gradient, p.emit("math.sigmoid", p.operands)),)
+
+
+@gradient_of("math.clip")
+def _clip(p: Pullback) -> Gradients:
+    if p.attrs.straight:
+        return (p.gradient,)
+    # the bounds themselves count as within
+    (x,) = p.operands
+    too_high = _above(p, x, p.attrs.high)
+    too_low = _above(p, p.affine(x, -1.0), -p.attrs.low)
+    return (p.mul(p.gradient, p.affine(p.add(too_high, too_low), -1.0, 1.0)),)
+
+
+@gradient_of("math.reciprocal_or_zero")
+def _reciprocal_or_zero(p: Pullback) -> Gradients:
+    y = p.result
+    return (p.affine(p.mul(p.gradient, p.mul(y, y)), -1.0),)
+
+
+@gradient_of("math.broadcast")
+def _broadcast(p: Pullback) -> Gradients:
+    return (p.sum_to(p.gradient, p.operands[0]),)
+
+
+@gradient_of("nn.dropout")
+def _dropout(p: Pullback) -> Gradients:
+    # an identity: in training the importer makes noise of other ops
+    return (p.gradient,)

@@ -1,6 +1,7 @@
 """Every op of the three levels, declared. Importing this package fills the op table."""
 
 from netc.ir.ops import (
+    adjoint_weight,
     buffer,
     conv,
     conv_gradient,
@@ -24,12 +25,16 @@ from netc.ir.ops import (
     random,
     reduce,
     resize,
+    resize_gradient,
     roi,
+    roi_gradient,
+    scatter,
     shape,
     yolo,
 )
 
 __all__ = [
+    "adjoint_weight",
     "buffer",
     "conv",
     "conv_gradient",
@@ -53,7 +58,10 @@ __all__ = [
     "random",
     "reduce",
     "resize",
+    "resize_gradient",
     "roi",
+    "roi_gradient",
+    "scatter",
     "shape",
     "yolo",
 ]

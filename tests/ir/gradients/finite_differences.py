@@ -54,11 +54,11 @@ def check_rule(
         return sum(np.sum(s * y) for s, y in zip(seeds, reference(tuple(moved), attrs), strict=False))
 
     for i, got in zip(wrt, gradients(op, arrays, attrs, *seeds, wrt=wrt), strict=True):
-        wanted = np.zeros_like(arrays[i])
+        wanted = np.zeros(np.shape(arrays[i]))
         for at in np.ndindex(wanted.shape):
             sides = []
             for step in (STEP, -STEP):
-                moved = [a.copy() for a in arrays]
+                moved = [np.array(a) for a in arrays]
                 moved[i][at] += step
                 sides.append(objective(moved))
             wanted[at] = (sides[0] - sides[1]) / (2 * STEP)

@@ -12,13 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower import (
+    adjoint_weight,
     arg_max,
     conv,
     conv_generic,
+    conv_weight_gradient,
+    conv_weight_gradient_generic,
     copy,
     deconv,
     depthwise,
+    fractional_conv,
     inner_product,
+    inner_product_rows,
     lrn,
     lrn_gradient,
     map,
@@ -62,10 +67,16 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("conv", conv.applies, conv.lower),
         Lowering("conv_generic", conv_generic.applies, conv_generic.lower),
     ),
+    "nn.adjoint_weight": (Lowering("adjoint_weight", _always, adjoint_weight.lower),),
+    "nn.conv_weight_gradient": (
+        Lowering("conv_weight_gradient", conv_weight_gradient.applies, conv_weight_gradient.lower),
+        Lowering("conv_weight_gradient_generic", _always, conv_weight_gradient_generic.lower),
+    ),
     "nn.deconv": (Lowering("deconv", deconv.applies, deconv.lower),),
+    "nn.fractional_conv": (Lowering("fractional_conv", conv.applies, fractional_conv.lower),),
     "nn.inner_product": (
-        Lowering("columns", inner_product.columns_applies, inner_product.lower_columns),
-        Lowering("rows", inner_product.rows_applies, inner_product.lower_rows),
+        Lowering("inner_product", inner_product.applies, inner_product.lower),
+        Lowering("inner_product_rows", inner_product_rows.applies, inner_product_rows.lower),
     ),
     "nn.pool": (
         Lowering("pool", pool.applies, pool.lower),
