@@ -5,14 +5,14 @@ Does: puts every op of ``@main`` that computes into ``fusion``; each becomes one
 1.  Elementwise values that only elementwise ops of their type, and reductions, read need not lie in memory:
     each kernel that reads one computes it (again) where that saves memory traffic. So a kernel that computes
     holds one elementwise op or reduction and all that leads to it from values in memory.
-2.  Elementwise kernels (anchor ``map``) of one type, of which one reads the other's result, are joined; a
-    value that is read elsewhere too is one more result.
-3.  Reductions of the same axes that share an operand are joined: one walk over memory, several results.
-4.  An anchor (conv, deconv, inner_product, pool, global_pool, lrn, softmax, …) takes in the elementwise
+2.  Reductions of the same axes that share an operand are joined: one walk over memory, several results.
+3.  An anchor (conv, deconv, inner_product, pool, global_pool, lrn, softmax, …) takes in the elementwise
     kernel that is the only reader of its result, a reduction or ``moments`` any that reads it. The other
     operands of such a kernel are of the result's type, or have extent 1 everywhere but on the channel axis.
     Where two anchors meet in one kernel (a residual sum), the one computed last takes it, so that the other
     is there already.
+4.  Elementwise kernels (anchor ``map``) of one type, of which one reads the other's result, are joined; a
+    value that is read elsewhere too is one more result.
 5.  What the results ``forward`` need is not joined with what they do not: they must be there without it.
 6.  Any other op that computes (transpose, fill, …) is a fusion by itself.
 
@@ -142,7 +142,7 @@ class _Grouping:
         """The nodes, each after those it reads."""
         self._cut()
         if self.max_ops > 1:
-            for join in (self._join_maps, self._join_reductions, self._join_anchors):
+            for join in (self._join_reductions, self._join_anchors, self._join_maps):
                 join()
         return self._sorted()
 
@@ -213,19 +213,6 @@ class _Grouping:
         return [reader for r in node.results for reader in self.readers.get(r.name, ())]
 
     # --- joining ---
-    def _join_maps(self) -> None:
-        """Maps of one type, of which one reads the other's result."""
-        for node in [n for n in self.nodes if n.anchor == "map"]:
-            mine = node
-            for value in list(mine.reads.values()):
-                source = self.maker.get(value.name)
-                if source is None or source.anchor != "map" or source is mine or source.type != mine.type:
-                    continue
-                if self._can_join(source, mine):
-                    name = mine.results[-1].name
-                    self._joined(source, mine, "map")
-                    mine = self.maker[name]
-
     def _join_reductions(self) -> None:
         """Reductions of one box of elements that share one of its operands."""
         pending = [n for n in self.nodes if n.anchor == "tensor.reduce"]
@@ -266,6 +253,19 @@ class _Grouping:
                 return False
         fits = all(_is_epilogue_operand(v, node.type) for v in node.reads.values())
         return fits and self._can_join(anchor, node)
+
+    def _join_maps(self) -> None:
+        """Maps of one type, of which one reads the other's result."""
+        for node in [n for n in self.nodes if n.anchor == "map"]:
+            mine = node
+            for value in list(mine.reads.values()):
+                source = self.maker.get(value.name)
+                if source is None or source.anchor != "map" or source is mine or source.type != mine.type:
+                    continue
+                if self._can_join(source, mine):
+                    name = mine.results[-1].name
+                    self._joined(source, mine, "map")
+                    mine = self.maker[name]
 
     # --- order ---
     def _sorted(self) -> list[_Node]:
