@@ -298,39 +298,67 @@ class _Passing:
         self.read_by = read_by
         self.returned = returned
         self.found: set[str] = set()
+        self.ends: dict[str, frozenset[object]] = {}
         if max_ops == 1:
             return
-        # as if all candidates were passing: what leads to each of its type, and whether that is costly
+        # as if all candidates were passing
+        candidates = {op.result.name for op in func.ops if _is_map(op) and self._may_pass(op.result)}
+        ends = self._all_ends(func, candidates)
+        candidates -= self._made_in_passing(func, ends)
+        # what leads to each value of its type, and whether that is costly
         operands: dict[str, frozenset[str]] = {}
         costly: dict[str, bool] = {}
-        for op in func.ops:
-            if _is_map(op):
-                name, type_ = op.result.name, op.result.type
-                operands[name], costly[name] = frozenset(), op.name in _COSTLY
-                for v in op.operands:
-                    if v.name in costly and self._may_pass(v) and v.type == type_:
-                        operands[name] |= operands[v.name]
-                        costly[name] = costly[name] or costly[v.name]
-                    elif v.type == type_:
-                        operands[name] |= {v.name}
-        # results of anchors with one reader, which the anchor's kernel computes at no cost
-        alone = {
-            r.name
-            for op in func.ops
-            if op.name in _ANCHORS
-            for r in op.results
-            if len(read_by.get(r.name, ())) == 1
-        }
-        ends: dict[str, frozenset[object]] = {}
+        for op in filter(_is_map, func.ops):
+            name, type_ = op.result.name, op.result.type
+            operands[name], costly[name] = frozenset(), op.name in _COSTLY
+            for v in (v for v in op.operands if v.type == type_):
+                passes = v.name in candidates
+                operands[name] |= operands[v.name] if passes else {v.name}
+                costly[name] = costly[name] or (passes and costly[v.name])
         for op in reversed(func.ops):
-            if _is_map(op) and self._may_pass(op.result):
-                name = op.result.name
-                ends[name] = frozenset().union(*(self._ends(u, ends) for u in read_by[name]))
-                repeated = len(ends[name]) - 1
-                cheap = not costly[name] and repeated * (len(operands[name]) - 1) <= _WORTH_REPEATING
-                if not repeated or (cheap and not any(n in alone for n in operands[name])):
-                    self.found.add(name)
+            name = op.results[0].name
+            if name not in candidates:
+                continue
+            repeated = len(self._ends_of(op, self.found)) - 1
+            if not repeated or (
+                not costly[name] and repeated * (len(operands[name]) - 1) <= _WORTH_REPEATING
+            ):
+                self.found.add(name)
         self._limit(func.ops, max_ops)
+
+    def _all_ends(self, func: Func, passing: set[str]) -> dict[str, frozenset[object]]:
+        """For each value made elementwise the kernels that its passing readers end up in."""
+        self.ends = {}
+        for op in filter(_is_map, reversed(func.ops)):
+            self._ends_of(op, passing)
+        return self.ends
+
+    def _ends_of(self, op: Op, passing: set[str]) -> frozenset[object]:
+        found: frozenset[object] = frozenset()
+        for reader in self.read_by.get(op.result.name, ()):
+            name = reader.results[0].name
+            if name in passing:
+                found |= self.ends[name]
+            else:
+                # reductions of one box are likely to share a kernel
+                found |= {(reader.name, reader.attrs.axes) if reader.name in _FOLDING else name}
+        self.ends[op.result.name] = found
+        return found
+
+    def _made_in_passing(self, func: Func, ends: dict[str, frozenset[object]]) -> set[str]:
+        """Values of several kernels that the kernel of an anchor computes from a result only they read."""
+        alone = {r.name for op in func.ops if op.name in _ANCHORS for r in op.results}
+        alone = {name for name in alone if len(self.read_by.get(name, ())) == 1}
+        found: set[str] = set()
+        for op in filter(_is_map, func.ops):
+            if any(v.name in alone and v.type == op.result.type for v in op.operands):
+                name = op.result.name
+                # as far as the chain goes
+                if len({id(reader) for reader in self.read_by.get(name, ())}) == 1:
+                    alone.add(name)
+                elif len(ends[name]) > 1:
+                    found.add(name)
+        return found
 
     def _may_pass(self, value: Value) -> bool:
         """Whether all readers could compute the value themselves."""
@@ -340,14 +368,6 @@ class _Passing:
             and bool(readers)
             and all(op.name in _FOLDING or (_is_map(op) and op.result.type == value.type) for op in readers)
         )
-
-    def _ends(self, reader: Op, ends: dict[str, frozenset[object]]) -> frozenset[object]:
-        """The kernels in which a reader of a passing value ends up."""
-        name = reader.results[0].name
-        if name in self.found:
-            return ends[name]
-        # reductions of one box are likely to share a kernel
-        return frozenset({(reader.name, reader.attrs.axes) if reader.name in _FOLDING else name})
 
     def _limit(self, ops: Iterable[Op], max_ops: int) -> None:
         """Keep values in memory where too many ops would lead to one kernel."""
