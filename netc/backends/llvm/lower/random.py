@@ -53,6 +53,20 @@ def lower_uniform(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     _sweep(kernel, anchor, tail, drawn, {})
 
 
+def lower_next(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
+    """Emit the whole kernel of a ``random.next``."""
+    del tail
+    b = kernel.b
+    before, after = kernel.operand(anchor.operands[0]), kernel.writes[0]
+    first, last = kernel.share(1)
+    with b.loop(first, last):
+        seed, step = (b.load(before.pointer, i) for i in range(2))
+        b.store(seed, after.pointer, 0)
+        # the step wraps, and a scalar sum may not
+        following = b.add(b.splat(step, 2), b.const(1, "i64x2"))
+        b.store(b.extract(following, 0), after.pointer, 1)
+
+
 def _sweep(
     kernel: Kernel,
     anchor: Op,

@@ -108,6 +108,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.softmax_loss_gradient": (Lowering("softmax_loss_gradient", _always, softmax_loss.lower_gradient),),
     "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
     "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
+    "random.next": (Lowering("next", _always, random.lower_next),),
     "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),
     "tensor.reduce": (Lowering("reduce", _always, reduce.lower),),
     "tensor.reshape": (Lowering("reshape", _always, copy.lower_reshape),),

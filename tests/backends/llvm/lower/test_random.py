@@ -31,6 +31,12 @@ def test_numbers_are_those_of_the_reference(shape: tuple[int, ...], state: Any, 
     check_launch(launch, [state], target=target, tolerance=0)
 
 
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_the_next_state_is_one_step_on(state: Any) -> None:
+    check_launch(launch_of([STATE], one_op("random.next")), [state])
+    check_launch(launch_of([STATE], one_op("random.next"), in_place={0: 0}), [state], threads=(1,))
+
+
 def dropout(ratio: float, stream: int = 2) -> Any:
     return one_op("random.dropout", RandomDropoutAttrs(ratio, stream))
 
