@@ -52,12 +52,12 @@ becomes::
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, ops_for, users, walk
-from netc.ir.opdef import opdef
 from netc.ir.ops.fusion import FusionAttrs
+from netc.ir.passing_values import is_map, passing_values
 from netc.ir.types import TensorType
 
 _ANCHORS = frozenset(
@@ -79,11 +79,6 @@ _ANCHORS = frozenset(
 # anchors that take in what leads to them, and that may have several results
 _FOLDING = frozenset({"nn.moments", "tensor.reduce"})
 _NOT_FUSED = frozenset({"fusion", "layout.convert", "tensor.concat", "tensor.reshape", "tensor.slice"})
-# ops that are not worth computing twice
-_COSTLY = frozenset(
-    f"math.{name}" for name in ("bnll", "div", "elu", "exp", "log", "pow", "sigmoid", "sqrt", "tanh")
-)
-_WORTH_REPEATING = 2
 
 
 def fuse(module: Module, *, max_ops: int = 32, forward: Collection[str] = ()) -> Module:
@@ -133,7 +128,7 @@ class _Grouping:
         self.order = {id(op): i for i, op in enumerate(func.ops)}
         self.returned = {v.name for v in func.results}
         self.read_by = users(func)
-        self.passing = _Passing(func, self.read_by, self.returned, max_ops).found
+        self.passing = passing_values(func, max_ops=max_ops, anchors=_ANCHORS, folding=_FOLDING)
         self.nodes: list[_Node] = []
         self.maker: dict[str, _Node] = {}
         self.readers: dict[str, list[_Node]] = {}
@@ -151,13 +146,13 @@ class _Grouping:
         cones: dict[str, list[Op]] = {}
         for op in self.func.ops:
             ops = [op]
-            if _is_map(op) or op.name in _FOLDING:
+            if is_map(op) or op.name in _FOLDING:
                 leading = {id(o): o for v in op.operands if v.name in self.passing for o in cones[v.name]}
                 ops = sorted([*leading.values(), op], key=lambda o: self.order[id(o)])
             if op.results and op.results[0].name in self.passing:
                 cones[op.results[0].name] = ops
             else:
-                self._enter(_Node("map" if _is_map(op) else op.name, ops, list(op.results)))
+                self._enter(_Node("map" if is_map(op) else op.name, ops, list(op.results)))
 
     def _enter(self, node: _Node) -> None:
         self.nodes.append(node)
@@ -289,102 +284,6 @@ class _Grouping:
                     done.add(id(node))
                     found.append(node)
         return found
-
-
-class _Passing:
-    """``found``: the values that never lie in memory, because each of their readers computes them itself."""
-
-    def __init__(self, func: Func, read_by: dict[str, list[Op]], returned: set[str], max_ops: int) -> None:
-        self.read_by = read_by
-        self.returned = returned
-        self.found: set[str] = set()
-        self.ends: dict[str, frozenset[object]] = {}
-        if max_ops == 1:
-            return
-        # as if all candidates were passing
-        candidates = {op.result.name for op in func.ops if _is_map(op) and self._may_pass(op.result)}
-        ends = self._all_ends(func, candidates)
-        candidates -= self._made_in_passing(func, ends)
-        # what leads to each value of its type, and whether that is costly
-        operands: dict[str, frozenset[str]] = {}
-        costly: dict[str, bool] = {}
-        for op in filter(_is_map, func.ops):
-            name, type_ = op.result.name, op.result.type
-            operands[name], costly[name] = frozenset(), op.name in _COSTLY
-            for v in (v for v in op.operands if v.type == type_):
-                passes = v.name in candidates
-                operands[name] |= operands[v.name] if passes else {v.name}
-                costly[name] = costly[name] or (passes and costly[v.name])
-        for op in reversed(func.ops):
-            name = op.results[0].name
-            if name not in candidates:
-                continue
-            repeated = len(self._ends_of(op, self.found)) - 1
-            if not repeated or (
-                not costly[name] and repeated * (len(operands[name]) - 1) <= _WORTH_REPEATING
-            ):
-                self.found.add(name)
-        self._limit(func.ops, max_ops)
-
-    def _all_ends(self, func: Func, passing: set[str]) -> dict[str, frozenset[object]]:
-        """For each value made elementwise the kernels that its passing readers end up in."""
-        self.ends = {}
-        for op in filter(_is_map, reversed(func.ops)):
-            self._ends_of(op, passing)
-        return self.ends
-
-    def _ends_of(self, op: Op, passing: set[str]) -> frozenset[object]:
-        found: frozenset[object] = frozenset()
-        for reader in self.read_by.get(op.result.name, ()):
-            name = reader.results[0].name
-            if name in passing:
-                found |= self.ends[name]
-            else:
-                # reductions of one box are likely to share a kernel
-                found |= {(reader.name, reader.attrs.axes) if reader.name in _FOLDING else name}
-        self.ends[op.result.name] = found
-        return found
-
-    def _made_in_passing(self, func: Func, ends: dict[str, frozenset[object]]) -> set[str]:
-        """Values of several kernels that the kernel of an anchor computes from a result only they read."""
-        alone = {r.name for op in func.ops if op.name in _ANCHORS for r in op.results}
-        alone = {name for name in alone if len(self.read_by.get(name, ())) == 1}
-        found: set[str] = set()
-        for op in filter(_is_map, func.ops):
-            if any(v.name in alone and v.type == op.result.type for v in op.operands):
-                name = op.result.name
-                # as far as the chain goes
-                if len({id(reader) for reader in self.read_by.get(name, ())}) == 1:
-                    alone.add(name)
-                elif len(ends[name]) > 1:
-                    found.add(name)
-        return found
-
-    def _may_pass(self, value: Value) -> bool:
-        """Whether all readers could compute the value themselves."""
-        readers = self.read_by.get(value.name, ())
-        return (
-            value.name not in self.returned
-            and bool(readers)
-            and all(op.name in _FOLDING or (_is_map(op) and op.result.type == value.type) for op in readers)
-        )
-
-    def _limit(self, ops: Iterable[Op], max_ops: int) -> None:
-        """Keep values in memory where too many ops would lead to one kernel."""
-        cones: dict[str, frozenset[int]] = {}
-        for op in ops:
-            if not _is_map(op) and op.name not in _FOLDING:
-                continue
-            leading = [v.name for v in op.operands if v.name in self.found]
-            leading.sort(key=lambda n: len(cones[n]))
-            while len(cone := frozenset({id(op)}).union(*(cones[n] for n in leading))) > max_ops:
-                self.found.discard(leading.pop())
-            if _is_map(op):
-                cones[op.result.name] = cone
-
-
-def _is_map(op: Op) -> bool:
-    return opdef(op.name).elementwise
 
 
 def _is_epilogue_operand(value: Value, type_: TensorType) -> bool:
