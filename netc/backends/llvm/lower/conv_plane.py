@@ -25,7 +25,7 @@ class Plane:
     """Rows x columns of inputs and outputs, with the windows along each.
 
     Where a window is a single point, the plane is one long row and may be cut into other rows than its own:
-    ``recut`` says so.
+    ``recut`` says so; ``one_column`` that its own rows have one element.
     """
 
     rows: Index
@@ -38,6 +38,7 @@ class Plane:
     horizontal: Window
     in_row_stride: Index
     recut: bool = False
+    one_column: bool = False
     row_phase: Phase = Phase()
     column_phase: Phase = Phase()
 
@@ -49,7 +50,9 @@ class Plane:
     def output(self, b: LoopBuilder, row: Index, column: Index) -> tuple[Index, Index]:
         """The row and the column of the result."""
         if self.recut:
-            return 0, b.iadd(b.imul(row, self.columns), column)
+            along = b.iadd(b.imul(row, self.columns), column)
+            # an index along an axis of one element counts as 0
+            return (along, 0) if self.one_column else (0, along)
         rows, columns = self.row_phase, self.column_phase
         return (
             b.iadd(b.imul(row, rows.step), rows.start),
@@ -94,7 +97,19 @@ def recut_plane(b: LoopBuilder, x: Memory, extent: Dim, rows: int) -> Plane:
     known = extent // rows if isinstance(extent, int) else None
     columns = known if known is not None else b.dim(extent)
     stride = b.imul(columns, x.strides[3])
-    return Plane(rows, columns, rows, columns, known, known, one, one, stride, recut=True)
+    return Plane(
+        rows,
+        columns,
+        rows,
+        columns,
+        known,
+        known,
+        one,
+        one,
+        stride,
+        recut=True,
+        one_column=x.type.shape[3] == 1,
+    )
 
 
 def phase_planes(
