@@ -15,9 +15,10 @@ from netc.frontend.layers.registry import Count, layer_type, layer_type_names
 TARGET = Path(__file__).resolve().parent / "layers.md"
 HEAD = """# Layer types
 
-Made by `python docs/layer_table.py` from the table of import rules (`netc/frontend/layers/`). Forward, on the
-CPU and on the NumPy reference; an op without a kernel of its own runs by its reference between the compiled
-ones. Gradients are not there yet. The rules' docstrings say more, with Caffe's deviations.
+Made by `python docs/layer_table.py` from the table of import rules (`netc/frontend/layers/`). Forward and
+backward, on the CPU and on the NumPy reference; an op without a kernel of its own runs by its reference between
+the compiled ones. Layers of boxes, indices and labels have no gradient. The rules' docstrings say more, with
+Caffe's deviations.
 
 | type | bottoms | tops | what it computes | rule |
 |---|---|---|---|---|

@@ -8,7 +8,7 @@ from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
 from netc.ir.ops.elementwise import AffineAttrs, PowAttrs
-from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.reduce import MomentsAttrs
 
 _P = "bn_param"
 _SEGNET_EPS = 1e-9
@@ -62,11 +62,9 @@ def _import_segnet(ctx: LayerContext, param: Message) -> None:
             raise ctx.error("bn_mode INFERENCE has no statistics to give as tops", "top", 1)
         _scaled(ctx, x, slope, shift)
         return
-    over = ReduceAttrs("mean", tuple(a for a in range(len(ctx.shape())) if a != 1))
-    mean = ctx.emit("tensor.reduce", (x,), over, part="mean")
+    over = MomentsAttrs(tuple(a for a in range(len(ctx.shape())) if a != 1))
+    mean, variance = ctx.emit_all("nn.moments", (x,), over, part="moments")
     centred = ctx.emit("math.sub", (x, mean), part="centred")
-    square = ctx.emit("math.mul", (centred, centred), part="square")
-    variance = ctx.emit("tensor.reduce", (square,), over, part="variance")
     _scaled(ctx, _divided(ctx, centred, variance, _SEGNET_EPS), slope, shift)
     for top, value in enumerate((mean, variance)[: len(ctx.top_names) - 1], start=1):
         ctx.top(top, value)

@@ -268,12 +268,18 @@ class LayerContext:
 
     def uniform(self, shape: Shape, *, part: str) -> Value:
         """Numbers from [0, 1), new ones in every run."""
+        state, stream = self.random_stream()
+        return self.emit(
+            "random.uniform", (state,), UniformAttrs(TensorType("f32", shape), stream), part=part
+        )
+
+    def random_stream(self) -> tuple[Value, int]:
+        """The state of the random numbers, and the number of a draw of its own."""
         net = self.net
         if net.random is None:
             net.random = net.builder.arg("random.state", STATE, "input")
         net.streams += 1
-        attrs = UniformAttrs(TensorType("f32", shape), net.streams - 1)
-        return self.emit("random.uniform", (net.random,), attrs, part=part)
+        return net.random, net.streams - 1
 
     def check_size(self, shape: Shape, what: str) -> None:
         """Refuse extents below one and sizes beyond Caffe's own limit."""

@@ -157,7 +157,7 @@ def import_multinomial_logistic_loss(ctx: LayerContext) -> None:
     """``sum -log max(p[label], 1e-20) / N``; the input holds probabilities."""
     rows, classes = _rows_of_classes(ctx)
     p = ctx.reshape(ctx.bottoms[0], (rows, classes), part="rows")
-    # the original's gradient is -1 / max(p, 1e-20): it does not vanish where p is cut
+    # the original's gradient, -1 / max(p, 1e-20), does not vanish where p is cut
     safe = ctx.emit("math.clip", (p,), ClipAttrs(SMALLEST_PROBABILITY, LARGEST, straight=True), part="safe")
     logs = ctx.emit("math.log", (safe,), part="logs")
     terms = ctx.emit("math.mul", (logs, _one_hot(ctx, rows, classes)), part="terms")

@@ -11,7 +11,7 @@ from netc.ir.dim import product
 from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, PowAttrs, SqrtAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pool import PoolAttrs
-from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.ops.shape import CountAttrs
 from netc.ir.types import MAX_ELEMENTS
 
@@ -89,12 +89,10 @@ def import_batch_norm(ctx: LayerContext) -> None:
         )
         centred = ctx.emit("math.sub", (x, mean), part="centred")
     else:
-        over = ReduceAttrs("mean", tuple(a for a in range(len(shape)) if a != 1))
-        mean = ctx.emit("tensor.reduce", (x,), over, part="mean")
+        over = MomentsAttrs(tuple(a for a in range(len(shape)) if a != 1))
+        mean, variance = ctx.emit_all("nn.moments", (x,), over, part="moments")
         centred = ctx.emit("math.sub", (x, mean), part="centred")
-        square = ctx.emit("math.mul", (centred, centred), part="square")
-        variance = ctx.emit("tensor.reduce", (square,), over, part="variance")
-        unbiased = _unbiased(ctx, variance, square, over.axes)
+        unbiased = _unbiased(ctx, variance, over.axes)
         _move_averages(ctx, param, (*sums, count), (mean, unbiased))
     safe = ctx.emit("math.affine", (variance,), AffineAttrs(1.0, eps), part="safe")
     factor = ctx.emit("math.pow", (safe,), PowAttrs(-0.5), part="factor")
@@ -109,7 +107,7 @@ def import_batch_norm(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.add", (larger, _along_channels(ctx, bias, len(shape), "biases"))))
 
 
-def _unbiased(ctx: LayerContext, variance: Value, square: Value, axes: tuple[int, ...]) -> Value:
+def _unbiased(ctx: LayerContext, variance: Value, axes: tuple[int, ...]) -> Value:
     """The variance with m - 1 in place of m; one value a channel has no other variance."""
     shape = ctx.shape()
     m = product(tuple(shape[a] for a in axes))
@@ -117,11 +115,11 @@ def _unbiased(ctx: LayerContext, variance: Value, square: Value, axes: tuple[int
         return ctx.emit(
             "math.affine", (variance,), AffineAttrs(m / (m - 1) if m > 1 else 1.0), part="unbiased"
         )
-    total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", axes), part="squares")
     number = ctx.emit("tensor.count", (ctx.bottoms[0],), CountAttrs(axes), part="number")
+    number = ctx.reshape(number, (1,) * len(shape), part="number")
     freedom = ctx.emit("math.affine", (number,), AffineAttrs(1.0, -1.0), part="freedom")
     freedom = ctx.emit("math.clip", (freedom,), ClipAttrs(1.0, MAX_ELEMENTS), part="freedom")
-    freedom = ctx.reshape(freedom, (1,) * len(shape), part="freedom")
+    total = ctx.emit("math.mul", (variance, number), part="squares")
     return ctx.emit("math.div", (total, freedom), part="unbiased")
 
 

@@ -7,7 +7,8 @@ from netc.frontend.layers.rearrange import pixel_shuffle
 from netc.frontend.layers.registry import layer
 from netc.ir.dim import Dim, exact_quotient, product
 from netc.ir.ops.dropout import DropoutAttrs
-from netc.ir.ops.elementwise import AffineAttrs, ThresholdAttrs
+from netc.ir.ops.elementwise import AffineAttrs
+from netc.ir.ops.random import RandomDropoutAttrs
 from netc.ir.ops.shape import SliceAttrs, TransposeAttrs
 
 
@@ -172,7 +173,5 @@ def import_dropout(ctx: LayerContext) -> None:
     if not train:
         ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio)))
         return
-    drawn = ctx.uniform(ctx.shape(), part="drawn")
-    kept = ctx.emit("math.threshold", (drawn,), ThresholdAttrs(ratio), part="kept")
-    mask = ctx.emit("math.affine", (kept,), AffineAttrs(1 / (1 - ratio)), part="mask")
-    ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], mask)))
+    state, stream = ctx.random_stream()
+    ctx.top(0, ctx.emit("random.dropout", (ctx.bottoms[0], state), RandomDropoutAttrs(ratio, stream)))

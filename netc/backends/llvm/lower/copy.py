@@ -62,8 +62,13 @@ def finish_element(
 
 def lower_fill(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the kernel of a ``tensor.fill``."""
+    space = Space(kernel.b, storage_axes(kernel.writes[0].type), result_views(kernel, tail)).merged()
+    fill_through(kernel, anchor, tail, space)
+
+
+def fill_through(kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space) -> None:
+    """Sweep a merged space in which the anchor's result is the value of its attributes."""
     b = kernel.b
-    space = Space(b, storage_axes(kernel.writes[0].type), result_views(kernel, tail)).merged()
 
     def compute(registers: Mapping[str, Value]) -> list[Value]:
         like = next(iter(registers.values()), None)
@@ -73,7 +78,7 @@ def lower_fill(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     sweep(kernel, space, arguments_read(kernel, tail), write_names(kernel), compute)
 
 
-def _storage_offset(kernel: Kernel, memory: Memory, start: Sequence[Dim], strides: Sequence[Dim]) -> Index:
+def storage_offset(kernel: Kernel, memory: Memory, start: Sequence[Dim], strides: Sequence[Dim]) -> Index:
     """The offset of the element at ``start`` (logical; between two blocks) under strides of a result."""
     layout: Layout = memory.type.layout
     b = kernel.b
@@ -89,7 +94,7 @@ def _storage_offset(kernel: Kernel, memory: Memory, start: Sequence[Dim], stride
 def lower_slice(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the kernel of a ``tensor.slice``."""
     x = kernel.operand(anchor.operands[0])
-    offset = _storage_offset(kernel, x, anchor.attrs.start, x.stride_dims)
+    offset = storage_offset(kernel, x, anchor.attrs.start, x.stride_dims)
     views = result_views(kernel, tail) | {SOURCE: View(x.pointer, x.stride_dims, offset)}
     space = Space(kernel.b, storage_axes(kernel.writes[0].type), views).merged()
     copy_through(kernel, anchor, tail, space)
@@ -104,7 +109,7 @@ def lower_concat(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         x = kernel.operand(value)
         start = [begin if axis == anchor.attrs.axis else 0 for axis in range(x.type.rank)]
         views = {
-            name: View(view.pointer, view.strides, _storage_offset(kernel, y, start, view.strides))
+            name: View(view.pointer, view.strides, storage_offset(kernel, y, start, view.strides))
             for name, view in whole.items()
         }
         views[SOURCE] = View(x.pointer, x.stride_dims)
