@@ -201,6 +201,21 @@ def test_an_anchor_takes_in_what_is_computed_beside_it() -> None:
     keeps_meaning(fuse, module)
 
 
+def test_a_value_of_the_forward_pass_is_computed_again_behind_it() -> None:
+    net = Net()
+    x, g = net.input(2, 4, 4, 4), net.input(2, 4, 4, 4)
+    y = net.op("math.abs", x)
+    first = net.op("math.mul", y, *sums(net, y))
+    module = net.module(first, net.op("math.mul", g, y))
+    found = [
+        [inner.name.partition(".")[2] for inner in op.body.ops]
+        for op in fuse(module, forward=module.func("main").result_names[:1]).func("main").ops
+        if op.body is not None
+    ]
+    assert found == [["abs", "reduce"], ["abs", "mul"], ["abs", "mul"]]
+    keeps_meaning(fuse, module)
+
+
 def test_the_text_of_a_residual_block() -> None:
     args = "%x: f32[1,4,4,4], %w: param f32[4,4,1,1], %b: param f32[4]"
     before = f"""
