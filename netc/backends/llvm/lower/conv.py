@@ -87,10 +87,12 @@ class ConvLowering:
         return [recut_plane(self.b, self.x, extent, rows)], self.choose_tile(extent // rows, 1)
 
     def choose_tile(self, columns: int | None, taps: int) -> MacTile:
+        """The register tile for rows of so many outputs."""
         return choose_tile(self.kernel.target, columns, self.blocks, taps, self.depth, 2)
 
     # --- loops ---
     def emit(self) -> None:
+        """The whole kernel."""
         b = self.b
         plane = self.planes[0]
         images = b.dim(self.y.type.shape[0])
@@ -162,6 +164,7 @@ class ConvLowering:
                         ).emit(step.index, end, first, last)
 
     def tiles(self, plane: Plane) -> list[Tile]:
+        """The register tiles of a row."""
         if plane.static_columns is not None and plane.static_in_columns is not None:
             return static_tiles(
                 plane.horizontal, plane.static_columns, plane.static_in_columns, self.tile.pixels
@@ -288,7 +291,7 @@ class _MicroKernel:
 
     def taps(self, totals: list[Value], x_at: Index, w_at: Index) -> list[Value]:
         """One channel, one kernel row: every tap of every pixel."""
-        b, conv = self.b, self.conv
+        b = self.b
         horizontal = self.plane.horizontal
         if self.tile.taps is None:
             bounds = horizontal.tap_bounds(b, self.column, self.plane.in_columns)
