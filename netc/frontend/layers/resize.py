@@ -20,7 +20,8 @@ def import_interp(ctx: LayerContext) -> None:
     """Bilinear, the outermost elements on each other: DeepLab's, which PSPNet and others took over.
 
     The size is ``height x width``, or follows from ``shrink_factor`` (``(in - 1) / s + 1``) and then
-    ``zoom_factor`` (``in + (in - 1) (z - 1)``), or is that of a second bottom. ``pad_beg`` and ``pad_end``
+    ``zoom_factor`` (``in + (in - 1) (z - 1)``), or is ``full_zoom_factor`` times the input's (Synopsys'
+    fork), or is that of a second bottom, with ``use_blob_size`` always. ``pad_beg`` and ``pad_end``
     cut elements off where they are negative.
     """
     path = "interp_param"
@@ -43,6 +44,10 @@ def import_interp(ctx: LayerContext) -> None:
 
 def _interp_size(ctx: LayerContext, param: Message, kept: Shape) -> tuple[Dim, Dim]:
     path = "interp_param"
+    if param.flag("use_blob_size"):
+        if len(ctx.bottoms) < 2:
+            raise ctx.error("use_blob_size needs a second bottom", f"{path}.use_blob_size")
+        return _like(ctx, 1)
     for field in ("shrink_factor", "zoom_factor", "height", "width"):
         if param.has(field) and param.integer(field) < 1:
             raise ctx.error(f"{field} must be at least 1, got {param.integer(field)}", f"{path}.{field}")
@@ -55,9 +60,47 @@ def _interp_size(ctx: LayerContext, param: Message, kept: Shape) -> tuple[Dim, D
         small = [floordiv(extent - 1, shrink) + 1 for extent in kept]
         height, width = (extent + (extent - 1) * (zoom - 1) for extent in small)
         return height, width
+    if param.has("full_zoom_factor"):
+        factor = param.integer("full_zoom_factor")
+        if factor < 1:
+            raise ctx.error(f"full_zoom_factor must be at least 1, got {factor}", f"{path}.full_zoom_factor")
+        return kept[0] * factor, kept[1] * factor
     if len(ctx.bottoms) == 2:
         return _like(ctx, 1)
     raise ctx.error("the size is missing: give height and width, or a factor", path)
+
+
+@layer("Unpooling", bottoms=(2, 2))
+def import_unpooling(ctx: LayerContext) -> None:
+    """Values go where the pooling, whose mask is the second bottom, found its maxima (DeconvNet's fork).
+
+    The size is ``unpool_size`` squared, or ``stride (in - 1) + kernel - 2 pad``.
+    """
+    path = "unpooling_param"
+    param = ctx.param(path)
+    if param.text("unpool") != "MAX":
+        raise ctx.refuse(f"{path}.unpool")
+    shape = _planes(ctx)
+    _check_mask(ctx, shape)
+    if param.has("unpool_size"):
+        size: tuple[Dim, Dim] = (param.integer("unpool_size"),) * 2
+    else:
+        if param.integer("kernel_size") < 1:
+            raise ctx.error("the size is missing: give unpool_size or kernel_size", path)
+        more = param.integer("kernel_size") - 2 * param.integer("pad")
+        height, width = ((extent - 1) * param.integer("stride") + more for extent in shape[2:])
+        size = (height, width)
+    ctx.top(0, ctx.emit("nn.max_unpool", ctx.bottoms, MaxUnpoolAttrs(size), fields={"size": path}))
+
+
+@layer("UpsampleDarknet")
+def import_upsample_darknet(ctx: LayerContext) -> None:
+    """Every element ``stride`` times below and beside itself (YOLO's forks)."""
+    path = "upsample_darknet_param"
+    stride = ctx.param(path).integer("stride")
+    if stride < 1:
+        raise ctx.error(f"stride must be at least 1, got {stride}", f"{path}.stride")
+    ctx.top(0, _repeated(ctx, _planes(ctx), stride, stride))
 
 
 @layer("Upsample", bottoms=(1, 2))
@@ -73,11 +116,7 @@ def import_upsample(ctx: LayerContext) -> None:
     if len(ctx.bottoms) == 1:
         ctx.top(0, _repeated(ctx, shape, *_scales(ctx, param)))
         return
-    if ctx.shape(1) != shape:
-        message = (
-            f"the mask must have the shape of the values, {show_shape(shape)}; got {show_shape(ctx.shape(1))}"
-        )
-        raise ctx.error(message, "bottom", 1)
+    _check_mask(ctx, shape)
     if param.has("upsample_h") != param.has("upsample_w"):
         raise ctx.error("both upsample_h and upsample_w are needed", path)
     if param.has("upsample_h"):
@@ -91,6 +130,13 @@ def import_upsample(ctx: LayerContext) -> None:
         height, width = (extent * s - int(c) for extent, s, c in zip(shape[2:], scales, cuts, strict=True))
         size = (height, width)
     ctx.top(0, ctx.emit("nn.max_unpool", ctx.bottoms, MaxUnpoolAttrs(size), fields={"size": path}))
+
+
+def _check_mask(ctx: LayerContext, shape: Shape) -> None:
+    if ctx.shape(1) != shape:
+        mask = show_shape(ctx.shape(1))
+        message = f"the mask must have the shape of the values, {show_shape(shape)}; got {mask}"
+        raise ctx.error(message, "bottom", 1)
 
 
 def _scales(ctx: LayerContext, param: Message) -> tuple[int, int]:
