@@ -2,10 +2,13 @@
 
 from netc.frontend.layers import (
     activation,
+    activation_forks,
+    arithmetic,
     batch_norm_forks,
     combine,
     convolution,
     detection,
+    flow,
     inner_product,
     input,
     loss,
@@ -18,6 +21,7 @@ from netc.frontend.layers import (
     python,
     rearrange,
     recurrent,
+    recurrent_forks,
     reduction,
     resize,
     roi,
@@ -27,10 +31,13 @@ from netc.frontend.layers import (
 
 __all__ = [
     "activation",
+    "activation_forks",
+    "arithmetic",
     "batch_norm_forks",
     "combine",
     "convolution",
     "detection",
+    "flow",
     "inner_product",
     "input",
     "loss",
@@ -43,6 +50,7 @@ __all__ = [
     "python",
     "rearrange",
     "recurrent",
+    "recurrent_forks",
     "reduction",
     "resize",
     "roi",

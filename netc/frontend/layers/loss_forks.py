@@ -22,7 +22,7 @@ from netc.ir.ops.reduce import ReduceAttrs
 
 @layer("SmoothL1Loss", bottoms=(2, 4), tops=(0, 1), loss=True)
 def import_smooth_l1_loss(ctx: LayerContext) -> None:
-    """``sum o f(i (a - b)) / N``: f(d) = ``(sigma d)^2 / 2``, or ``|d| - 1 / (2 sigma^2)`` from 1 / sigma^2 on.
+    """``sum o f(i (a - b)) / N``; f(d) is ``(sigma d)^2 / 2``, from 1 / sigma^2 on ``|d| - 1 / (2 sigma^2)``.
 
     i and o, the weights inside and outside, are the third and the fourth input, or 1 (Girshick, Fast R-CNN,
     2015, equation 3; SSD has i only). N is the first extent.

@@ -22,6 +22,7 @@ from netc.ir.ops.elementwise import (
     ReluAttrs,
     ThresholdAttrs,
 )
+from netc.ir.ops.flow import CorrelationAttrs, ResampleAttrs
 from netc.ir.ops.im2col import Im2colAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
@@ -34,6 +35,7 @@ from netc.ir.ops.prior_box import PriorBoxAttrs
 from netc.ir.ops.proposal import ProposalAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
+from netc.ir.ops.reverse import ReverseAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
 from netc.ir.ops.shape import (
     ConcatAttrs,
@@ -144,6 +146,21 @@ CASES = [
         Case("nn.resize", (X,), ResizeAttrs((7, 3), kind, coordinates), (2, 3, 7, 3))
         for kind in ("bilinear", "nearest")
         for coordinates in ("corners", "half_pixel", "origin")
+    ],
+    Case("tensor.pad", (X,), PadAttrs((0, 0, 4, 0), (0, 0, 1, 5), "symmetric"), (2, 3, 9, 10)),
+    Case("tensor.reverse", (X,), ReverseAttrs((1, 3)), X),
+    Case(
+        "nn.correlation",
+        (X, X),
+        CorrelationAttrs(3, 1, (1, 2), (0, 1), ((0, -1), (0, 0)), "product"),
+        (2, 2, 4, 5),
+    ),
+    Case("nn.correlation", (X, X), CorrelationAttrs(1, 2, (0, 0), (0, 0), ((0, 0),), "difference"), (2, 1, 2, 3)),
+    Case("nn.warp", (X, (2, 2, 4, 5)), NoAttrs(), X),
+    *[
+        Case("nn.resample", (X,), ResampleAttrs(size, kind, True), (2, 3, *size))
+        for kind in ("nearest", "linear", "cubic")
+        for size in ((8, 12), (3, 2))
     ],
     Case("nn.max_unpool", (X, X), MaxUnpoolAttrs((8, 9)), (2, 3, 8, 9), positive=True),
     Case("nn.roi_pool", ((9, 2, 6, 7), (3, 5)), RoiPoolAttrs((2, 3), 0.5), (3, 2, 2, 3), positive=True),

@@ -255,7 +255,9 @@ class _MicroKernel:
         column = b.iadd(self.column, pixel)
         row = self.row
         if plane.recut:
-            row, column = 0, b.iadd(b.imul(self.row, plane.columns), column)
+            along = b.iadd(b.imul(self.row, plane.columns), column)
+            # an axis of one element is always read at 0
+            row, column = (along, 0) if self.conv.y.type.shape[3] == 1 else (0, along)
         indices = (self.image, b.iadd(self.out_block, vector), row, column)
         return Point(indices, self.conv.y.type.layout, 1, self.conv.block)
 

@@ -20,6 +20,7 @@ BLOCKED = [
     conv((1, 16, 6, 9), 16, (2, 3), pad=((0, 1), (2, 0))),
     conv((1, 16, 3, 3), 16, 3),
     conv((1, 48, 1, 1), 32, 1),
+    conv((2, 32, 12, 1), 40, 1),
     conv((1, 300, 7, 7), 32, 3, pad=1),
     conv((1, 16, 5, 70), 10, 5, pad=4, bias=False),
     conv((1, 1, 8, 9), 5, 3, pad=1, blocked_input=False),
@@ -66,7 +67,7 @@ def test_a_generic_convolution_computes_what_the_reference_does(case, target):
     check_conv(case, block=LANES[target], target=target, symbols=True, threads=(2,))
 
 
-@pytest.mark.parametrize("case", [*BLOCKED[:9], *DEPTHWISE, *GENERIC], ids=str)
+@pytest.mark.parametrize("case", [*BLOCKED[:9], BLOCKED[13], *DEPTHWISE, *GENERIC], ids=str)
 def test_a_residual_sum_fuses_behind_a_convolution(case):
     check_conv(case, block=16, residual=True, threads=(1, 2))
 
