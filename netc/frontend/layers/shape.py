@@ -153,7 +153,8 @@ def import_silence(ctx: LayerContext) -> None:
 def import_dropout(ctx: LayerContext) -> None:
     """TRAIN: zero with probability ``dropout_ratio``, else ``x / (1 - ratio)``. TEST: x.
 
-    With the forks' ``scale_train: false`` the factor moves to TEST, which then is ``x (1 - ratio)``.
+    With the forks' ``scale_train: false`` the factor moves to TEST, which then is ``x (1 - ratio)``, and TRAIN
+    is zero or x.
     """
     param = ctx.param("dropout_param")
     ratio = param.number("dropout_ratio")
@@ -164,9 +165,8 @@ def import_dropout(ctx: LayerContext) -> None:
         raise ctx.error(message, "dropout_param.dropout_ratio")
     if param.flag("sample_weights_test"):
         raise ctx.refuse("dropout_param.sample_weights_test")
-    if not param.flag("scale_train"):
-        if train:
-            raise ctx.refuse("dropout_param.scale_train")
+    scaled = param.flag("scale_train")
+    if not scaled and not train:
         ctx.top(0, ctx.emit("math.affine", ctx.bottoms, AffineAttrs(scale=1 - ratio)))
         return
     if not train:
@@ -174,5 +174,6 @@ def import_dropout(ctx: LayerContext) -> None:
         return
     drawn = ctx.uniform(ctx.shape(), part="drawn")
     kept = ctx.emit("math.threshold", (drawn,), ThresholdAttrs(ratio), part="kept")
-    mask = ctx.emit("math.affine", (kept,), AffineAttrs(1 / (1 - ratio)), part="mask")
-    ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], mask)))
+    if scaled:
+        kept = ctx.emit("math.affine", (kept,), AffineAttrs(1 / (1 - ratio)), part="mask")
+    ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], kept)))
