@@ -17,10 +17,8 @@ import netc
 from netc.frontend.importer import ImportedNet, import_net
 from netc.frontend.message import Message
 from netc.frontend.net_file import read_net
-from netc.frontend.text_format import parse_text
 from netc.frontend.text_print import to_text
 from netc.ir.diagnostics import NetcError
-from netc.ir.location import Source
 from netc.ir.verify import verify
 
 UNCOVERED = ROOT / "tests" / "data" / "zoo_uncovered.txt"
@@ -109,13 +107,6 @@ def test_every_covered_net_imports_in_each_phase_and_the_others_are_listed_with_
         path, _reason, error = line.split(": ", 2)
         listed[path] = error
     assert found == listed
-
-
-def test_every_file_that_parses_is_printed_and_read_back_equal():
-    for path in FILES:
-        net = read(path)
-        if net is not None:
-            assert parse_text(Source(str(path), to_text(net)), "NetParameter") == net, path
 
 
 def is_small(path: Path, state: State) -> bool:

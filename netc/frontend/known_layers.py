@@ -53,3 +53,8 @@ def why_unsupported(name: str) -> tuple[str, str] | None:
 def plug_in_remedy(name: str) -> str:
     """How to supply a layer type oneself."""
     return f"a plug-in can supply it: netc.register_layer('{name}', rule), see docs/plugins.md"
+
+
+def unsupported_types() -> tuple[str, ...]:
+    """Every type that :func:`why_unsupported` knows, sorted."""
+    return tuple(sorted({**TRAINING, **OTHERS}))

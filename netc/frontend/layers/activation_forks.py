@@ -9,7 +9,7 @@ from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.shape import ConcatAttrs
 
 
-@layer("SELU", "SeLU", "SeLu", "Selu")
+@layer("SELU", "SeLU", "SeLu", "Selu", source="several forks")
 def import_selu(ctx: LayerContext) -> None:
     """``lambda x`` where positive, else ``lambda alpha (exp(x) - 1)`` (Klambauer et al., 2017)."""
     param = ctx.param("selu_param")
@@ -17,14 +17,14 @@ def import_selu(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.affine", (elu,), AffineAttrs(param.number("lambda"))))
 
 
-@layer("SeLUDropout", "SeLuDropout")
+@layer("SeLUDropout", "SeLuDropout", source="several forks")
 def import_selu_dropout(ctx: LayerContext) -> None:
     """TEST: x. The noise of TRAIN, which keeps mean and variance, is not supported."""
     ctx.param("selu_dropout_param")
     _identity_in_test(ctx)
 
 
-@layer("SpatialDropout")
+@layer("SpatialDropout", source="Intel")
 def import_spatial_dropout(ctx: LayerContext) -> None:
     """TRAIN: a whole plane is zero with probability ``dropout_ratio``, else ``x / (1 - ratio)``. TEST: x."""
     ratio = ctx.param("dropout_param").number("dropout_ratio")
@@ -43,7 +43,7 @@ def import_spatial_dropout(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], mask)))
 
 
-@layer("Python:spatial_dropout.SpatialDropoutLayer")
+@layer("Python:spatial_dropout.SpatialDropoutLayer", source="ENet")
 def import_python_spatial_dropout(ctx: LayerContext) -> None:
     """ENet's: TEST is x. ``param_str`` says how TRAIN drops planes, which is not supported."""
     _identity_in_test(ctx)
@@ -55,20 +55,20 @@ def _identity_in_test(ctx: LayerContext) -> None:
     ctx.top(0, ctx.bottoms[0])
 
 
-@layer("Mish")
+@layer("Mish", source="YOLO")
 def import_mish(ctx: LayerContext) -> None:
     """``x tanh(log(1 + exp(x)))`` (Misra, 2019)."""
     gate = ctx.emit("math.tanh", (ctx.emit("math.bnll", ctx.bottoms, part="softplus"),), part="gate")
     ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], gate)))
 
 
-@layer("Softplus")
+@layer("Softplus", source="Synopsys")
 def import_softplus(ctx: LayerContext) -> None:
     """``log(1 + exp(x))``."""
     ctx.top(0, ctx.emit("math.bnll", ctx.bottoms))
 
 
-@layer("Softsign")
+@layer("Softsign", source="Synopsys")
 def import_softsign(ctx: LayerContext) -> None:
     """``x / (1 + |x|)``."""
     size = ctx.emit("math.abs", ctx.bottoms, part="size")
@@ -76,7 +76,7 @@ def import_softsign(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.div", (ctx.bottoms[0], more)))
 
 
-@layer("ScaledTanH")
+@layer("ScaledTanH", source="Synopsys")
 def import_scaled_tanh(ctx: LayerContext) -> None:
     """``alpha tanh(beta x)``; both must be given."""
     path = "scaled_tanh_param"
@@ -89,13 +89,13 @@ def import_scaled_tanh(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.affine", (outer,), AffineAttrs(param.number("alpha"))))
 
 
-@layer("HardTanH")
+@layer("HardTanH", source="Synopsys")
 def import_hard_tanh(ctx: LayerContext) -> None:
     """x cut at -1 and 1."""
     ctx.top(0, ctx.emit("math.clip", ctx.bottoms, ClipAttrs(-1.0, 1.0)))
 
 
-@layer("ThresholdedReLU")
+@layer("ThresholdedReLU", source="Synopsys")
 def import_thresholded_relu(ctx: LayerContext) -> None:
     """x where it is above ``alpha``, else 0."""
     alpha = ctx.param("thresholded_relu_param").number("alpha")
@@ -103,7 +103,7 @@ def import_thresholded_relu(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], above)))
 
 
-@layer("CReLU")
+@layer("CReLU", source="several forks")
 def import_crelu(ctx: LayerContext) -> None:
     """``max(x, 0)`` and ``max(-x, 0)``, one after the other along ``concat_axis`` (Shang et al., 2016)."""
     param = ctx.param("crelu_param")
@@ -116,7 +116,7 @@ def import_crelu(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("tensor.concat", halves, ConcatAttrs(axis)))
 
 
-@layer("LogSoftmax")
+@layer("LogSoftmax", source="Synopsys")
 def import_log_softmax(ctx: LayerContext) -> None:
     """``x - m - log sum exp(x - m)`` along ``axis``, m being the largest x."""
     path = "log_softmax_param"

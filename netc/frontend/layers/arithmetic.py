@@ -31,7 +31,7 @@ def broadcast(ctx: LayerContext, values: tuple[Value, Value], field: str = "bott
     return [ctx.reshape(value, shape, part="wide") for value, shape in zip(values, wide, strict=True)]
 
 
-@layer("Add", "Sub", "Div", "Maximum", "Minimum", bottoms=(2, 2))
+@layer("Add", "Sub", "Div", "Maximum", "Minimum", bottoms=(2, 2), source="Synopsys")
 def import_arithmetic(ctx: LayerContext) -> None:
     """The sum, difference, quotient, larger or smaller of two inputs, broadcast as in NumPy."""
     first, second = broadcast(ctx, (ctx.bottoms[0], ctx.bottoms[1]))
@@ -42,7 +42,7 @@ def import_arithmetic(ctx: LayerContext) -> None:
     ctx.top(0, _negative(ctx, larger, last=True))
 
 
-@layer(*_SETTINGS)
+@layer(*_SETTINGS, source="Synopsys")
 def import_reduce(ctx: LayerContext) -> None:
     """The sum, the mean, the largest or smallest, or the norm along ``axis``, or along all axes.
 

@@ -15,7 +15,7 @@ _SEGNET_EPS = 1e-9
 STORED_BLOBS = 4
 
 
-@layer("BN", tops=(1, 3))
+@layer("BN", tops=(1, 3), source="SegNet, PSPNet")
 def import_bn(ctx: LayerContext) -> None:
     """``slope (x - mean) / sqrt(variance + eps) + shift`` per channel.
 

@@ -131,7 +131,7 @@ def import_split(ctx: LayerContext) -> None:
         ctx.top(index, ctx.bottoms[0])
 
 
-@layer("Mul", bottoms=(1, 2))
+@layer("Mul", bottoms=(1, 2), source="Synopsys")
 def import_mul(ctx: LayerContext) -> None:
     """The product of two inputs, broadcast as in NumPy; a missing one is learned, of shape ``mul_shape``."""
     path = "mul_param"

@@ -45,7 +45,14 @@ def import_convolution(ctx: LayerContext) -> None:
     _import(ctx, param, param.integer("group"))
 
 
-@layer("DepthwiseConvolution", "ConvolutionDepthwise", bottoms=(1, None), tops=(1, None), paired=True)
+@layer(
+    "DepthwiseConvolution",
+    "ConvolutionDepthwise",
+    bottoms=(1, None),
+    tops=(1, None),
+    paired=True,
+    source="MobileNet",
+)
 def import_depthwise_convolution(ctx: LayerContext) -> None:
     """A Convolution with as many groups as input channels, where ``group`` does not say otherwise.
 

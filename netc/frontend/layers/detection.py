@@ -20,7 +20,7 @@ _FINEST = 60  # the side of the boxes that TensorFlow's SSD makes smaller
 LOWEST = -3.4028234663852886e38  # -FLT_MAX: every score is above
 
 
-@layer("PriorBox", bottoms=(1, 2))
+@layer("PriorBox", bottoms=(1, 2), source="SSD")
 def import_prior_box(ctx: LayerContext) -> None:
     """Default boxes for every cell of the first bottom, as shares of the image, which is the second bottom.
 
@@ -160,7 +160,7 @@ def _variance(ctx: LayerContext, param: Message) -> tuple[float, ...]:
     return variance
 
 
-@layer("DetectionOutput", bottoms=(3, 5))
+@layer("DetectionOutput", bottoms=(3, 5), source="SSD, RefineDet")
 def import_detection_output(ctx: LayerContext) -> None:
     """Detections (image, label, score, x1, y1, x2, y2) from locations, scores and default boxes.
 

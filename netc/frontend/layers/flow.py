@@ -11,7 +11,7 @@ _P = "correlation_param"
 _FIELDS = {"kernel": f"{_P}.kernel_size", "stride": f"{_P}.stride_1", "reach": f"{_P}.max_displacement"}
 
 
-@layer("Correlation", bottoms=(2, 2))
+@layer("Correlation", bottoms=(2, 2), source="FlowNet")
 def import_correlation(ctx: LayerContext) -> None:
     """How alike the patches of two images are that lie up to ``max_displacement`` apart; a channel a shift.
 
@@ -24,7 +24,7 @@ def import_correlation(ctx: LayerContext) -> None:
     _correlate(ctx, (pad, pad), (reach, reach), shifts)
 
 
-@layer("Correlation1D", bottoms=(2, 2))
+@layer("Correlation1D", bottoms=(2, 2), source="DispNet")
 def import_correlation_1d(ctx: LayerContext) -> None:
     """Correlation with shifts and padding across only; ``single_direction`` takes those to one side."""
     param = ctx.param(_P)
@@ -63,7 +63,7 @@ def _correlate(
     ctx.top(0, ctx.emit("nn.correlation", ctx.bottoms, attrs, fields=_FIELDS))
 
 
-@layer("FlowWarp", bottoms=(2, 2))
+@layer("FlowWarp", bottoms=(2, 2), source="FlowNet")
 def import_flow_warp(ctx: LayerContext) -> None:
     """The first input where the second, (N, 2, H, W), leads from each element: across, down; 0 beyond it."""
     path = "flow_warp_param"
@@ -72,7 +72,7 @@ def import_flow_warp(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("nn.warp", ctx.bottoms))
 
 
-@layer("ChannelNorm")
+@layer("ChannelNorm", source="FlowNet")
 def import_channel_norm(ctx: LayerContext) -> None:
     """The length of the channels of every element, (N, 1, H, W)."""
     _planes(ctx, 0)
@@ -82,7 +82,7 @@ def import_channel_norm(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.sqrt", (total,)))
 
 
-@layer("Resample", bottoms=(1, 2))
+@layer("Resample", bottoms=(1, 2), source="FlowNet")
 def import_resample(ctx: LayerContext) -> None:
     """To ``height x width``, or the size of a second input, by a filter of ``type``; see ``nn.resample``.
 

@@ -20,7 +20,7 @@ from netc.ir.ops.normalize import SoftmaxAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 
 
-@layer("SmoothL1Loss", bottoms=(2, 4), tops=(0, 1), loss=True)
+@layer("SmoothL1Loss", bottoms=(2, 4), tops=(0, 1), loss=True, source="Fast R-CNN, SSD")
 def import_smooth_l1_loss(ctx: LayerContext) -> None:
     """``sum o f(i (a - b)) / N``; f(d) is ``(sigma d)^2 / 2``, from 1 / sigma^2 on ``|d| - 1 / (2 sigma^2)``.
 
@@ -38,7 +38,7 @@ def import_smooth_l1_loss(ctx: LayerContext) -> None:
     put_loss(ctx, errors, shape[0], (0,))
 
 
-@layer("SmoothL1LossOHEM", bottoms=(2, 3), tops=(1, 2), loss=True)
+@layer("SmoothL1LossOHEM", bottoms=(2, 3), tops=(1, 2), loss=True, source="R-FCN")
 def import_smooth_l1_loss_ohem(ctx: LayerContext) -> None:
     """SmoothL1Loss with sigma 1; a second top (N, 1, H, W) is the loss of every position (R-FCN's fork).
 
@@ -57,7 +57,7 @@ def import_smooth_l1_loss_ohem(ctx: LayerContext) -> None:
         ctx.top(1, ctx.reshape(each, (shape[0], 1, *planes), part="positions", top=1))
 
 
-@layer("SoftmaxWithLossOHEM", bottoms=(2, 2), tops=(1, 3), loss=True)
+@layer("SoftmaxWithLossOHEM", bottoms=(2, 2), tops=(1, 3), loss=True, source="R-FCN")
 def import_softmax_with_loss_ohem(ctx: LayerContext) -> None:
     """SoftmaxWithLoss; a third top, shaped as the labels, is the loss of every position (R-FCN's fork)."""
     axis = class_axis(ctx, "softmax_param.axis", ctx.param("softmax_param").integer("axis"))

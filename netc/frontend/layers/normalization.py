@@ -184,7 +184,7 @@ def import_bias(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.add", (ctx.bottoms[0], bias)))
 
 
-@layer("Axpy", bottoms=(3, 3))
+@layer("Axpy", bottoms=(3, 3), source="SENet")
 def import_axpy(ctx: LayerContext) -> None:
     """``a x + y`` with one a per sample and channel: bottoms a (N, C[, 1, 1]), x, y (SENet's fork)."""
     ctx.param("axpy_param")
@@ -202,7 +202,7 @@ def import_axpy(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.add", (ctx.emit("math.mul", (x, factor), part="scaled"), y)))
 
 
-@layer("Normalize")
+@layer("Normalize", source="SSD")
 def import_normalize(ctx: LayerContext) -> None:
     """``s x / sqrt(sum x^2 + eps)``: the sum over the channels, or with ``across_spatial`` over a sample.
 

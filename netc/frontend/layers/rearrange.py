@@ -20,7 +20,7 @@ def rearranged(
     return ctx.reshape(moved, shape, part=None if last else "joined")
 
 
-@layer("ShuffleChannel")
+@layer("ShuffleChannel", source="ShuffleNet")
 def import_shuffle_channel(ctx: LayerContext) -> None:
     """Channel ``i n + j`` of ``group`` times n becomes channel ``j group + i`` (ShuffleNet)."""
     path = "shuffle_channel_param"
@@ -37,7 +37,7 @@ def import_shuffle_channel(ctx: LayerContext) -> None:
     ctx.top(0, rearranged(ctx, ctx.bottoms[0], (shape[0], group, each, *shape[2:]), perm, shape))
 
 
-@layer("Reorg")
+@layer("Reorg", source="YOLO")
 def import_reorg(ctx: LayerContext) -> None:
     """(N, C, H, W) as (N, C s^2, H / s, W / s) the way Darknet does it, s being ``stride``.
 
@@ -86,7 +86,7 @@ def pixel_shuffle(ctx: LayerContext, factor: int, path: str) -> Value:
     return rearranged(ctx, ctx.bottoms[0], split, (0, 1, 4, 2, 5, 3), whole)
 
 
-@layer("Squeeze")
+@layer("Squeeze", source="Synopsys")
 def import_squeeze(ctx: LayerContext) -> None:
     """Without the axes of extent 1: those of ``axis``, or all."""
     path = "squeeze_param"
@@ -104,7 +104,7 @@ def import_squeeze(ctx: LayerContext) -> None:
     ctx.top(0, ctx.reshape(ctx.bottoms[0], tuple(d for a, d in enumerate(shape) if a not in gone)))
 
 
-@layer("Pad", "Padding")
+@layer("Pad", "Padding", source="Synopsys")
 def import_pad(ctx: LayerContext) -> None:
     """``constant_values`` around the input; ``paddings`` are (before, behind) for each axis."""
     path = "pad_param"
@@ -113,7 +113,7 @@ def import_pad(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("tensor.pad", ctx.bottoms, attrs))
 
 
-@layer("MirrorPad")
+@layer("MirrorPad", source="Synopsys")
 def import_mirror_pad(ctx: LayerContext) -> None:
     """The input mirrored about its outermost elements (REFLECT) or about its edge (SYMMETRIC), or a constant.
 
@@ -139,7 +139,7 @@ def _paddings(ctx: LayerContext, path: str) -> tuple[int, ...]:
     return pads
 
 
-@layer("DepthToSpace")
+@layer("DepthToSpace", source="Synopsys")
 def import_depth_to_space(ctx: LayerContext) -> None:
     """TensorFlow's: channel ``(i b + j) C + c`` becomes element (i, j) of the b x b block of channel c.
 
@@ -161,7 +161,7 @@ def import_depth_to_space(ctx: LayerContext) -> None:
     ctx.top(0, rearranged(ctx, ctx.bottoms[0], split, perm, whole))
 
 
-@layer("SpaceToDepth")
+@layer("SpaceToDepth", source="Synopsys")
 def import_space_to_depth(ctx: LayerContext) -> None:
     """The way back of DepthToSpace."""
     path = "space_to_depth_param"
@@ -205,7 +205,7 @@ def _blocked(ctx: LayerContext, path: str) -> tuple[Dim, Dim, Dim, Dim, int, boo
     return n, channels, height, width, param.integer("block_size"), last
 
 
-@layer("Transpose")
+@layer("Transpose", source="CRNN")
 def import_transpose(ctx: LayerContext) -> None:
     """Axis i of the top is axis ``dim[i]`` of the bottom (text recognisers' forks)."""
     path = "transpose_param"
@@ -217,7 +217,7 @@ def import_transpose(ctx: LayerContext) -> None:
     ctx.top(0, ctx.transpose(ctx.bottoms[0], dims))
 
 
-@layer("Reverse")
+@layer("Reverse", source="CRNN")
 def import_reverse(ctx: LayerContext) -> None:
     """The elements along ``axis``, 0 if none is given, from the last to the first."""
     path = "reverse_param"
@@ -226,7 +226,7 @@ def import_reverse(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("tensor.reverse", ctx.bottoms, ReverseAttrs(tuple(sorted(axes)))))
 
 
-@layer("Flip")
+@layer("Flip", source="several forks")
 def import_flip(ctx: LayerContext) -> None:
     """Planes mirrored across (``flip_width``, unless it is false) and up and down (``flip_height``)."""
     param = ctx.param("flip_param")
@@ -236,7 +236,7 @@ def import_flip(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("tensor.reverse", ctx.bottoms, ReverseAttrs(axes)))
 
 
-@layer("SpaceToBatchND")
+@layer("SpaceToBatchND", source="Synopsys")
 def import_space_to_batch(ctx: LayerContext) -> None:
     """Every b-th element of an axis becomes a sample of its own: TensorFlow's space_to_batch_nd.
 
@@ -265,7 +265,7 @@ def import_space_to_batch(ctx: LayerContext) -> None:
     ctx.top(0, rearranged(ctx, x, (*split, *tail), perm, joined))
 
 
-@layer("BatchToSpaceND")
+@layer("BatchToSpaceND", source="Synopsys")
 def import_batch_to_space(ctx: LayerContext) -> None:
     """The way back of SpaceToBatchND; ``crops`` (before, behind) are cut off the axes at the end."""
     path = "batch_to_space_nd_param"

@@ -13,7 +13,7 @@ from netc.ir.types import TensorType
 _P = "lstm_param"
 
 
-@layer("Lstm")
+@layer("Lstm", source="CRNN")
 def import_plain_lstm(ctx: LayerContext) -> None:
     """An LSTM whose every run is one sequence: x (T, N, ...) to (T, N, num_output), from states of zeros.
 
@@ -49,7 +49,7 @@ def import_plain_lstm(ctx: LayerContext) -> None:
     ctx.top(0, outputs[0] if steps == 1 else ctx.emit("tensor.concat", outputs, ConcatAttrs(0)))
 
 
-@layer("ContinuationIndicator", bottoms=(0, 1))
+@layer("ContinuationIndicator", bottoms=(0, 1), source="CRNN")
 def import_continuation_indicator(ctx: LayerContext) -> None:
     """What LSTM takes as cont for one sequence a run, (time_step, batch_size): 0 in the first row, else 1."""
     path = "continuation_indicator_param"

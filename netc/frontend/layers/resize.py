@@ -15,7 +15,7 @@ _TO_CHANNELS_FIRST = (0, 3, 1, 2)
 _TO_CHANNELS_LAST = (0, 2, 3, 1)
 
 
-@layer("Interp", bottoms=(1, 2))
+@layer("Interp", bottoms=(1, 2), source="DeepLab, PSPNet")
 def import_interp(ctx: LayerContext) -> None:
     """Bilinear, the outermost elements on each other: DeepLab's, which PSPNet and others took over.
 
@@ -70,7 +70,7 @@ def _interp_size(ctx: LayerContext, param: Message, kept: Shape) -> tuple[Dim, D
     raise ctx.error("the size is missing: give height and width, or a factor", path)
 
 
-@layer("Unpooling", bottoms=(2, 2))
+@layer("Unpooling", bottoms=(2, 2), source="DeconvNet")
 def import_unpooling(ctx: LayerContext) -> None:
     """Values go where the pooling, whose mask is the second bottom, found its maxima (DeconvNet's fork).
 
@@ -93,7 +93,7 @@ def import_unpooling(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("nn.max_unpool", ctx.bottoms, MaxUnpoolAttrs(size), fields={"size": path}))
 
 
-@layer("UpsampleDarknet")
+@layer("UpsampleDarknet", source="Synopsys")
 def import_upsample_darknet(ctx: LayerContext) -> None:
     """Every element ``stride`` times below and beside itself (YOLO's forks)."""
     path = "upsample_darknet_param"
@@ -103,7 +103,7 @@ def import_upsample_darknet(ctx: LayerContext) -> None:
     ctx.top(0, _repeated(ctx, _planes(ctx), stride, stride))
 
 
-@layer("Upsample", bottoms=(1, 2))
+@layer("Upsample", bottoms=(1, 2), source="SegNet, YOLO")
 def import_upsample(ctx: LayerContext) -> None:
     """With a mask as the second bottom SegNet's unpooling: values go where the pooling found its maxima.
 
@@ -162,7 +162,7 @@ def _repeated(ctx: LayerContext, shape: Shape, down: int, across: int) -> Value:
     return ctx.reshape(repeated, (n, c, h * down, w * across))
 
 
-@layer("ResizeBilinear")
+@layer("ResizeBilinear", source="Synopsys")
 def import_resize_bilinear(ctx: LayerContext) -> None:
     """TensorFlow's bilinear resizing, of (N, H, W, C) unless ``data_format`` says NCHW (Synopsys' fork)."""
     path = "resize_bilinear_param"
@@ -171,7 +171,7 @@ def import_resize_bilinear(ctx: LayerContext) -> None:
     _resize_in_format(ctx, param, path, "bilinear", half_pixel=half)
 
 
-@layer("ResizeNearestNeighbor", "ResizeNearest")
+@layer("ResizeNearestNeighbor", "ResizeNearest", source="Synopsys")
 def import_resize_nearest(ctx: LayerContext) -> None:
     """TensorFlow's resizing to the nearest neighbour; the formats are those of ResizeBilinear."""
     path = "resize_nearest_neighbor_param"
@@ -179,7 +179,7 @@ def import_resize_nearest(ctx: LayerContext) -> None:
     _resize_in_format(ctx, param, path, "nearest", half_pixel=param.flag("half_pixel_centers"))
 
 
-@layer("Resize")
+@layer("Resize", source="several forks")
 def import_resize(ctx: LayerContext) -> None:
     """To ``height x width``, bilinear or the nearest; element i comes from point ``i in / out``.
 

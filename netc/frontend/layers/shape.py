@@ -128,7 +128,7 @@ def import_crop(ctx: LayerContext) -> None:
         ctx.top(0, ctx.emit("tensor.slice", ctx.bottoms[:1], SliceAttrs(starts, kept)))
 
 
-@layer("Permute")
+@layer("Permute", source="SSD")
 def import_permute(ctx: LayerContext) -> None:
     """The axes in another ``order``; those it leaves out follow in their old order (SSD's fork)."""
     order = ctx.param("permute_param").integers("order")
@@ -153,8 +153,8 @@ def import_silence(ctx: LayerContext) -> None:
 def import_dropout(ctx: LayerContext) -> None:
     """TRAIN: zero with probability ``dropout_ratio``, else ``x / (1 - ratio)``. TEST: x.
 
-    With the forks' ``scale_train: false`` the factor moves to TEST, which then is ``x (1 - ratio)``, and TRAIN
-    is zero or x.
+    With the forks' ``scale_train: false`` the factor moves to TEST, which then is ``x (1 - ratio)``, and
+    TRAIN is zero or x.
     """
     param = ctx.param("dropout_param")
     ratio = param.number("dropout_ratio")
