@@ -19,6 +19,7 @@ from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes, as_names
 from netc.runtime.params import ParamStore, own_params, param_entries
 from netc.runtime.read_artifact import read_artifact
+from netc.runtime.states import StateStore
 
 NetSource: TypeAlias = "str | os.PathLike[str] | Message"
 WeightSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Sequence[Any]] | None"
@@ -112,4 +113,6 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Module:
     compiled = found.compiled
     if threads is not None:
         compiled = replace(compiled, options=replace(compiled.options, threads=threads))
-    return Module(found.message, compiled, ParamStore(param_entries(compiled.net), found.params))
+    params = ParamStore(param_entries(compiled.net), found.params)
+    states = StateStore.restored(found.seed, found.states)
+    return Module(found.message, compiled, params, states=states)

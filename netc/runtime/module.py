@@ -32,7 +32,12 @@ class Module:
     """
 
     def __init__(
-        self, message: Message, compiled: Compiled, params: ParamStore, warnings: tuple[str, ...] = ()
+        self,
+        message: Message,
+        compiled: Compiled,
+        params: ParamStore,
+        warnings: tuple[str, ...] = (),
+        states: StateStore | None = None,
     ) -> None:
         self._message = message
         self._params = params
@@ -42,7 +47,7 @@ class Module:
         self._results: dict[str, Array] = {}
         self._last: tuple[_Specialised, Binding] | None = None
         self._warnings = warnings
-        self._states = StateStore()
+        self._states = StateStore() if states is None else states
         self._lock = threading.RLock()
         _modules.add(self)
 
@@ -170,9 +175,11 @@ class Module:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file, for :func:`netc.load`."""
+        """Write everything to one file, for :func:`netc.load`: what runs left for the next one too."""
         with self._lock:
-            write_artifact(path, Artifact(self._message, self.compiled, self._params.arrays))
+            seed, states = self._states.saved()
+            artifact = Artifact(self._message, self.compiled, self._params.arrays, seed, states)
+            write_artifact(path, artifact)
 
     def specialise(self, **inputs: Any) -> tuple[Runner, Binding, dict[str, Array]]:
         """What a run with these inputs uses: the runner, the values of its symbols, the inputs as arrays."""

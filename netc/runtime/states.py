@@ -26,6 +26,18 @@ class StateStore:
         self._arrays: dict[str, Array] = {}
         self._seed = 0
 
+    @classmethod
+    def restored(cls, seed: int, arrays: Mapping[str, Array]) -> StateStore:
+        """The states of a saved module."""
+        made = cls()
+        made._seed = seed
+        made._arrays = dict(arrays)
+        return made
+
+    def saved(self) -> tuple[int, dict[str, Array]]:
+        """The seed, and the states by argument: what :meth:`restored` takes."""
+        return self._seed, dict(self._arrays)
+
     def seed(self, seed: int) -> None:
         """Begin the random numbers anew; equal seeds give equal numbers."""
         self._seed = seed
