@@ -113,7 +113,12 @@ _EXAMPLES: dict[str, tuple[str, tuple[Shape, ...]]] = {
 
 
 def import_example(name: str, phase: str) -> ImportedNet:
-    """A net of the least layer of a type; what it reads are inputs called x0, x1, ..."""
+    """The net of :func:`example_text`."""
+    return import_net(load_net(example_text(name), phase=phase), phase=phase)
+
+
+def example_text(name: str) -> str:
+    """A net of the least layer of a type, called l; what it reads are inputs called x0, x1, ..."""
     entry = layer_type(name)
     assert entry is not None, name
     settings, shapes = _EXAMPLES.get(name, ("", (X,) * entry.bottoms[0]))
@@ -126,5 +131,4 @@ def import_example(name: str, phase: str) -> ImportedNet:
     ]
     names = [f'bottom: "{b}"' for b in bottoms] + [f'top: "{t}"' for t in tops]
     layer = f'layer {{ name: "l" type: "{name.partition(":")[0]}" {" ".join(names)} {settings} }}'
-    net = load_net("\n".join([*inputs, layer]) + "\n", phase=phase)
-    return import_net(net, phase=phase)
+    return "\n".join([*inputs, layer]) + "\n"

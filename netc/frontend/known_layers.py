@@ -18,6 +18,7 @@ TRAINING = {
     "MarginInnerProduct": "is SphereFace's last layer while training",
     "MultiBoxLoss": "is SSD's loss",
     "RegionLoss": "is YOLO's loss",
+    "SegAccuracy": "compares segmentations with the truth",
     "SegmentationEvaluate": "compares segmentations with the truth",
     "SoftmaxWithFocalLoss": "is a loss",
     "FocalLoss": "is a loss",
@@ -29,10 +30,19 @@ TRAINING = {
     "YoloV2Loss": "is YOLO's loss",
     "Yolov3Loss": "is YOLO's loss",
     "YoloV3Loss": "is YOLO's loss",
+    "Yolov3": "is YOLO's loss",
 }
 
 # layers whose meaning is known and that netc does not compute: what each is, and the way out
 OTHERS = {
+    "DataAugmentation": (
+        "layer type 'DataAugmentation' crops and changes images at random; netc does not run it",
+        "feed images without their mean, and take the layer out",
+    ),
+    "DenseBlock": (
+        "layer type 'DenseBlock' is a whole block of a DenseNet with its own blobs; netc does not run it",
+        "write its BatchNorm, ReLU and Convolution layers one by one",
+    ),
     "AlignedCrop": (
         "layer type 'CROP' of the first fully convolutional nets finds its offsets by itself",
         "write a Crop layer with crop_param { offset: … } in its place",

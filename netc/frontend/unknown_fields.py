@@ -51,7 +51,7 @@ def check_unknown_fields(ctx: LayerContext) -> None:
 
 
 def _is_harmless(ctx: LayerContext, names: list[str]) -> bool:
-    if ctx.fed:  # where the numbers come from is the caller's business
+    if ctx.fed and names[0] not in ctx.params_read:  # where the numbers come from is the caller's business
         return True
     if names[-1] in _HARMLESS_FIELDS or names[0] in _HARMLESS_MESSAGES or tuple(names) in _HARMLESS_PATHS:
         return True
