@@ -59,7 +59,11 @@ def import_net(
     importer = _Importer(NetUnderConstruction(builder, phase, dict(input_shapes or {}), read))
     importer.warn_unknown(net)
     for position, layer in enumerate(layers):
-        importer.add(layer, position)
+        try:
+            importer.add(layer, position)
+        except NetcError as error:
+            error.within(layer.location)
+            raise
     return importer.finish(net.text("name") or DEFAULT_NAME, tuple(keep))
 
 
@@ -84,6 +88,7 @@ class _Importer:
         """Translate one layer."""
         entry = _find_type(message)
         bottoms = [self._bottom(message, index) for index in range(len(message.list("bottom")))]
+        bottoms = [self._propagated(message, index, value) for index, value in enumerate(bottoms)]
         ctx = LayerContext(self.net, message, bottoms, position)
         check_blob_counts(ctx, entry)
         self._check_tops(ctx)
@@ -141,6 +146,21 @@ class _Importer:
             )
         self.unread.pop(name, None)
         return value
+
+    def _propagated(self, message: Message, index: int, bottom: Value) -> Value:
+        """A bottom, behind a stop where the layer is to give it no gradient."""
+        stated = message.list("propagate_down")
+        if stated and len(stated) != len(message.list("bottom")):
+            raise NetcError(
+                f"expected {len(message.list('bottom'))} propagate_down, one a bottom, got {len(stated)}",
+                location=message.where("propagate_down"),
+                layer=message.text("name") or message.text("type"),
+            )
+        if not stated or stated[index] or self.net.phase != "TRAIN":
+            return bottom
+        return self.net.builder.add1(
+            "math.stop_gradient", (bottom,), hint=f"{bottom.name}.constant", location=message.location
+        )
 
     def _check_tops(self, ctx: LayerContext) -> None:
         """A top is new, or names the bottom at the same position."""

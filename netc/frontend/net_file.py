@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Iterable
@@ -37,7 +38,12 @@ def load_net(
     if phase not in ("TRAIN", "TEST"):
         raise NetcError(f"phase is TRAIN or TEST, got {phase!r}")
     net = read_net(source)
-    chosen = net.message("state").texts("stage") + tuple(stages)
+    return select_layers(net, phase, level, net.message("state").texts("stage") + tuple(stages))
+
+
+def select_layers(net: Message, phase: str, level: int, stages: Iterable[str]) -> Message:
+    """The layers of a net that belong to a state, which the result's ``state`` is."""
+    chosen = tuple(stages)
     filtered = filter_net(net, NetState(phase, level, frozenset(chosen)))
     filtered.set("state", _state_message(phase, level, chosen), net.where("state"))
     return filtered
@@ -68,15 +74,15 @@ def read_source(source: str | os.PathLike[str]) -> Source:
     if is_prototxt(source):
         return Source(STRING_NAME, str(source).removeprefix(_BOM))
     path = os.fspath(source)
-    data = _read_bytes(path)
+    # line ends as every editor counts them; the text begins behind a byte order mark
+    data = _read_bytes(path).removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _not_utf8(path, data, error.start) from None
     if not text.strip():
         raise NetcError(f"{path}: the file is empty")
-    # universal line ends, so that lines are counted as every editor counts them
-    return Source(path, text.replace("\r\n", "\n").replace("\r", "\n"))
+    return Source(path, text)
 
 
 def _read_bytes(path: str) -> bytes:

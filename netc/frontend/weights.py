@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         for layer in net.layers:
             if layer.blobs:
                 name, kind = _name_and_type(layer)
-                blobs[name] = [_array(file, blob, f"layer '{name}': ") for blob in layer.blobs]
+                blobs[name] = [blob_array(file, blob, f"layer '{name}': ") for blob in layer.blobs]
                 types[name] = kind
         return Weights(file.path, as_text(net.message.name), blobs, types)
 
@@ -89,7 +90,7 @@ def load_blob(path: str | os.PathLike[str]) -> Array:
         blob = cut_blob(file)
         if not blob.payloads:
             raise file.error("no array in it: not a binaryproto of a blob")
-        return _array(file, blob, "")
+        return blob_array(file, blob, "")
 
 
 def _name_and_type(layer: LayerCut) -> tuple[str, str]:
@@ -103,7 +104,7 @@ def _name_and_type(layer: LayerCut) -> tuple[str, str]:
     return as_text(message.name), V2_TYPES[type_names.name_of(message.type) or "NONE"]
 
 
-def _array(file: BinaryFile, blob: BlobCut, owner: str) -> Array:
+def blob_array(file: BinaryFile, blob: BlobCut, owner: str) -> Array:
     """The values of a blob in its shape; nothing is allocated before the shape agrees with the file."""
     doubles = blob.payloads.get(DOUBLE_DATA, [])
     payloads = doubles or blob.payloads.get(DATA, [])
@@ -126,7 +127,8 @@ def _shape(file: BinaryFile, blob: BlobCut, owner: str) -> tuple[int, ...]:
         shape = tuple(getattr(message, name) for name in _LEGACY_EXTENTS)
     else:
         shape = ()
-    if any(extent < 0 for extent in shape) or len(shape) > 32:
+    most = sys.maxsize // _FLOAT32.itemsize  # along all axes, even where there are no elements
+    if any(extent < 0 for extent in shape) or len(shape) > 32 or math.prod(d or 1 for d in shape) > most:
         raise file.error(f"{owner}a blob has the shape {list(shape)[:33]}", blob.offset)
     return shape
 
@@ -136,7 +138,7 @@ def _read(file: BinaryFile, payload: Payload) -> Array:
     if payload.stride != payload.item:
         return _read_unpacked(file, payload)
     if payload.item == 8:
-        return np.frombuffer(file.data, "<f8", payload.count, payload.start).astype(_FLOAT32)
+        return _narrowed(np.frombuffer(file.data, "<f8", payload.count, payload.start))
     if payload.start % _FLOAT32.itemsize == 0:
         return np.frombuffer(file.data, _FLOAT32, payload.count, payload.start)
     array = np.empty(payload.count, _FLOAT32)
@@ -163,4 +165,10 @@ def _read_unpacked(file: BinaryFile, payload: Payload) -> Array:
     size = (payload.count - 1) * payload.stride + payload.item
     raw = np.frombuffer(file.data, np.uint8, size, payload.start)
     items = np.lib.stride_tricks.as_strided(raw, (payload.count, payload.item), (payload.stride, 1))
-    return np.ascontiguousarray(items).view(f"<f{payload.item}").reshape(-1).astype(_FLOAT32, copy=False)
+    return _narrowed(np.ascontiguousarray(items).view(f"<f{payload.item}").reshape(-1))
+
+
+def _narrowed(array: NDArray[np.floating[Any]]) -> Array:
+    """As float32; what is too large for it becomes infinite, as in the original, without a warning."""
+    with np.errstate(over="ignore"):
+        return array.astype(_FLOAT32, copy=False)

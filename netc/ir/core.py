@@ -7,7 +7,7 @@ attributes, types, reference) is declared once, in :mod:`netc.ir.opdef`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from netc.ir.location import Location
 from netc.ir.types import Type
 
 Level = Literal["tensor", "buffer", "loop"]
-Role = Literal["input", "param", "output"]
+Role = Literal["input", "param", "state", "output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,9 @@ class Op:
 class Func:
     """A function: arguments with a role each, ops in execution order, named results.
 
-    Roles: ``input`` changes with every call, ``param`` is learned and stays, ``output`` (buffer level)
-    is written.
+    Roles: ``input`` changes with every call, ``param`` stays, ``state`` is memory that lasts from call to
+    call and that a call may change: a result of its name is what it holds after the call. ``output``
+    (buffer level) is written.
     """
 
     name: str
@@ -79,6 +80,11 @@ class Func:
     def params(self) -> tuple[Value, ...]:
         """The learned arguments."""
         return self._with_role("param")
+
+    @property
+    def states(self) -> tuple[Value, ...]:
+        """The arguments that a call may change."""
+        return self._with_role("state")
 
     @property
     def outputs(self) -> tuple[Value, ...]:
@@ -142,3 +148,15 @@ def fresh_name(base: str, taken: set[str]) -> str:
         name = f"{base}.{count}"
     taken.add(name)
     return name
+
+
+def ops_for(func: Func, names: Collection[str]) -> list[Op]:
+    """The ops that the results ``names`` need, in order."""
+    results = zip(func.result_names, func.results, strict=True)
+    needed = {value.name for name, value in results if name in names}
+    found: list[Op] = []
+    for op in reversed(func.ops):
+        if any(r.name in needed for r in op.results):
+            needed.update(v.name for v in op.operands)
+            found.append(op)
+    return found[::-1]

@@ -43,17 +43,25 @@ class NetcError(Exception):
             self.layer = layer
         return self
 
+    def within(self, location: Location | None) -> None:
+        """Note the calls that led to a location, for an error that points at their arguments."""
+        calls = location.calls if location else ()
+        self.notes = tuple(dict.fromkeys((*self.notes, *calls)))
+
     def render(self) -> str:
         """The full text: ``file:line:col: error: layer: message``, the source line, a caret, notes."""
         where = f"{self.location}: " if self.location else ""
         who = f"layer '{self.layer}': " if self.layer else ""
-        lines = [f"{where}error: {who}{self.message}"]
+        lines = [_printable(f"{where}error: {who}{self.message}")]
         text = self.location.source_line() if self.location else None
         if self.location and text is not None:
             lines += _excerpt(self.location, text, self.span)
-        lines += [f"note: {note}" for note in self.notes]
+        calls = self.location.calls if self.location else ()
+        notes = dict.fromkeys((*self.notes, *calls))
+        # a note may quote IR, which has lines
+        lines += [_printable(line) for note in notes for line in f"note: {note}".split("\n")]
         if self.remedy:
-            lines.append(f"help: {self.remedy}")
+            lines.append(_printable(f"help: {self.remedy}"))
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -78,6 +86,13 @@ class InternalError(Exception):
 
     def __str__(self) -> str:
         return self.render()
+
+
+def _printable(text: str) -> str:
+    """The text with escapes for what a name in a damaged file may hold: line ends, a terminal's commands."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _excerpt(location: Location, text: str, span: int) -> list[str]:

@@ -33,7 +33,6 @@ from netc.runtime.params import ParamEntry, param_entries
 from netc.runtime.shapes import show_shape, tensor_of
 
 MAX_MANIFEST_BYTES = 16 << 20
-MAX_SEED = 2**63  # it is kept in an int64
 
 T = TypeVar("T")
 
@@ -79,7 +78,8 @@ class _Reader:
                 options, self._with_places(net), tensor, buffer, self._objects(buffer), machine
             )
         params = self._params(param_entries(net))
-        return Artifact(message, compiled, params, self._seed(), self._states(net))
+        seed = self._get(self._manifest, "seed", int)
+        return Artifact(message, compiled, params, seed, self._states(net))
 
     # --- members
 
@@ -168,12 +168,6 @@ class _Reader:
             )
             for i, entry in enumerate(entries)
         }
-
-    def _seed(self) -> int:
-        seed = self._get(self._manifest, "seed", int)
-        if abs(seed) >= MAX_SEED:
-            raise self._damaged(f"{seed} is no seed")
-        return seed
 
     def _states(self, net: ImportedNet) -> dict[str, Array]:
         """What the last run left; a state whose size was free then has that run's."""

@@ -127,6 +127,12 @@ def test_doubles_win_over_floats_and_gradients_are_left(path):
     np.testing.assert_array_equal(got, [1.5, 2])
 
 
+@pytest.mark.filterwarnings("error")
+def test_doubles_beyond_the_range_of_floats_become_infinite(path):
+    message(path, ("a", dict(shape={"dim": [2]}, double_data=[1e300, -1e300])))
+    np.testing.assert_array_equal(load_weights(path)["a"][0], [np.inf, -np.inf])
+
+
 @pytest.mark.parametrize(("kind", "number", "tag"), [("<f4", 5, b"\x2d"), ("<f8", 8, b"\x41")])
 def test_unpacked_numbers_are_read_between_other_fields(path, kind, number, tag):
     del number
@@ -210,6 +216,11 @@ def test_what_is_no_caffemodel_is_refused_with_the_reason(path, content, message
     with pytest.raises(NetcError, match=message):
         load_weights(path)
     assert str(path) in str(error(path))
+
+
+def test_an_empty_blob_with_a_huge_extent_is_refused(path):
+    message(path, ("a", dict(shape={"dim": [0, 2**62]})))
+    assert "a blob has the shape [0, 4611686018427387904]" in str(error(path))
 
 
 def test_a_huge_shape_with_few_bytes_allocates_nothing(path):

@@ -82,6 +82,13 @@ def test_bytes_that_are_no_text_are_reported_with_their_place(write):
     assert caught.value.message == "the byte 0xff is not UTF-8 text"
 
 
+def test_their_place_is_counted_behind_a_byte_order_mark_and_with_every_kind_of_line_end(write):
+    path = write(b'\xef\xbb\xbfname: "a"\r\nlayer {\r} \xff')
+    with pytest.raises(NetcError) as caught:
+        load_net(path)
+    assert caught.value.location == Location(str(path), 3, 3)
+
+
 def test_what_is_no_file_is_an_error(write, tmp_path):
     for source, message in [
         (tmp_path / "none.prototxt", "No such file or directory"),

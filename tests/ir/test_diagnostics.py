@@ -51,6 +51,11 @@ def test_control_characters_do_not_reach_the_terminal():
     assert shown[2] == "      |        ^"
 
 
+def test_names_with_line_ends_and_commands_are_shown_with_escapes():
+    shown = NetcError("no 'a\nb\x1b[2J'", layer="\udc80", notes=["in\nlines\r"], remedy="é\0").render()
+    assert shown == "error: layer '\\udc80': no 'a\\nb\\x1b[2J'\nnote: in\nlines\\r\nhelp: é\\x00"
+
+
 def test_a_line_beyond_the_text_is_not_shown():
     assert str(NetcError("no", location=Location("a", 9, 1, SOURCE))) == "a:9:1: error: no"
 

@@ -350,7 +350,8 @@ def _line_end(place: _Place, stack: Sequence[Any], token: Token) -> Location:
     if token.type == "_NEWLINE":
         return place.of(token)
     if before is not None:
-        return Location(place.source.name, before.line or 1, (before.column or 1) + len(before), place.source)
+        width = 0 if before.type == "_NEWLINE" else len(before)
+        return Location(place.source.name, before.line or 1, (before.column or 1) + width, place.source)
     return place.of(token)
 
 

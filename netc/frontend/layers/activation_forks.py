@@ -123,6 +123,7 @@ def import_log_softmax(ctx: LayerContext) -> None:
     (x,) = ctx.bottoms
     axis = ctx.axis(f"{path}.axis", len(ctx.shape()), ctx.param(path).integer("axis"))
     largest = ctx.emit("tensor.reduce", (x,), ReduceAttrs("max", (axis,)), part="largest")
+    largest = ctx.emit("math.stop_gradient", (largest,), part="largest")
     below = ctx.emit("math.sub", (x, largest), part="below")
     powers = ctx.emit("math.exp", (below,), part="powers")
     total = ctx.emit("tensor.reduce", (powers,), ReduceAttrs("sum", (axis,)), part="total")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.ir.core import Value
-from netc.ir.ops.elementwise import AffineAttrs
+from netc.ir.ops.elementwise import AffineAttrs, SqrtAttrs
 from netc.ir.ops.reduce import ReduceAttrs, ReduceKind
 
 _OPS = {"Add": "math.add", "Sub": "math.sub", "Div": "math.div", "Maximum": "math.max", "Minimum": "math.max"}
@@ -79,7 +79,7 @@ def _reduced(ctx: LayerContext, axes: tuple[int, ...]) -> Value:
         case "ReduceL1":
             return along("sum", ctx.emit("math.abs", (x,), part="size"))
     square = along("sum", ctx.emit("math.mul", (x, x), part="square"), "squares")
-    return ctx.emit("math.sqrt", (square,))
+    return ctx.emit("math.sqrt", (square,), SqrtAttrs())
 
 
 def _negative(ctx: LayerContext, x: Value, *, last: bool = False) -> Value:

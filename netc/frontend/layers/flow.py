@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
+from netc.ir.ops.elementwise import SqrtAttrs
 from netc.ir.ops.flow import CorrelationAttrs, Filter, ResampleAttrs, grid_radius, square_shifts
 from netc.ir.ops.reduce import ReduceAttrs
 
@@ -79,7 +80,7 @@ def import_channel_norm(ctx: LayerContext) -> None:
     (x,) = ctx.bottoms
     square = ctx.emit("math.mul", (x, x), part="square")
     total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", (1,)), part="sum")
-    ctx.top(0, ctx.emit("math.sqrt", (total,)))
+    ctx.top(0, ctx.emit("math.sqrt", (total,), SqrtAttrs()))
 
 
 @layer("Resample", bottoms=(1, 2), source="FlowNet")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from netc.frontend.layers.context import LayerContext, show_shape
 from netc.frontend.layers.loss_terms import (
+    LARGEST,
+    SMALLEST_PROBABILITY,
     class_axis,
     counting,
     ignored_label,
     labels_of,
-    logs_of,
+    log_softmax,
     normalization_of,
     one_hot,
     put_loss,
@@ -23,10 +25,13 @@ from netc.frontend.layers.loss_terms import (
 from netc.frontend.layers.registry import layer
 from netc.ir.core import Value
 from netc.ir.dim import Dim, product
-from netc.ir.ops.elementwise import AffineAttrs, DiffersAttrs, ReluAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, DiffersAttrs, ReluAttrs, SqrtAttrs
 from netc.ir.ops.loss import AccuracyAttrs, SoftmaxLossAttrs
 from netc.ir.ops.normalize import SoftmaxAttrs
 from netc.ir.ops.reduce import ReduceAttrs
+
+# what the original adds to a distance before its gradient divides by it
+DISTANCE_SHIFT = 1e-4
 
 
 @layer("SoftmaxWithLoss", bottoms=(2, 2), tops=(0, 2), loss=True)
@@ -136,7 +141,7 @@ def import_contrastive_loss(ctx: LayerContext) -> None:
         left = ctx.emit("math.affine", (square,), AffineAttrs(-1.0, margin), part="left")
         apart = ctx.emit("math.relu", (left,), ReluAttrs(), part="apart")
     else:
-        distance = ctx.emit("math.sqrt", (square,), part="distance")
+        distance = ctx.emit("math.sqrt", (square,), SqrtAttrs(DISTANCE_SHIFT), part="distance")
         left = ctx.emit("math.affine", (distance,), AffineAttrs(-1.0, margin), part="left")
         left = ctx.emit("math.relu", (left,), ReluAttrs(), part="left")
         apart = ctx.emit("math.mul", (left, left), part="apart")
@@ -157,10 +162,11 @@ def import_multinomial_logistic_loss(ctx: LayerContext) -> None:
     """``sum -log max(p[label], 1e-20) / N``; the input holds probabilities."""
     rows, classes = rows_of_classes(ctx)
     p = ctx.reshape(ctx.bottoms[0], (rows, classes), part="rows")
-    logs = logs_of(ctx, p)
-    put_loss(
-        ctx, ctx.emit("math.mul", (logs, one_hot(ctx, rows, classes)), part="terms"), rows, (0,), factor=-1.0
-    )
+    # the original's gradient is -1 / max(p, 1e-20): it does not vanish where p is cut
+    safe = ctx.emit("math.clip", (p,), ClipAttrs(SMALLEST_PROBABILITY, LARGEST, straight=True), part="safe")
+    logs = ctx.emit("math.log", (safe,), part="logs")
+    terms = ctx.emit("math.mul", (logs, one_hot(ctx, rows, classes)), part="terms")
+    put_loss(ctx, terms, rows, (0,), factor=-1.0)
 
 
 @layer("InfogainLoss", bottoms=(2, 3), tops=(0, 2), loss=True)
@@ -182,8 +188,7 @@ def import_infogain_loss(ctx: LayerContext) -> None:
     gains = ctx.emit("tensor.take", (matrix, flat), part="gains")
     # (outer, classes, inner) beside (outer, inner, classes)
     outer, inner = product(shape[:axis]), product(shape[axis + 1 :])
-    p = ctx.emit("nn.softmax", ctx.bottoms[:1], SoftmaxAttrs(axis), part="probability")
-    logs = ctx.reshape(logs_of(ctx, p), (outer, classes, inner), part="logs")
+    logs = ctx.reshape(log_softmax(ctx, axis), (outer, classes, inner), part="logs")
     if inner != 1:
         gains = ctx.reshape(gains, (outer, inner, classes), part="gains")
         gains = ctx.transpose(gains, (0, 2, 1), part="gains")
@@ -196,7 +201,7 @@ def import_infogain_loss(ctx: LayerContext) -> None:
         terms = ctx.emit("math.mul", (terms, counting(ctx, label, ignore)), part="losses")
     put_normalised(ctx, terms, label, outer, tuple(range(axis)), normalization_of(ctx, "VALID"), ignore)
     if len(ctx.top_names) > 1:
-        ctx.top(1, p)
+        ctx.top(1, ctx.emit("nn.softmax", ctx.bottoms[:1], SoftmaxAttrs(axis), top=1))
 
 
 def _gains(ctx: LayerContext, classes: Dim) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -59,13 +60,20 @@ def one_hot(ctx: LayerContext, rows: Dim, classes: int) -> Value:
     return ctx.emit("tensor.one_hot", (label,), OneHotAttrs(classes), part="class")
 
 
-def logs_of(ctx: LayerContext, p: Value) -> Value:
-    """The logarithms of probabilities, none counting as less than 1e-20."""
-    return ctx.emit(
-        "math.log",
-        (ctx.emit("math.clip", (p,), ClipAttrs(SMALLEST_PROBABILITY, LARGEST), part="clipped"),),
-        part="logs",
-    )
+def log_softmax(ctx: LayerContext, axis: int) -> Value:
+    """``log max(p, 1e-20)``, p the first bottom's softmax; its gradient is that of log p, as in the original.
+
+    Not the logarithm of p, which is 0 for scores far from the largest and would give them no gradient.
+    """
+    x = ctx.bottoms[0]
+    largest = ctx.emit("tensor.reduce", (x,), ReduceAttrs("max", (axis,)), part="largest")
+    largest = ctx.emit("math.stop_gradient", (largest,), part="largest")
+    gap = ctx.emit("math.sub", (x, largest), part="gap")
+    raised = ctx.emit("math.exp", (gap,), part="raised")
+    total = ctx.emit("tensor.reduce", (raised,), ReduceAttrs("sum", (axis,)), part="sum")
+    logs = ctx.emit("math.sub", (gap, ctx.emit("math.log", (total,), part="log")), part="logs")
+    least = ClipAttrs(math.log(SMALLEST_PROBABILITY), LARGEST, straight=True)
+    return ctx.emit("math.clip", (logs,), least, part="logs")
 
 
 # ---- normalisation

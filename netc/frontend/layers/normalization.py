@@ -8,7 +8,7 @@ from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
 from netc.ir.dim import product
-from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, PowAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, PowAttrs, SqrtAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pool import PoolAttrs
 from netc.ir.ops.reduce import ReduceAttrs
@@ -75,8 +75,10 @@ def import_batch_norm(ctx: LayerContext) -> None:
     if not shape:
         raise ctx.error("needs an input with axes, got a scalar", "bottom")
     channels = shape[1] if len(shape) > 1 else 1
-    sums = [ctx.param_value(role, (channels,), i) for i, role in enumerate(("mean", "variance"))]
-    count = ctx.param_value("count", (1,), 2, constant_filler(1.0) if scaled else None)
+    sums = [
+        ctx.param_value(role, (channels,), i, trainable=False) for i, role in enumerate(("mean", "variance"))
+    ]
+    count = ctx.param_value("count", (1,), 2, constant_filler(1.0) if scaled else None, trainable=False)
     (x,) = ctx.bottoms
     use_stored = param.flag("use_global_stats") if param.has("use_global_stats") else ctx.phase == "TEST"
     if use_stored:
@@ -108,7 +110,7 @@ def import_batch_norm(ctx: LayerContext) -> None:
 
 def _inverse_deviation(ctx: LayerContext, variance: Value, eps: float, *, outside: bool) -> Value:
     """``1 / sqrt(variance + eps)``, or ``1 / (sqrt(variance) + eps)``."""
-    x = ctx.emit("math.sqrt", (variance,), part="deviation") if outside else variance
+    x = ctx.emit("math.sqrt", (variance,), SqrtAttrs(), part="deviation") if outside else variance
     safe = ctx.emit("math.affine", (x,), AffineAttrs(1.0, eps), part="safe")
     return ctx.emit("math.pow", (safe,), PowAttrs(-1.0 if outside else -0.5), part="factor")
 
@@ -217,7 +219,9 @@ def import_normalize(ctx: LayerContext) -> None:
     square = ctx.emit("math.mul", (x, x), part="square")
     total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", over), part="sum")
     safe = ctx.emit("math.affine", (total,), AffineAttrs(1.0, param.number("eps")), part="safe")
-    normal = ctx.emit("math.div", (x, ctx.emit("math.sqrt", (safe,), part="norm")), part="normal")
+    normal = ctx.emit(
+        "math.div", (x, ctx.emit("math.sqrt", (safe,), SqrtAttrs(), part="norm")), part="normal"
+    )
     shared = param.flag("channel_shared")
     filler = param.message("scale_filler") if param.has("scale_filler") else constant_filler(1.0)
     scale = ctx.param_value("scale", () if shared else (shape[1],), 0, filler)

@@ -121,9 +121,10 @@ def import_spp(ctx: LayerContext) -> None:
     if len(ctx.shape()) != 4:
         raise ctx.error(f"needs an input with 4 axes, got {len(ctx.shape())}", "bottom")
     extents = _plane(ctx)
-    if 2 ** (levels - 1) > min(extents):
+    most = min(extents).bit_length()
+    if levels > most:
         raise ctx.error(
-            f"the last level has {2 ** (levels - 1)} bins an axis, the input only {min(extents)} elements",
+            f"an input of {min(extents)} elements an axis has bins for {most} levels, got {levels}",
             "spp_param.pyramid_height",
         )
     rows = []

@@ -1,4 +1,4 @@
-"""Convolution and its transpose, over any number of spatial axes.
+"""Convolution, its transpose, and fractionally strided convolution, over any number of spatial axes.
 
 The weight's blocked axis is the one of the output channels, and decides the result's layout: blocked
 weights make a blocked result. The input may be row-major or blocked either way.
@@ -14,7 +14,7 @@ import numpy as np
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim, evaluate
 from netc.ir.layout import Blocked, Layout
-from netc.ir.opdef import Array, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.ops.window import (
     Pads,
     check_at_least,
@@ -41,8 +41,19 @@ class ConvAttrs:
     group: int = 1
 
 
-def _check_operands(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[int, ...]:
-    """The checks common to both directions; returns the kernel's extents."""
+@dataclass(frozen=True, slots=True)
+class FractionalConvAttrs:
+    """One entry a spatial axis: between neighbouring inputs lie ``spread - 1`` zeros; ``pad`` (low, high)."""
+
+    spread: tuple[int, ...]
+    pad: Pads
+    group: int = 1
+
+
+def _check_operands(
+    operands: tuple[TensorType, ...], attrs: ConvAttrs, *, extending: bool = False
+) -> tuple[int, ...]:
+    """The checks common to all; returns the kernel's extents."""
     x, w = operands[0], operands[1]
     check_one_dtype(operands)
     if x.rank < 3:
@@ -50,7 +61,7 @@ def _check_operands(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple
     if w.rank != x.rank:
         raise OpError(f"a weight of rank {x.rank} expected for the input {x}, got {w}", attr="kernel")
     axes = x.rank - 2
-    check_window_attrs(attrs.stride, attrs.pad, axes)
+    check_window_attrs(attrs.stride, attrs.pad, axes, extending=extending)
     check_per_axis("dilation", attrs.dilation, axes)
     check_at_least("dilation", attrs.dilation, 1)
     if attrs.group < 1:
@@ -94,13 +105,7 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[Ten
     x, w = operands[0], operands[1]
     kernel = _check_operands(operands, attrs)
     channels = w.shape[0]
-    _check_divides(attrs.group, "input", x.shape[1])
-    _check_divides(attrs.group, "output", channels)
-    if w.shape[1] * attrs.group != x.shape[1]:
-        raise OpError(
-            f"the weight {w} takes {w.shape[1] * attrs.group} input channels (group {attrs.group}), "
-            f"the input has {x.shape[1]}"
-        )
+    _check_channels(x, w, attrs.group)
     spatial = []
     for axis, (size, k) in enumerate(zip(x.shape[2:], kernel, strict=True)):
         covered = kernel_extent(k, attrs.dilation[axis])
@@ -117,9 +122,50 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[Ten
     return (TensorType(x.dtype, (x.shape[0], channels, *spatial), layout),)
 
 
+def _check_channels(x: TensorType, w: TensorType, group: int) -> None:
+    _check_divides(group, "input", x.shape[1])
+    _check_divides(group, "output", w.shape[0])
+    if w.shape[1] * group != x.shape[1]:
+        raise OpError(
+            f"the weight {w} takes {w.shape[1] * group} input channels (group {group}), "
+            f"the input has {x.shape[1]}"
+        )
+
+
+def _infer_fractional(operands: tuple[TensorType, ...], attrs: FractionalConvAttrs) -> tuple[TensorType, ...]:
+    x, w = operands[0], operands[1]
+    axes = x.rank - 2
+    kernel = _check_operands(operands, _of_spread(attrs, axes))
+    check_per_axis("spread", attrs.spread, axes)
+    check_at_least("spread", attrs.spread, 1)
+    _check_channels(x, w, attrs.group)
+    spatial = []
+    for axis, (size, k) in enumerate(zip(x.shape[2:], kernel, strict=True)):
+        out = attrs.spread[axis] * (size - 1) + 1 + sum(attrs.pad[axis]) - k + 1
+        if isinstance(out, int) and out < 1:
+            raise OpError(f"a kernel of {k} does not fit spatial axis {axis} of {x}", attr="kernel")
+        spatial.append(out)
+    layout = _result_layout(x, w, axis=0)
+    _check_bias(operands, w.shape[0], layout)
+    return (TensorType(x.dtype, (x.shape[0], w.shape[0], *spatial), layout),)
+
+
+def _of_spread(attrs: FractionalConvAttrs, axes: int) -> ConvAttrs:
+    """The convolution of the input with the zeros in it."""
+    return ConvAttrs((1,) * axes, attrs.pad, (1,) * axes, attrs.group)
+
+
+def _fractional(operands: tuple[Array, ...], attrs: FractionalConvAttrs) -> tuple[Array, ...]:
+    x, *rest = operands
+    extents = [s * (size - 1) + 1 for s, size in zip(attrs.spread, x.shape[2:], strict=True)]
+    spread = np.zeros((*x.shape[:2], *extents), x.dtype)
+    spread[:, :, *(slice(None, None, s) for s in attrs.spread)] = x
+    return _conv((spread, *rest), _of_spread(attrs, x.ndim - 2))
+
+
 def _infer_deconv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[TensorType, ...]:
     x, w = operands[0], operands[1]
-    kernel = _check_operands(operands, attrs)
+    kernel = _check_operands(operands, attrs, extending=True)
     _check_divides(attrs.group, "input", x.shape[1])
     if w.shape[0] != x.shape[1]:
         raise OpError(f"the weight {w} takes {w.shape[0]} input channels, the input has {x.shape[1]}")
@@ -169,7 +215,11 @@ def _deconv(operands: tuple[Array, ...], attrs: ConvAttrs) -> tuple[Array, ...]:
     n, group, kernel, spatial = x.shape[0], attrs.group, w.shape[2:], x.shape[2:]
     channels = w.shape[1] * group
     covered = [kernel_extent(k, d) for k, d in zip(kernel, attrs.dilation, strict=True)]
-    full = [s * (size - 1) + c for s, size, c in zip(attrs.stride, spatial, covered, strict=True)]
+    # a negative high pad adds elements that no tap reaches
+    full = [
+        s * (size - 1) + c + max(0, -hi)
+        for s, size, c, (_, hi) in zip(attrs.stride, spatial, covered, attrs.pad, strict=True)
+    ]
     y = np.zeros((n, channels, *full), x.dtype)
     flat = x.reshape(n, group, x.shape[1] // group, -1)
     # y[n, g, o, stride * p + tap] += sum_c w[g, c, o, tap] * x[n, g, c, p]
@@ -181,7 +231,7 @@ def _deconv(operands: tuple[Array, ...], attrs: ConvAttrs) -> tuple[Array, ...]:
             for b, size, s in zip(begin, spatial, attrs.stride, strict=True)
         )
         y[:, :, *met] += np.matmul(weight, flat).reshape(n, channels, *spatial)
-    kept = tuple(slice(lo, size - hi) for size, (lo, hi) in zip(full, attrs.pad, strict=True))
+    kept = tuple(slice(lo, size - max(0, hi)) for size, (lo, hi) in zip(full, attrs.pad, strict=True))
     return _add_bias(np.ascontiguousarray(y[:, :, *kept]), operands)
 
 
@@ -203,10 +253,25 @@ DECONV = define(
         "nn.deconv",
         "tensor",
         "The transpose of nn.conv: y[n, o, stride*p - pad + dilation*t] += w[c,o,t] * x[n,c,p], plus b[o]. "
-        "x [N,C,*S], w [C,O/group,*K], b [O]; out = stride*(in-1) + dilation*(k-1) + 1 - pads.",
+        "x [N,C,*S], w [C,O/group,*K], b [O]; out = stride*(in-1) + dilation*(k-1) + 1 - pads. A negative "
+        "high pad adds elements that no tap reaches: the gradient of what a convolution leaves over.",
         ("x", "w", "b?"),
         ConvAttrs,
         infer=_infer_deconv,
         reference=_deconv,
+    )
+)
+FRACTIONAL_CONV = define(
+    OpDef(
+        "nn.fractional_conv",
+        "tensor",
+        "Fractionally strided convolution: nn.conv of stride 1 over x with spread - 1 zeros between "
+        "neighbours. With nn.adjoint_weight it is nn.deconv of stride ``spread``. x [N,C,*S], "
+        "w [O,C/group,*K], b [O]; out = spread*(in-1) + 1 + pads - k + 1.",
+        ("x", "w", "b?"),
+        FractionalConvAttrs,
+        infer=_infer_fractional,
+        reference=_fractional,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )

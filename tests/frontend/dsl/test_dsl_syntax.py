@@ -22,6 +22,7 @@ def error(text: str) -> NetcError:
         ("a = [1, 2)", 1, 10, "expected ']' for the '[' of line 1, got ')'"),
         ("def f(a)\n  return a", 1, 9, "expected ':', and the line ends"),
         ("for i in 1..3:\na = 1", 2, 1, "expected an indented block, got 'a'"),
+        ("if x:\n    # nothing\n  ", 1, 6, "expected an indented block, and the line ends"),
         (" a = 1", 1, 2, "the first line is indented"),
         ("a = 1\n  b = 2", 2, 3, "this line is indented, and no block begins before it"),
         ("if true:\n    a = 1\n  b = 1\n", 3, 3, "this line is indented like no block before it"),

@@ -49,7 +49,9 @@ def test_filter_gives_the_chosen_samples_first_and_says_how_many_they_are(import
 def test_a_layer_that_mixes_what_a_filter_left_is_an_error_at_the_layer(error_of):
     mixing = 'layer { name: "r" type: "Softmax" bottom: "y" top: "z" softmax_param { axis: 0 } }'
     text = layer("Filter", bottoms="x s") + f" @{mixing}"
-    assert error_of(text, x=(4, 2), s=(4,)).startswith("nn.softmax cannot take rows whose number a run decides")
+    assert error_of(text, x=(4, 2), s=(4,)).startswith(
+        "nn.softmax cannot take rows whose number a run decides"
+    )
 
 
 def test_what_a_filter_left_may_be_silenced(imported):
@@ -175,7 +177,8 @@ def test_batch_norm_with_global_statistics_leaves_nothing(imported):
         (layer("Filter", "", "x x").replace('bottom: "x" top', 'bottom: @"x" top'), "the selector must have one number a sample, got 2x3x4x5"),
         (layer("ArgMax", "argmax_param { axis: 1 top_k: @4 }"), "top_k must be within 1..3, got 4"),
         (layer("Reduction", "reduction_param { axis: @-5 }"), "axis -5 is not an axis of an input with 4 axes"),
-        (layer("SPP", "spp_param { pyramid_height: @4 }"), "the last level has 8 bins an axis, the input only 4 elements"),
+        (layer("SPP", "spp_param { pyramid_height: @4 }"), "an input of 4 elements an axis has bins for 3 levels, got 4"),
+        (layer("SPP", "spp_param { pyramid_height: @4294967295 }"), "an input of 4 elements an axis has bins for 3 levels, got 4294967295"),
         (layer("SPP", "spp_param { pyramid_height: 3 pool: @STOCHASTIC }"), "level 1 needs padding, which STOCHASTIC does not take"),
         ("@" + layer("Clip"), "clip_param needs min and max; min is missing"),
         (layer("Im2col", "convolution_param { kernel_size: @7 }"), "kernel 7 is larger than the padded input: 4 + 0 + 0"),

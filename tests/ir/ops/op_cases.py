@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,24 @@ import numpy as np
 from netc.ir.builder import infer_types
 from netc.ir.core import Value
 from netc.ir.opdef import Array, NoAttrs, opdef
-from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.adjoint_weight import AdjointWeightAttrs
+from netc.ir.ops.conv import ConvAttrs, FractionalConvAttrs
+from netc.ir.ops.conv_gradient import ConvWeightGradientAttrs
 from netc.ir.ops.detection import SsdDetectionsAttrs
 from netc.ir.ops.dropout import DropoutAttrs
 from netc.ir.ops.elementwise import (
     AffineAttrs,
+    BroadcastAttrs,
     ClipAttrs,
     DiffersAttrs,
     EluAttrs,
     PowAttrs,
     ReluAttrs,
+    SqrtAttrs,
     ThresholdAttrs,
 )
 from netc.ir.ops.flow import CorrelationAttrs, ResampleAttrs
-from netc.ir.ops.im2col import Im2colAttrs
+from netc.ir.ops.im2col import Col2imAttrs, Im2colAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
 from netc.ir.ops.loss import AccuracyAttrs, SoftmaxLossAttrs
@@ -31,12 +36,16 @@ from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pad import PadAttrs
 from netc.ir.ops.pick import OneHotAttrs, TopKAttrs
 from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
+from netc.ir.ops.pool_gradient import PoolGradientAttrs
 from netc.ir.ops.prior_box import PriorBoxAttrs
 from netc.ir.ops.proposal import ProposalAttrs
-from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
+from netc.ir.ops.resize_gradient import ResizeGradientAttrs
 from netc.ir.ops.reverse import ReverseAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
+from netc.ir.ops.roi_gradient import PsRoiPoolGradientAttrs
+from netc.ir.ops.scatter import ScatterAddAttrs
 from netc.ir.ops.shape import (
     ConcatAttrs,
     CountAttrs,
@@ -54,13 +63,22 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Case:
-    """One use of an op. ``positive``: its operands must not be negative."""
+    """One use of an op. ``positive``: its operands must not be negative.
+
+    ``fixed``: the dtypes of operands that hold whole numbers, by their index.
+    """
 
     op: str
     operands: tuple[Shape, ...]
     attrs: Any
     result: Shape
     positive: bool = False
+    fixed: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        """The types of the operands, of f32 but for the fixed ones."""
+        return tuple(TensorType(self.fixed.get(i, "f32"), s) for i, s in enumerate(self.operands))
 
     def __str__(self) -> str:
         return f"{self.op} {' '.join('x'.join(map(str, s)) for s in self.operands)} {self.attrs}"
@@ -81,6 +99,7 @@ UNARY = [
     ("sigmoid", NoAttrs()),
     ("tanh", NoAttrs()),
     ("abs", NoAttrs()),
+    ("sign", NoAttrs()),
     ("exp", NoAttrs()),
     ("affine", AffineAttrs(2.0, -1.0)),
     ("bnll", NoAttrs()),
@@ -91,11 +110,33 @@ UNARY = [
     ("differs", DiffersAttrs(-1)),
     ("reciprocal_or_zero", NoAttrs()),
 ]
-POSITIVE = [("log", NoAttrs()), ("sqrt", NoAttrs()), ("pow", PowAttrs(1.5))]
+POSITIVE = [("log", NoAttrs()), ("sqrt", SqrtAttrs()), ("pow", PowAttrs(1.5))]
 BINARY = ["add", "sub", "mul", "div", "max", "prelu"]
 X = (2, 3, 4, 5)
 
 CASES = [
+    Case("math.broadcast", ((2, 1, 3),), BroadcastAttrs((2, 4, 3)), (2, 4, 3)),
+    Case("math.stop_gradient", ((2, 3),), NoAttrs(), (2, 3)),
+    Case(
+        "nn.fractional_conv",
+        ((2, 4, 3, 4), (6, 2, 3, 2), (6,)),
+        FractionalConvAttrs((2, 3), ((2, 3), (0, 1)), 2),
+        (2, 6, 8, 10),
+    ),
+    Case("nn.adjoint_weight", ((4, 3, 2, 3),), AdjointWeightAttrs(), (3, 4, 2, 3)),
+    Case("nn.adjoint_weight", ((4, 3, 5),), AdjointWeightAttrs(2), (6, 2, 5)),
+    Case(
+        "nn.conv_weight_gradient",
+        ((2, 4, 7, 8), (2, 6, 3, 8)),
+        ConvWeightGradientAttrs((3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), 2),
+        (6, 2, 3, 3),
+    ),
+    Case(
+        "nn.conv_weight_gradient",
+        ((2, 3, 9), (2, 5, 5)),
+        ConvWeightGradientAttrs((3,), (1,), ((0, 0),), (2,)),
+        (5, 3, 3),
+    ),
     *[Case(f"math.{n}", (X,), a, X) for n, a in UNARY],
     *[Case("math.tanh", ((),), NoAttrs(), ())],
     *[Case(f"math.{n}", (X,), a, X, positive=True) for n, a in POSITIVE],
@@ -124,14 +165,30 @@ CASES = [
     Case("nn.global_pool", ((2, 3, 4),), GlobalPoolAttrs("max"), (2, 3, 1)),
     Case("nn.lrn", ((2, 9, 3),), LrnAttrs(5, 0.01, 0.75, 1.0), (2, 9, 3)),
     Case("nn.lrn", ((2, 3, 4, 5),), LrnAttrs(9, 1.0, 0.5, 2.0), (2, 3, 4, 5)),
+    Case("nn.max_pool_choice", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),
+    Case("nn.max_pool_choice", ((1, 2, 40),), PoolAttrs("max", (300,), (7,), ((290, 0),)), (1, 2, 6)),
+    Case(
+        "nn.max_pool_gradient",
+        ((2, 3, 3, 3), (2, 3, 3, 3)),
+        PoolGradientAttrs.of(square_pool("max", 3, 2, 1), (4, 5)),
+        X,
+        fixed={1: "u8"},
+    ),
+    Case(
+        "nn.ave_pool_gradient", ((2, 3, 3, 3),), PoolGradientAttrs.of(square_pool("ave", 3, 2, 1), (4, 5)), X
+    ),
+    Case("nn.global_max_gradient", ((2, 3, 1, 1), X), NoAttrs(), X),
+    Case("nn.lrn_gradient", ((2, 9, 3), (2, 9, 3)), LrnAttrs(5, 0.01, 0.75, 1.0), (2, 9, 3)),
     Case("nn.softmax", (X,), SoftmaxAttrs(1), X),
     Case("nn.softmax", ((6,),), SoftmaxAttrs(0), (6,)),
     Case("nn.inner_product", ((2, 6), (5, 6), (5,)), InnerProductAttrs(), (2, 5)),
     Case("nn.inner_product", ((2, 6), (6, 5)), InnerProductAttrs(transpose=True), (2, 5)),
-    Case("nn.dropout", (X,), DropoutAttrs(0.5, train=False), X),
+    Case("nn.dropout", (X,), DropoutAttrs(0.5), X),
     Case("tensor.reduce", (X,), ReduceAttrs("sum", (1, 3)), (2, 1, 4, 1)),
     Case("tensor.reduce", (X,), ReduceAttrs("mean", (0,)), (1, 3, 4, 5)),
     Case("tensor.reduce", (X,), ReduceAttrs("max", (0, 1, 2, 3)), (1, 1, 1, 1)),
+    Case("nn.moments", (X,), MomentsAttrs((0, 2, 3)), (1, 3, 1, 1)),
+    Case("nn.moments", ((2, 3),), MomentsAttrs((1,)), (2, 1)),
     Case("tensor.reshape", (X,), ReshapeAttrs((6, 20)), (6, 20)),
     Case("tensor.reshape", ((1, 1),), ReshapeAttrs(()), ()),
     Case("tensor.transpose", (X,), TransposeAttrs((2, 0, 3, 1)), (4, 2, 5, 3)),
@@ -162,6 +219,29 @@ CASES = [
         for kind in ("nearest", "linear", "cubic")
         for size in ((8, 12), (3, 2))
     ],
+    Case("tensor.pad_gradient", ((2, 3, 7, 9),), PadAttrs((0, 0, 2, 0), (0, 0, 1, 4), "reflect"), X),
+    Case("tensor.pad_gradient", ((3, 3, 4, 14),), PadAttrs((1, 0, 0, 0), (0, 0, 0, 9), "edge"), X),
+    Case("tensor.pad_gradient", ((2, 4, 7, 8),), PadAttrs((0, 1, 0, 2), (0, 0, 3, 1)), X),
+    *[
+        Case("nn.resize_gradient", ((2, 3, 7, 3),), ResizeGradientAttrs((4, 5), kind, coordinates), X)
+        for kind in ("bilinear", "nearest")
+        for coordinates in ("corners", "half_pixel", "origin")
+    ],
+    Case("nn.max_unpool_gradient", ((2, 3, 8, 9), X), NoAttrs(), X, positive=True),
+    Case(
+        "nn.roi_pool_gradient",
+        ((3, 2, 2, 3), (9, 2, 6, 7), (3, 5)),
+        RoiPoolAttrs((2, 3), 0.5),
+        (9, 2, 6, 7),
+        positive=True,
+    ),
+    Case(
+        "nn.ps_roi_pool_gradient",
+        ((3, 2, 2, 2), (3, 5)),
+        PsRoiPoolGradientAttrs((9, 6, 7), 2, 2, 0.5),
+        (9, 8, 6, 7),
+        positive=True,
+    ),
     Case("nn.max_unpool", (X, X), MaxUnpoolAttrs((8, 9)), (2, 3, 8, 9), positive=True),
     Case("nn.roi_pool", ((9, 2, 6, 7), (3, 5)), RoiPoolAttrs((2, 3), 0.5), (3, 2, 2, 3), positive=True),
     Case("nn.ps_roi_pool", ((9, 8, 6, 7), (3, 5)), PsRoiPoolAttrs(2, 2, 0.5), (3, 2, 2, 2), positive=True),
@@ -203,12 +283,20 @@ CASES = [
     Case("tensor.top_k", (X,), TopKAttrs(1, 2, "values"), (2, 2, 4, 5)),
     Case("tensor.top_k", (X,), TopKAttrs(3, 5, "indices"), X),
     Case("tensor.select", ((4, 3), (4,)), NoAttrs(), (4, 3)),
+    Case("tensor.scatter_add", ((6, 3, 2), (6,)), ScatterAddAttrs(4), (4, 3, 2)),
+    Case("tensor.unselect", ((4, 3), (4,)), NoAttrs(), (4, 3)),
     Case("nn.softmax_loss", (X, (2, 4, 5)), SoftmaxLossAttrs(1), (2, 4, 5)),
     Case("nn.softmax_loss", ((2, 3), (2,)), SoftmaxLossAttrs(1, 0), (2,)),
+    Case("nn.softmax_loss_gradient", (X, (2, 4, 5), (2, 4, 5)), SoftmaxLossAttrs(1), X),
+    Case("nn.softmax_loss_gradient", ((2, 3), (2,), (2,)), SoftmaxLossAttrs(1, 0), (2, 3)),
     Case("nn.accuracy", (X, (2, 4, 5)), AccuracyAttrs(1), ()),
     Case("nn.accuracy", ((4, 3), (4,)), AccuracyAttrs(1, 2, 0, per_class=True), (3,)),
     Case("nn.pool_mask", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),
     Case("nn.stochastic_pool", (X, (2, 3, 2, 3)), square_pool("max", 2, 2), (2, 3, 2, 3), positive=True),
+    Case(
+        "nn.stochastic_pool_choice", (X, (2, 3, 2, 3)), square_pool("max", 2, 2), (2, 3, 2, 3), positive=True
+    ),
+    Case("nn.col2im", ((2, 18, 2, 3),), Col2imAttrs((4, 5), (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)), X),
     Case("nn.im2col", (X,), Im2colAttrs((3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)), (2, 18, 2, 3)),
     Case("layout.convert", (X,), LayoutAttrs(1, 4), X),
     Case("layout.convert", (X,), LayoutAttrs(None), X),

@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads a user's file: ``python -m tests.fuzz.run_fuzz --help``."""
