@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from layer_examples import import_example
 
+import netc.ir.gradients  # noqa: F401  fills in the gradients
 from netc.backends.llvm.lower.table import has_kernel
 from netc.frontend.imported_net import ImportedNet
 from netc.frontend.known_layers import unsupported_types, why_unsupported
