@@ -75,6 +75,7 @@ class LayerContext:
         self.tops: dict[int, Value] = {}
         self.params: list[ParamInfo] = []
         self.params_read: set[str] = set()
+        self.fed = False  # its tops are inputs of the net
 
     # ---- reading
 
@@ -184,6 +185,7 @@ class LayerContext:
         A top without a shape that no layer reads is left out. ``remedy`` is another way out than to state
         the shape.
         """
+        self.fed = True
         name = self.top_names[index]
         shape = self.net.input_shapes.get(name, declared)
         if shape is None:
@@ -250,6 +252,20 @@ class LayerContext:
         if shared_name and first is None:
             self.net.shared[shared_name] = info
         return self.reshape(value, static, part=role)
+
+    def stored_value(self, role: str, shape: Shape, path: str) -> Value:
+        """An array that a field of the layer names the file of (a BlobProto), read with the parameters."""
+        static = self._static(role, shape)
+        self.check_size(static, f"its {role}")
+        value = self.net.builder.arg(f"{self.label}.{role}", TensorType("f32", static), "param")
+        message, field = path.split(".")
+        info = ParamInfo(
+            value, self.name, 0, static, None, self.where(path), self.position, learnable=False,
+            file=self.param(message).text(field),
+        )  # fmt: skip
+        self.net.params.append(info)
+        self.params.append(info)
+        return value
 
     # ---- what lasts from run to run
 
