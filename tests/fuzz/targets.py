@@ -14,6 +14,7 @@ from netc.frontend.importer import import_net
 from netc.frontend.layers.registry import layer_type_names
 from netc.frontend.message import collect_unknown
 from netc.frontend.net_file import load_net, load_solver, read_net
+from netc.frontend.phases import NetState, filter_net
 from netc.frontend.schema import schema
 from netc.frontend.text_print import to_text
 from netc.frontend.upgrade_caffemodel import upgrade_caffemodel
@@ -70,8 +71,8 @@ def _text_reader(folder: Path) -> Reader:
         if b"solver" in data:
             load_solver(path)
             return
-        load_net(path)
         net = read_net(path)
+        filter_net(net, NetState("TEST", 0, frozenset()))
         path.write_text(to_text(net), encoding="utf-8")
         again = read_net(path)
         # a field that an older generation lacks may be one of the current
