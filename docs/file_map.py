@@ -21,6 +21,7 @@ FOLDERS = (
     ("netc/frontend/dsl", "Front end: the .net language"),
     ("netc/ir", "Intermediate representation"),
     ("netc/ir/ops", "Intermediate representation: the ops"),
+    ("netc/ir/gradients", "The gradient rules"),
     ("netc/passes", "Passes"),
     ("netc/backends", "Backends"),
     ("netc/backends/llvm", "Backends: LLVM"),

@@ -15,7 +15,7 @@ from netc.frontend.layers.custom_param import CustomParam
 from netc.frontend.layers.registry import Count, Rule, register_layer
 from netc.ir.core import Op
 from netc.ir.diagnostics import OpError
-from netc.ir.opdef import NOT_DIFFERENTIABLE, InferRule, NoAttrs, OpDef, ReferenceRule, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, InferRule, NoAttrs, OpDef, ReferenceRule, VjpRule, define
 
 __all__ = [
     "NOT_DIFFERENTIABLE",
@@ -38,7 +38,7 @@ def define_op(
     infer: InferRule,
     reference: ReferenceRule,
     attrs: type[Any] = NoAttrs,
-    vjp: object = NOT_DIFFERENTIABLE,
+    vjp: VjpRule | None = None,
     elementwise: bool = False,
     in_place: tuple[int, ...] = (),
     lowering: Emitter | Callable[[Kernel, Op, Sequence[Op]], None] | None = None,
@@ -63,7 +63,7 @@ def define_op(
             attrs,
             infer=infer,
             reference=reference,
-            vjp=vjp,
+            vjp=NOT_DIFFERENTIABLE if vjp is None else vjp,
             in_place=in_place,
             elementwise=elementwise,
         )

@@ -55,7 +55,10 @@ def test_the_documented_op_runs_by_its_reference():
             'gain_param { gain: "much" }',
             "<string>:2:69: error: layer 'g': gain_param.gain: expected a number, got 'much'",
         ),
-        ("gain_param: 3", "<string>:2:56: error: layer 'g': 'gain_param' must be a message: gain_param { … }"),
+        (
+            "gain_param: 3",
+            "<string>:2:56: error: layer 'g': 'gain_param' must be a message: gain_param { … }",
+        ),
     ],
 )
 def test_a_bad_setting_of_a_plug_in_is_a_located_error(layer_text, settings, message):
@@ -68,7 +71,9 @@ def test_a_bad_setting_of_a_plug_in_is_a_located_error(layer_text, settings, mes
 def test_a_plug_ins_setting_that_is_no_integer_is_a_located_error(number):
     type_name = f"Times{number}"
     netc.register_layer(type_name, lambda ctx: ctx.custom_param("times_param").integer("times", default=1))
-    with pytest.raises(netc.NetcError, match=f"times_param.times: expected an integer, got {number}") as caught:
+    with pytest.raises(
+        netc.NetcError, match=f"times_param.times: expected an integer, got {number}"
+    ) as caught:
         imported(f'layer {{ type: "{type_name}" bottom: "data" top: "t" times_param {{ times: {number} }} }}')
     assert caught.value.location is not None
 
@@ -77,7 +82,13 @@ def test_an_error_of_a_plug_ins_op_points_at_the_layer():
     def infer(operands, attrs):
         raise OpError("never works")
 
-    define_op("user.never", doc="Never works.", operands=("x",), infer=infer, reference=lambda operands, attrs: operands)
+    define_op(
+        "user.never",
+        doc="Never works.",
+        operands=("x",),
+        infer=infer,
+        reference=lambda operands, attrs: operands,
+    )
     netc.register_layer("Never", lambda ctx: ctx.top(0, ctx.emit("user.never", ctx.bottoms)))
     with pytest.raises(netc.NetcError) as caught:
         imported('layer { name: "n" type: "Never" bottom: "data" top: "n" }')

@@ -31,6 +31,8 @@ class ParamInfo:
     owner: int
     learnable: bool = True
     stored: Message | None = field(default=None, compare=False)
+    lr_mult: float | None = None
+    decay_mult: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,16 @@ class ImportedNet:
         """The inputs that a caller gives."""
         carried = {state.value.name for state in self.carried}
         return tuple(v for v in self.module.func("main").inputs if v.name not in carried)
+
+    def multipliers(self, value: str) -> tuple[float, float]:
+        """By what solvers multiply the learning rate and the weight decay of a parameter.
+
+        Of layers that share it, the first that states a number decides.
+        """
+        uses = [info for info in self.params if info.value.name == value]
+        rate = next((info.lr_mult for info in uses if info.lr_mult is not None), 1.0)
+        decay = next((info.decay_mult for info in uses if info.decay_mult is not None), 1.0)
+        return rate, decay
 
     @property
     def carried(self) -> tuple[StateInfo, ...]:

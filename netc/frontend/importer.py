@@ -83,6 +83,7 @@ class _Importer:
         """Translate one layer."""
         entry = _find_type(message)
         bottoms = [self._bottom(message, index) for index in range(len(message.list("bottom")))]
+        bottoms = [self._propagated(message, index, value) for index, value in enumerate(bottoms)]
         ctx = LayerContext(self.net, message, bottoms, position)
         check_blob_counts(ctx, entry)
         self._check_tops(ctx)
@@ -140,6 +141,21 @@ class _Importer:
             )
         self.unread.pop(name, None)
         return value
+
+    def _propagated(self, message: Message, index: int, bottom: Value) -> Value:
+        """A bottom, behind a stop where the layer is to give it no gradient."""
+        stated = message.list("propagate_down")
+        if stated and len(stated) != len(message.list("bottom")):
+            raise NetcError(
+                f"expected {len(message.list('bottom'))} propagate_down, one a bottom, got {len(stated)}",
+                location=message.where("propagate_down"),
+                layer=message.text("name") or message.text("type"),
+            )
+        if not stated or stated[index] or self.net.phase != "TRAIN":
+            return bottom
+        return self.net.builder.add1(
+            "math.stop_gradient", (bottom,), hint=f"{bottom.name}.constant", location=message.location
+        )
 
     def _check_tops(self, ctx: LayerContext) -> None:
         """A top is new, or names the bottom at the same position."""

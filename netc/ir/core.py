@@ -15,7 +15,7 @@ from netc.ir.location import Location
 from netc.ir.types import Type
 
 Level = Literal["tensor", "buffer", "loop"]
-Role = Literal["input", "param", "output"]
+Role = Literal["input", "param", "state", "output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,9 @@ class Op:
 class Func:
     """A function: arguments with a role each, ops in execution order, named results.
 
-    Roles: ``input`` changes with every call, ``param`` is learned and stays, ``output`` (buffer level)
-    is written.
+    Roles: ``input`` changes with every call, ``param`` stays, ``state`` is memory that lasts from call to
+    call and that a call may change: a result of its name is what it holds after the call. ``output``
+    (buffer level) is written.
     """
 
     name: str
@@ -79,6 +80,11 @@ class Func:
     def params(self) -> tuple[Value, ...]:
         """The learned arguments."""
         return self._with_role("param")
+
+    @property
+    def states(self) -> tuple[Value, ...]:
+        """The arguments that a call may change."""
+        return self._with_role("state")
 
     @property
     def outputs(self) -> tuple[Value, ...]:

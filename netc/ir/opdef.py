@@ -6,14 +6,14 @@ backends look it up with ``opdef(name)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from netc.ir.core import Block, Level
+from netc.ir.core import Block, Level, Value
 from netc.ir.diagnostics import OpError
 from netc.ir.types import Type
 
@@ -41,6 +41,10 @@ InferRule = Callable[[tuple[Any, ...], Any], tuple[Type, ...]]
 InferBodyRule = Callable[[tuple[Any, ...], Any, Block], tuple[Type, ...]]
 # (operand arrays, attrs) -> result arrays, in the dtype of the operands
 ReferenceRule = Callable[[tuple[Array, ...], Any], tuple[Array, ...]]
+# a netc.ir.gradients.pullback.Pullback -> the gradient of each operand
+VjpRule = Callable[[Any], Sequence["Value | None"]]
+# attrs -> the name and the attrs of another op on the same operands; None: this one will do
+RecordRule = Callable[[Any], "tuple[str, Any] | None"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class OpDef(Generic[A]):
     element depends on the elements at the same (broadcast) position only. ``identity``: the result has
     the operand's elements in the same order. ``counted_axis``: along this axis of every result but the
     last, only the first entries count; the last result (i32[1]) says how many. The others are 0.
+    ``vjp`` is the gradient rule, see :mod:`netc.ir.gradients`; None: there is none yet. ``recorded`` names an
+    op that has the same first results and further ones, which the gradient rule of *that* op reads: it stands
+    in where a gradient is needed.
     """
 
     name: str
@@ -63,7 +70,8 @@ class OpDef(Generic[A]):
     infer: InferRule | None = None
     infer_body: InferBodyRule | None = None
     reference: ReferenceRule | None = None
-    vjp: object = None
+    vjp: VjpRule | _NotDifferentiable | None = None
+    recorded: RecordRule | None = None
     in_place: tuple[int, ...] = ()
     elementwise: bool = False
     identity: bool = False
@@ -91,6 +99,19 @@ def define(definition: OpDef[A]) -> OpDef[A]:
         raise ValueError(f"op '{definition.name}' needs exactly one of infer and infer_body")
     _TABLE[definition.name] = definition
     return definition
+
+
+def gradient_of(*names: str, recorded: RecordRule | None = None) -> Callable[[VjpRule], VjpRule]:
+    """Decorate a gradient rule: it belongs to these ops, which are declared already and have none."""
+
+    def enter(rule: VjpRule) -> VjpRule:
+        for name in names:
+            if opdef(name).vjp is not None:
+                raise ValueError(f"op '{name}' has a gradient rule already")
+            _TABLE[name] = replace(opdef(name), vjp=rule, recorded=recorded)
+        return rule
+
+    return enter
 
 
 def opdef(name: str) -> OpDef[Any]:

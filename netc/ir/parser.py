@@ -56,6 +56,9 @@ def parse_module(text: str, name: str = "<ir>") -> Module:
     return module
 
 
+_WRITTEN_ROLES: tuple[Role, ...] = ("param", "state", "output")
+
+
 class _Parser:
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -124,7 +127,7 @@ class _Parser:
             token = self.at
             value_name = self.value_name()
             self.expect(":")
-            roles.append("param" if self.skip("param") else "output" if self.skip("output") else "input")
+            roles.append(next((role for role in _WRITTEN_ROLES if self.skip(role)), "input"))
             args.append(self.define(value_name, self.type(), token))
             if self.text != ")":
                 self.expect(",")

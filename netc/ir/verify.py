@@ -52,7 +52,13 @@ class _FuncVerifier:
         except OpError as error:
             raise NetcError(f"function '{func.name}': {error.message}") from None
         self.ops(func.ops, scope, self.level)
-        for result in func.results:
+        states = {value.name: value for value in func.states}
+        for result, name in zip(func.results, func.result_names, strict=True):
+            if name in states and states[name].type != result.type:
+                raise NetcError(
+                    f"function '{func.name}': the state '{name}' is {states[name].type}, "
+                    f"but {result.type} after a call"
+                )
             if scope.get(result.name) != result:
                 raise NetcError(
                     f"function '{func.name}' returns %{result.name}: {result.type}, which is not defined so"

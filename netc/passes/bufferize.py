@@ -10,14 +10,16 @@ one output per result, in their order and of their names. Everything that comput
 3.  ``concat``: its operands are computed straight into views of the result. Only operands that live
     elsewhere (arguments, outputs, members of two concats, reshapes) are copied.
 4.  a result of the function is computed straight into its output.
-5.  in place (option): the result takes over the memory of an operand of the same type that nobody else reads,
+5.  a result with the name of a state goes into the state's memory: at once where nobody reads the old content
+    later, and where the kernel may overwrite what it reads; else it is copied at the end.
+6.  in place (option): the result takes over the memory of an operand of the same type that nobody else reads,
     if the kernel is elementwise or its op allows it.
 
 A copy is a launch with an empty body.
 
-Requires: a tensor module after hoist_prepare and fuse; row-major results.
+Requires: a tensor module after hoist_prepare and fuse; row-major results, states excepted.
 Ensures: a buffer module with ``@main`` only. Each buffer element is written before it is read.
-Refuses: a result that is not row-major.
+Refuses: a result that is not row-major; a result that is a state which the function changes.
 
 Example (``bufferize()``)::
 
@@ -67,8 +69,12 @@ from netc.ir.types import BufferType, TensorType
 def bufferize(module: Module, *, in_place: bool = True) -> Module:
     """The buffer-level module of a tensor-level one."""
     main = module.func("main")
+    states = {value.name for value in main.states}
+    changed = states.intersection(main.result_names)
     for value, name in zip(main.results, main.result_names, strict=True):
-        if _tensor(value).layout is not None:
+        if value.name in changed and value.name != name:
+            raise NetcError(f"result '{name}' is the state '{value.name}', which the function changes")
+        if _tensor(value).layout is not None and name not in states:
             raise NetcError(f"result '{name}' is {value.type}; a result must be row-major")
     return Module(module.name, "buffer", (_Bufferizer(main, _plan(main, in_place)).run(),))
 
@@ -129,7 +135,14 @@ class _Output:
     index: int
 
 
-_Plan = dict[str, _Part | _Same | _Output]
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The memory of this argument."""
+
+    arg: Value
+
+
+_Plan = dict[str, _Part | _Same | _Output | _State]
 
 
 def _plan(func: Func, in_place: bool) -> _Plan:
@@ -138,9 +151,20 @@ def _plan(func: Func, in_place: bool) -> _Plan:
     read_by = users(func)
     returned = {v.name for v in func.results}
     plan: _Plan = {}
-    for index, value in enumerate(func.results):
-        if value.name in made_by:
+    states = {value.name: value for value in func.states}
+    last_read = _last_reads(func)
+    order = {op.results[0].name: index for index, op in enumerate(func.ops)}
+    for index, (value, name) in enumerate(zip(func.results, func.result_names, strict=True)):
+        maker = made_by.get(value.name)
+        if maker is None:
+            continue
+        if name not in states:
             plan.setdefault(value.name, _Output(index))
+        elif _kind(maker) == "launch":
+            state, at = states[name], order[maker.results[0].name]
+            before = last_read.get(name, -1) < at
+            if before or (last_read[name] == at and in_place and state in _overwritable(maker, value)):
+                plan.setdefault(value.name, _State(state))
 
     def free(value: Value, *kinds: _Kind) -> bool:
         maker = made_by.get(value.name)
@@ -155,7 +179,7 @@ def _plan(func: Func, in_place: bool) -> _Plan:
                 if free(value, "launch", "concat"):
                     plan[value.name] = _Part(op.result, start)
         if kind == "launch" and in_place:
-            for value in _overwritable(op):
+            for value in _overwritable(op, op.result) if len(op.results) == 1 else ():
                 sole_reader = len(read_by[value.name]) == 1 and value.name not in returned
                 if sole_reader and free(value, "launch"):
                     plan[value.name] = _Same(op.result)
@@ -176,19 +200,35 @@ def _starts(concat: Op) -> list[tuple[int, ...]] | None:
     return starts
 
 
-def _overwritable(op: Op) -> list[Value]:
-    """The operands of the result's type that the kernel may overwrite as it goes."""
-    if len(op.results) != 1 or op.name == "layout.convert":
+def _last_reads(func: Func) -> dict[str, int]:
+    """For each argument: the index of the last op that reads its memory, under whatever name."""
+    root = {a.name: a.name for a in func.args}
+    last: dict[str, int] = {}
+    for index, op in enumerate(func.ops):
+        for value in op.operands:
+            if value.name in root:
+                last[root[value.name]] = index
+        if _kind(op) in ("recast", "slice") and op.operands[0].name in root:
+            root[op.result.name] = root[op.operands[0].name]
+    for value in func.results:
+        if value.name in root and root[value.name] != value.name:
+            last[root[value.name]] = len(func.ops)
+    return last
+
+
+def _overwritable(op: Op, result: Value) -> list[Value]:
+    """The operands of a result's type that the kernel may overwrite with it as it goes."""
+    if op.name == "layout.convert":
         return []
     body = op.body.ops if op.body is not None else (op,)
     if all(opdef(o.name).elementwise for o in body):
         allowed = set(range(len(op.operands)))
-    elif len(body) == 1 and op.body is not None:
+    elif len(op.results) == len(body) == 1 and op.body is not None:
         args = [a.name for a in op.body.args]
         allowed = {args.index(body[0].operands[i].name) for i in opdef(body[0].name).in_place}
     else:
         allowed = set()
-    return [v for i, v in enumerate(op.operands) if i in allowed and v.type == op.result.type]
+    return [v for i, v in enumerate(op.operands) if i in allowed and v.type == result.type]
 
 
 # --- the ops ---
@@ -202,14 +242,18 @@ class _Bufferizer:
         inner = {v.name for b in bodies for v in (*b.args, *(r for op in b.ops for r in op.results))}
         self.builder = FuncBuilder(func.name, inner)
         self.buffers: dict[str, Value] = {}
-        self.outputs: list[Value] = []
+        self.targets: list[Value] = []  # where the results go
 
     def run(self) -> Func:
         """The function on buffers."""
         for arg, role in zip(self.func.args, self.func.roles, strict=True):
             self.buffers[arg.name] = self.builder.arg(arg.name, BufferType(_tensor(arg)), role)
+        states = {value.name for value in self.func.states}
         for value, name in zip(self.func.results, self.func.result_names, strict=True):
-            self.outputs.append(self.builder.arg(name, BufferType(_tensor(value)), "output"))
+            if name in states:
+                self.targets.append(self.buffers[name])
+            else:
+                self.targets.append(self.builder.arg(name, BufferType(_tensor(value)), "output"))
         for op in self.func.ops:
             kind = _kind(op)
             if kind == "recast":
@@ -220,8 +264,8 @@ class _Bufferizer:
                 self.concat(op)
             else:
                 self.launch(op)
-        for value, output in zip(self.func.results, self.outputs, strict=True):
-            self.copy(self.buffer_of(value, None), output, None)
+        for value, target in zip(self.func.results, self.targets, strict=True):
+            self.copy(self.buffer_of(value, None), target, None)
         return self.builder.finish((), ())
 
     # --- memory ---
@@ -234,7 +278,9 @@ class _Bufferizer:
     def _make_buffer(self, value: Value, location: Location | None) -> Value:
         place = self.plan.get(value.name)
         if isinstance(place, _Output):
-            return self.outputs[place.index]
+            return self.targets[place.index]
+        if isinstance(place, _State):
+            return self.buffers[place.arg.name]
         if isinstance(place, _Part):
             whole = self.buffer_of(place.whole, location)
             return self.view(whole, place.start, value, location)

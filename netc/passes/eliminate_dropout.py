@@ -1,6 +1,6 @@
-"""Eliminate dropout in the TEST phase.
+"""Eliminate dropout in the TEST phase, and what stopped gradients.
 
-Does: replaces the result of ``nn.dropout {train = false}`` by its operand.
+Does: replaces the result of ``nn.dropout {train = false}`` and of ``math.stop_gradient`` by its operand.
 Requires: a tensor module.
 Ensures: what dropouts are left are training dropouts. Nothing else changes.
 Refuses: nothing.
@@ -36,4 +36,5 @@ def eliminate_dropout(module: Module) -> Module:
 
 def _eliminate(op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
     del rewriter
-    return op.operands if op.name == "nn.dropout" and not op.attrs.train else None
+    stops = op.name == "math.stop_gradient"
+    return op.operands if stops or (op.name == "nn.dropout" and not op.attrs.train) else None

@@ -6,8 +6,8 @@ Does: puts every op of ``@main`` that computes into a ``fusion``; each becomes o
     ops that follow it, for as long as the next op is the only reader. Another operand of such an op may be a
     value of the result's type, or have extent 1 everywhere but on the channel axis. Where two anchors meet in
     one op (a residual sum), the one computed last takes it, so that the other is there already.
-2.  Elementwise ops without an anchor are fused with one another (anchor ``map``), again through values that
-    have one reader and the type of the result.
+2.  Elementwise ops without an anchor are fused with one another (anchor ``map``) through values of the type
+    of the result. A value that is also read elsewhere, but not before the kernel runs, is one more result.
 3.  Any other op that computes (transpose, fill, …) is a fusion by itself.
 
 ``reshape``, ``concat``, ``slice`` and ``convert`` stay as they are: bufferize turns them into views where it
@@ -75,7 +75,7 @@ def fuse(module: Module, *, max_ops: int = 32) -> Module:
 
 
 def _fuse_func(func: Func, max_ops: int) -> Func:
-    groups = _group(func, max_ops)
+    groups = _Grouping(func, max_ops).groups
     taken = {a.name for a in func.args} | {v.name for op in walk(func.ops) for v in op.results}
     ops: list[Op] = []
     for op in func.ops:
@@ -88,37 +88,74 @@ def _fuse_func(func: Func, max_ops: int) -> Func:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Ops that become one fusion, in order; the results of the last are its results."""
+    """Ops that become one fusion, in order, and the values among theirs that are read elsewhere."""
 
     anchor: str
     ops: tuple[Op, ...]
+    results: tuple[Value, ...]
 
 
-def _group(func: Func, max_ops: int) -> dict[str, _Group]:
-    """The groups of a function by the first result of their last op."""
-    read_by = users(func)
-    returned = {v.name for v in func.results}
-    groups: dict[str, _Group] = {}
-    order = {op.results[0].name: i for i, op in enumerate(func.ops)}
+class _Grouping:
+    """Groups by the first result of their last op, at whose place they run.
 
-    def absorbable(value: Value, op: Op) -> _Group | None:
-        group = groups.get(value.name)
-        if group is None or value.name in returned or value.type != op.results[0].type:
-            return None
-        return group if all(user is op for user in read_by[value.name]) else None
+    ``inside`` finds the group of a value by that name.
+    """
 
-    for op in func.ops:
-        if op.name in _NOT_FUSED:
-            continue
-        groups[op.results[0].name] = _Group("map" if _is_map(op) else op.name, (op,))
+    def __init__(self, func: Func, max_ops: int) -> None:
+        self.read_by = users(func)
+        self.returned = {v.name for v in func.results}
+        self.order = {op.results[0].name: i for i, op in enumerate(func.ops)}
+        self.groups: dict[str, _Group] = {}
+        self.inside: dict[str, str] = {}
+        for op in func.ops:
+            if op.name not in _NOT_FUSED:
+                self._add(op, max_ops)
+
+    def _add(self, op: Op, max_ops: int) -> None:
+        key = op.results[0].name
+        self._enter(key, _Group("map" if _is_map(op) else op.name, (op,), op.results))
         if not _is_map(op):
-            continue
-        sources = {v.name: g for v in op.operands if (g := absorbable(v, op)) is not None}
-        for name in sorted(sources, key=lambda n: _preference(sources[n], order[n])):
-            mine = groups[op.results[0].name]
-            if _can_merge(sources[name], mine, op, max_ops):
-                groups[op.results[0].name] = _merge(groups.pop(name), mine)
-    return groups
+            return
+        sources = {v.name: self.groups[self.inside[v.name]] for v in op.operands if v.name in self.inside}
+        for name in sorted(sources, key=lambda n: _preference(sources[n], self.order[n])):
+            source, mine = self.groups.get(self.inside[name]), self.groups[key]
+            if source is None or source is mine or not self._may_move(source, name, op):
+                continue
+            if _can_merge(source, mine, op, max_ops):
+                del self.groups[source.ops[-1].results[0].name]
+                self._enter(key, self._merged(source, mine))
+
+    def _enter(self, key: str, group: _Group) -> None:
+        self.groups[key] = group
+        self.inside.update({r.name: key for member in group.ops for r in member.results})
+
+    def _may_move(self, source: _Group, name: str, op: Op) -> bool:
+        """Whether a group may run at the place of ``op``, which reads its value ``name``."""
+        if any(r.type != op.results[0].type for r in source.results):
+            return False
+        if source.anchor != "map":
+            return name not in self.returned and all(user is op for user in self.read_by[name])
+        members = {id(member) for member in source.ops}
+        here = self.order[op.results[0].name]
+        return all(
+            id(user) in members or self.order[user.results[0].name] >= here
+            for member in source.ops
+            for r in member.results
+            for user in self.read_by.get(r.name, ())
+        )
+
+    def _merged(self, source: _Group, mine: _Group) -> _Group:
+        ops = tuple(sorted((*source.ops, *mine.ops), key=lambda op: self.order[op.results[0].name]))
+        members = {id(op) for op in ops}
+        results = tuple(
+            r
+            for op in ops
+            for r in op.results
+            if op is ops[-1]
+            or r.name in self.returned
+            or any(id(user) not in members for user in self.read_by.get(r.name, ()))
+        )
+        return _Group(source.anchor if mine.anchor == "map" else mine.anchor, ops, results)
 
 
 def _is_map(op: Op) -> bool:
@@ -147,13 +184,7 @@ def _is_epilogue_operand(value: Value, op: Op) -> bool:
     return type_ == result or all(d == 1 for axis, d in enumerate(type_.shape) if axis != 1)
 
 
-def _merge(source: _Group, mine: _Group) -> _Group:
-    anchor = source.anchor if mine.anchor == "map" else mine.anchor
-    return _Group(anchor, (*source.ops, *mine.ops))
-
-
 def _as_fusion(group: _Group, taken: set[str]) -> Op:
-    last = group.ops[-1]
     inner: dict[str, Value] = {}
     operands: list[Value] = []
     args: list[Value] = []
@@ -164,7 +195,7 @@ def _as_fusion(group: _Group, taken: set[str]) -> Op:
             inner[value.name] = Value(fresh_name(value.name, taken), value.type)
             args.append(inner[value.name])
     # the fusion's results keep their names outside, so the body's need others
-    for result in last.results:
+    for result in group.results:
         inner[result.name] = Value(fresh_name(result.name, taken), result.type)
     ops = tuple(
         replace(
@@ -174,5 +205,7 @@ def _as_fusion(group: _Group, taken: set[str]) -> Op:
         )
         for op in group.ops
     )
-    body = Block(tuple(args), ops, ops[-1].results)
-    return Op("fusion", tuple(operands), FusionAttrs(group.anchor), last.results, body, group.ops[0].location)
+    body = Block(tuple(args), ops, tuple(inner[r.name] for r in group.results))
+    return Op(
+        "fusion", tuple(operands), FusionAttrs(group.anchor), group.results, body, group.ops[0].location
+    )

@@ -1,8 +1,8 @@
 """Hoist what depends on the parameters alone into a function of its own, ``@prepare``.
 
-Does: splits ``@main(inputs…, params…)`` into ``@prepare(params…)``, which holds every param-only op that
-something in main needs, and ``@main(inputs…, prepared…)``. The runtime runs ``@prepare`` once, when weights
-are loaded or changed. Params that need no preparation pass straight through.
+Does: splits ``@main(inputs…, states…, params…)`` into ``@prepare(params…)``, which holds every param-only op
+that something in main needs, and ``@main(inputs…, states…, prepared…)``. The runtime runs ``@prepare`` once,
+when weights are loaded or changed. Params that need no preparation pass straight through.
 
 Requires: a tensor module whose only function is ``@main``.
 Ensures: main's params have the names of prepare's results. Params and ops that nobody needs are gone from
@@ -58,17 +58,11 @@ def _split(func: Func) -> tuple[Func, Func]:
             needed.setdefault(value.name, value)
     prepared = tuple(needed.values())
     ops = tuple(op for op in func.ops if all(r.name in hoisted for r in op.results))
-    prepare = Func("prepare", func.params, _roles(0, len(func.params)), ops, prepared, tuple(needed))
-    main = replace(
-        func,
-        args=(*func.inputs, *prepared),
-        roles=_roles(len(func.inputs), len(prepared)),
-        ops=kept,
-    )
+    prepare = Func("prepare", func.params, _repeat("param", func.params), ops, prepared, tuple(needed))
+    roles = (*_repeat("input", func.inputs), *_repeat("state", func.states), *_repeat("param", prepared))
+    main = replace(func, args=(*func.inputs, *func.states, *prepared), roles=roles, ops=kept)
     return prepare, main
 
 
-def _roles(inputs: int, params: int) -> tuple[Role, ...]:
-    roles: list[Role] = ["input"] * inputs
-    roles += ["param"] * params
-    return tuple(roles)
+def _repeat(role: Role, values: tuple[Value, ...]) -> tuple[Role, ...]:
+    return (role,) * len(values)

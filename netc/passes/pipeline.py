@@ -12,7 +12,7 @@ level   what runs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,7 @@ from netc.passes.cse import cse
 from netc.passes.dce import dce
 from netc.passes.eliminate_dropout import eliminate_dropout
 from netc.passes.fold_affine import fold_affine
+from netc.passes.forward_first import forward_first
 from netc.passes.fuse import fuse
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
@@ -63,8 +64,12 @@ def tensor_pipeline(
     *,
     block: int,
     fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
+    forward: Collection[str] = (),
 ) -> tuple[Stage, ...]:
-    """The stages that take an imported module to one that bufferize can take."""
+    """The stages that take an imported module to one that bufferize can take.
+
+    What the results ``forward`` need is computed before all else.
+    """
     stages = [Stage("eliminate_dropout", eliminate_dropout, "no kernel exists for an op that does nothing")]
     if fully_convolutional is not None:
         shapes = dict(fully_convolutional)
@@ -97,6 +102,12 @@ def tensor_pipeline(
     stages.append(
         Stage("fuse", lambda m: fuse(m, max_ops=max_ops), "last: nothing looks into a kernel after this")
     )
+    if forward:
+        stages.append(
+            Stage(
+                "forward_first", lambda m: forward_first(m, names=forward), "on kernels: what fuse made stays"
+            )
+        )
     return tuple(stages)
 
 
@@ -106,6 +117,7 @@ def run_pipeline(
     opt_level: OptLevel,
     block: int,
     fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
+    forward: Collection[str] = (),
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -122,7 +134,8 @@ def run_pipeline(
             on_stage(name, outcome)
         return outcome
 
-    for stage in tensor_pipeline(opt_level, block=block, fully_convolutional=fully_convolutional):
+    stages = tensor_pipeline(opt_level, block=block, fully_convolutional=fully_convolutional, forward=forward)
+    for stage in stages:
         module = step(stage.name, stage.run(module))
     buffer = step("bufferize", bufferize(module, in_place=opt_level >= 2))
     if not _has_symbols(buffer):

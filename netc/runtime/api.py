@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
 from netc.frontend.phases import NetState, filter_net
@@ -19,6 +20,7 @@ from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes, as_names
 from netc.runtime.params import ParamStore, own_params, param_entries
 from netc.runtime.read_artifact import read_artifact
+from netc.runtime.training_module import TrainingModule, compile_differentiable
 
 NetSource: TypeAlias = "str | os.PathLike[str] | Message"
 WeightSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Sequence[Any]] | None"
@@ -37,13 +39,15 @@ def compile_net(
     threads: int | None = None,
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
+    training: bool = False,
 ) -> Module:
     """Compile a Caffe net.
 
     ``net`` is the path of a prototxt, its text, or a net built in Python. ``weights`` is the path of a
     caffemodel, or a mapping layer name -> list of arrays; layers without weights keep their fillers. For the
     rest see :class:`~netc.runtime.options.CompileOptions`. In ``input_shapes`` a dimension may be a name,
-    ``{"data": ("N", 3, "H", "W")}``: then one module serves inputs of any such size.
+    ``{"data": ("N", 3, "H", "W")}``: then one module serves inputs of any such size. With ``training`` the
+    module can go backward: it is a :class:`~netc.runtime.training_module.TrainingModule`.
     """
     options = CompileOptions(
         target=target,
@@ -56,6 +60,8 @@ def compile_net(
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
     )
+    if training:
+        return _build_training(net, weights, options)
     return build(net, weights, options)
 
 
@@ -73,6 +79,13 @@ def build(
     return with_weights(message, compiled, weights)
 
 
+def _build_training(net: NetSource, weights: WeightSource, options: CompileOptions) -> TrainingModule:
+    message = read_message(net, options)
+    compiled = compile_differentiable(message, options)
+    params, warnings = filled_params(compiled.net, weights)
+    return TrainingModule(message, compiled, params, warnings)
+
+
 def read_message(net: NetSource, options: CompileOptions) -> Message:
     """The layers of a net that the options select."""
     if isinstance(net, Message):
@@ -84,10 +97,16 @@ def read_message(net: NetSource, options: CompileOptions) -> Message:
 
 def with_weights(message: Message, compiled: Compiled, weights: WeightSource) -> Module:
     """The module of a compiled net, its parameters filled."""
-    entries = param_entries(compiled.net)
-    arrays, report = bind_weights(compiled.net, _weight_arrays(weights))
-    params = ParamStore(entries, own_params(arrays))
-    return Module(message, compiled, params, report.warnings)
+    params, warnings = filled_params(compiled.net, weights)
+    return Module(message, compiled, params, warnings)
+
+
+def filled_params(
+    net: ImportedNet, weights: WeightSource, seed: int = 0
+) -> tuple[ParamStore, tuple[str, ...]]:
+    """The parameters of a net from weights and fillers, and what the weights lack."""
+    arrays, report = bind_weights(net, _weight_arrays(weights), seed)
+    return ParamStore(param_entries(net), own_params(arrays)), report.warnings
 
 
 def _weight_arrays(weights: WeightSource) -> Mapping[str, Sequence[Any]] | None:

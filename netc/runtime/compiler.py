@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from netc.backends.llvm.backend import compile_launches
@@ -31,6 +31,8 @@ class Compiled:
     ``tensor`` is the last tensor-level module: ``@prepare`` makes the parameters of ``@main``. ``buffer`` has
     the same ``@main`` on memory, with a kernel for every launch, and ``objects`` their machine code for
     ``machine``. The target ``numpy`` has a ``tensor`` with ``@main`` alone, and none of the others.
+    ``late`` are inputs that are given after the forward pass, by blob: the gradients that the backward pass
+    begins with.
     """
 
     options: CompileOptions
@@ -39,6 +41,7 @@ class Compiled:
     buffer: Module | None = None
     objects: Mapping[str, bytes] | None = None
     machine: Target | None = None
+    late: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def main(self) -> Func:
@@ -49,7 +52,9 @@ class Compiled:
     def inputs(self) -> tuple[Value, ...]:
         """The inputs that a caller gives."""
         carried = {state.value.name for state in self.net.carried}
-        return tuple(v for v in self.main.inputs if v.name not in carried)
+        return tuple(
+            v for v in self.main.inputs if v.name not in carried and v.name not in self.late.values()
+        )
 
     @cached_property
     def blobs(self) -> tuple[str, ...]:
@@ -85,20 +90,24 @@ def compile_imported(
     net: ImportedNet,
     options: CompileOptions,
     *,
+    module: Module | None = None,
+    late: Mapping[str, str] | None = None,
     on_stage: OnStage | None = None,
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
-    """Compile tensor IR."""
+    """Compile tensor IR: the net's, or a ``module`` made of it, some of whose inputs are ``late``."""
+    module = net.module if module is None else module
     if on_stage is not None:
-        on_stage("import", net.module)
+        on_stage("import", module)
     if options.target == NUMPY_TARGET:
-        return Compiled(options, net, _reference_module(net.module, options))
+        return Compiled(options, net, _reference_module(module, options), late=late or {})
     target = parse_target(options.target)
     lowered = run_pipeline(
-        net.module,
+        module,
         opt_level=as_opt_level(options.opt_level),
         block=target.lanes,
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
+        forward=net.module.func("main").result_names if late else (),
         on_stage=on_stage,
     )
     kernels = compile_launches(
@@ -109,7 +118,7 @@ def compile_imported(
         available_cores(),
         on_kernel,
     )
-    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target)
+    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
 
 
 def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:

@@ -15,6 +15,7 @@ from netc.runtime.compiler import Compiled, compile_message, with_shapes
 from netc.runtime.counted_rows import counted_rows_only
 from netc.runtime.file_outputs import write_files
 from netc.runtime.memory import Array, Memory
+from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamStore, param_entries
 from netc.runtime.runner import PreparedCache, Runner, make_runner
 from netc.runtime.shapes import Binding, as_arrays, bind_shapes, show_shape, shown_shape, symbol_names
@@ -37,7 +38,7 @@ class Module:
         self._message = message
         self._params = params
         self._prepared: PreparedCache = PreparedCache()
-        self._base = _Specialised(compiled, make_runner(compiled, params, self._prepared))
+        self._base = _Specialised(compiled, self._make_runner(compiled))
         self._others: OrderedDict[tuple[tuple[str, tuple[int, ...]], ...], _Specialised] = OrderedDict()
         self._results: dict[str, Array] = {}
         self._last: tuple[_Specialised, Binding] | None = None
@@ -131,15 +132,20 @@ class Module:
         """
         with self._lock:
             specialised, binding, arrays = self._specialise(inputs)
-            results = specialised.runner.run(binding, arrays)
-            self._last = specialised, binding
-            net = specialised.compiled.net
-            self._states.update(net, results, self._params)
-            results = self._results = counted_rows_only(results, net.counted)
-            write_files(net, results)
-            return {name: results[name] for name in self.compiled.outputs}
+            return self._take_over(specialised, binding, specialised.runner.run(binding, arrays))
 
     forward = run
+
+    def _take_over(
+        self, specialised: _Specialised, binding: Binding, results: dict[str, Array]
+    ) -> dict[str, Array]:
+        """Keep what a run left; its outputs."""
+        self._last = specialised, binding
+        net = specialised.compiled.net
+        self._states.update(net, results, self._params)
+        results = self._results = counted_rows_only(results, net.counted)
+        write_files(net, results)
+        return {name: results[name] for name in self.compiled.outputs}
 
     def seed(self, seed: int) -> None:
         """Begin the random numbers of phase TRAIN anew: equal seeds give equal runs. The first is 0."""
@@ -196,7 +202,7 @@ class Module:
         return found, (), arrays | self._states.inputs(found.compiled.net, ())
 
     def _compile_for(self, shapes: dict[str, tuple[int, ...]]) -> _Specialised:
-        compiled = compile_message(self._message, with_shapes(self.compiled.options, shapes))
+        compiled = self._compile(with_shapes(self.compiled.options, shapes))
         for entry, known in zip(param_entries(compiled.net), self._params.entries, strict=True):
             if entry != known:
                 layer = known.uses[0][0] if known.uses else known.value
@@ -207,7 +213,13 @@ class Module:
                     layer=layer,
                     remedy=self._remedy_for_size(layer),
                 )
-        return _Specialised(compiled, make_runner(compiled, self._params, self._prepared))
+        return _Specialised(compiled, self._make_runner(compiled))
+
+    def _compile(self, options: CompileOptions) -> Compiled:
+        return compile_message(self._message, options)
+
+    def _make_runner(self, compiled: Compiled) -> Runner:
+        return make_runner(compiled, self._params, self._prepared)
 
     def _remedy_for_size(self, layer: str) -> str | None:
         """What helps where a layer's parameters depend on the input's size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from netc.backends.llvm.engine import Library
 from netc.backends.llvm.spmd import Executor, Step
 from netc.backends.llvm.spmd import Program as StepProgram
 from netc.ir.arena import arena_bytes, unshared_bytes
-from netc.ir.core import Module, Op
+from netc.ir.core import Func, Module, Op
 from netc.ir.dim import Dim, product
 from netc.ir.layout import pack, unpack
 from netc.ir.opdef import numpy_dtype
@@ -36,8 +36,10 @@ class Launch:
 class KernelProgram:
     """The buffers of a static module (offsets set) allocated, and its launches ready to run.
 
-    ``result_names`` names the outputs, in order. ``kernel_symbols`` gives for each kernel the names of its
-    symbols, which follow the operands in its slots; ``values`` is what they stand for here.
+    ``result_names`` names the results, in order. ``kernel_symbols`` gives for each kernel the names of its
+    symbols, which follow the operands in its slots; ``values`` is what they stand for here. ``persistent``
+    is the memory of the prepared parameters and of the states, as the kernels read it. Where there are
+    ``late`` inputs, the launches from the first on that depends on one are the backward pass.
     """
 
     def __init__(
@@ -47,18 +49,20 @@ class KernelProgram:
         kernel_symbols: Mapping[str, Sequence[str]],
         values: Mapping[str, int],
         library: Library,
-        prepared: Mapping[str, Array],
+        persistent: Mapping[str, Array],
         executor: Executor,
+        late: Collection[str] = (),
     ) -> None:
         self.func = func = module.func("main")
-        self.result_names = tuple(result_names)
+        states = {value.name for value in func.states}
+        self.result_names = tuple(name for name in result_names if name not in states)
         self.arena_bytes, self.unshared_bytes = arena_bytes(module), unshared_bytes(module)
         arena = aligned_zeros((self.arena_bytes,), np.uint8, what="the memory of intermediate blobs")
         self.storages: dict[str, Array] = {}
         addresses: dict[str, int] = {}
         for arg, role in zip(func.args, func.roles, strict=True):
-            if role == "param":
-                storage = prepared[arg.name]
+            if role in ("param", "state"):
+                storage = persistent[arg.name]
             else:
                 storage = _storage(arg.name, tensor_of(arg.type))
                 self.storages[arg.name] = storage
@@ -66,10 +70,15 @@ class KernelProgram:
         # runs of compiled steps, with launches that have no kernel between them
         parts: list[list[Step] | ReferenceLaunch] = []
         launches: list[Launch] = []
+        backward, self._late = _dependent(func, late)
+        self._backward: int | None = None
         for op in func.ops:
             if op.name != "buffer.launch":
                 addresses[op.result.name] = _address(op, addresses, arena.ctypes.data)
                 continue
+            if op is backward:
+                self._backward = len(parts)
+                parts.append([])
             kernel = _kernel_name(op)
             words = [addresses[v.name] for v in op.operands]
             launches.append(Launch(len(launches), kernel, op))
@@ -83,7 +92,7 @@ class KernelProgram:
             else:
                 parts.append([step])
         self.launches = tuple(launches)
-        alive = [library, arena, *prepared.values()]
+        alive = [library, arena, *persistent.values()]
         self._parts = [
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
         ]
@@ -94,6 +103,20 @@ class KernelProgram:
         for part in self._parts:
             part.run()
         return self.outputs()
+
+    def run_forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs that do not depend on late inputs."""
+        self.fill(arrays)
+        for part in self._parts[: self._backward]:
+            part.run()
+        return self.outputs(late=False)
+
+    def run_backward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs that do, after :meth:`run_forward`."""
+        self.fill(arrays)
+        for part in self._parts[self._backward :] if self._backward is not None else ():
+            part.run()
+        return self.outputs(late=True)
 
     def run_timed(self) -> list[float]:
         """Run on the inputs of last time; the seconds that each launch took."""
@@ -108,20 +131,41 @@ class KernelProgram:
         return seconds
 
     def fill(self, arrays: Mapping[str, Array]) -> None:
-        """Copy the inputs into their buffers, as float32."""
+        """Copy inputs into their buffers, as float32."""
         for value in self.func.inputs:
+            if value.name not in arrays:
+                continue
             layout = tensor_of(value.type).layout
             storage, array = self.storages[value.name], arrays[value.name]
             np.copyto(storage, array if layout is None else pack(array, layout), casting="unsafe")
 
-    def outputs(self) -> dict[str, Array]:
-        """Copies of the outputs of the last run."""
+    def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
+        """Copies of the outputs of the last run: all, or those that depend on late inputs or do not."""
         found = {}
         for name, value in zip(self.result_names, self.func.outputs, strict=True):
+            if late is not None and (value.name in self._late) != late:
+                continue
             type_ = tensor_of(value.type)
             logical = unpack(self.storages[value.name], type_.static_shape, type_.layout)
             found[name] = logical.copy() if type_.layout is None else logical
         return found
+
+
+def _dependent(func: Func, inputs: Collection[str]) -> tuple[Op | None, frozenset[str]]:
+    """The first launch that reads one of the inputs or what was computed from one; all memory it reaches."""
+    reached = set(inputs)
+    root: dict[str, str] = {}
+    first: Op | None = None
+    for op in func.ops:
+        if op.name != "buffer.launch":
+            if op.operands:
+                root[op.result.name] = root.get(op.operands[0].name, op.operands[0].name)
+            continue
+        names = [root.get(v.name, v.name) for v in op.operands]
+        if any(name in reached for name in names[: len(names) - op.attrs.writes]):
+            first = first or op
+            reached.update(names[len(names) - op.attrs.writes :])
+    return first, frozenset(reached)
 
 
 def _storage(name: str, type_: TensorType) -> Array:

@@ -35,22 +35,33 @@ class Runner(Protocol):
     def run(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """All results for these inputs, at the sizes of the binding."""
 
+    def forward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The results that do not depend on late inputs."""
+
+    def backward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """All results for these late inputs, after :meth:`forward`."""
+
     def memory(self, binding: Binding) -> Memory:
         """What a run at these sizes takes."""
 
 
-def make_runner(compiled: Compiled, params: ParamStore, cache: PreparedCache) -> Runner:
-    """The runner for the target of a compiled net."""
+def make_runner(
+    compiled: Compiled, params: ParamStore, cache: PreparedCache, states: Mapping[str, Array] | None = None
+) -> Runner:
+    """The runner for the target of a compiled net; ``states`` is the memory of its states by name."""
     if compiled.buffer is None:
-        return ReferenceRunner(compiled, params)
-    return KernelRunner(compiled, params, cache)
+        return ReferenceRunner(compiled, params, states or {})
+    return KernelRunner(compiled, params, cache, states or {})
 
 
 class KernelRunner:
     """Runs machine code."""
 
-    def __init__(self, compiled: Compiled, params: ParamStore, cache: PreparedCache) -> None:
+    def __init__(
+        self, compiled: Compiled, params: ParamStore, cache: PreparedCache, states: Mapping[str, Array]
+    ) -> None:
         assert compiled.buffer is not None
+        self.states = states
         self.compiled = compiled
         self.buffer = compiled.buffer
         self.params = params
@@ -69,6 +80,14 @@ class KernelRunner:
         """All results for these inputs."""
         return self.program(binding).run(arrays)
 
+    def forward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The results that do not depend on late inputs."""
+        return self.program(binding).run_forward(arrays)
+
+    def backward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """All results for these late inputs."""
+        return self._programs[binding].run_backward(arrays)
+
     def program(self, binding: Binding) -> KernelProgram:
         """The program for these sizes, its parameters up to date."""
         prepared = self._up_to_date()
@@ -83,8 +102,9 @@ class KernelRunner:
                 self._kernel_symbols,
                 dict(binding),
                 self._loaded(),
-                prepared.storages,
+                {**prepared.storages, **self.states},
                 executor_for(self.threads),
+                self.compiled.late.values(),
             )
             self._programs[binding] = found
         self._programs.move_to_end(binding)
@@ -129,21 +149,35 @@ class KernelRunner:
 class ReferenceRunner:
     """Runs the reference rules of the ops: the target ``numpy``."""
 
-    def __init__(self, compiled: Compiled, params: ParamStore) -> None:
+    def __init__(self, compiled: Compiled, params: ParamStore, states: Mapping[str, Array]) -> None:
         self.compiled = compiled
         self.params = params
+        self.states = states
         self._programs: OrderedDict[Binding, ReferenceProgram] = OrderedDict()
 
     def run(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """All results for these inputs."""
+        return self._program(binding).run(arrays)
+
+    def forward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The results that do not depend on late inputs."""
+        return self._program(binding).run_forward(arrays)
+
+    def backward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The results that do, for these late inputs."""
+        return self._program(binding).run_backward(arrays)
+
+    def _program(self, binding: Binding) -> ReferenceProgram:
         found = self._programs.get(binding)
         if found is None:
             while len(self._programs) >= MAX_PROGRAMS:
                 self._programs.popitem(last=False)
             check_available(self.memory(binding).inputs_outputs, "the net's input")
-            found = self._programs[binding] = ReferenceProgram(self._bound(binding), self.params)
+            found = self._programs[binding] = ReferenceProgram(
+                self._bound(binding), self.params, self.states, self.compiled.late.values()
+            )
         self._programs.move_to_end(binding)
-        return found.run(arrays)
+        return found
 
     def memory(self, binding: Binding) -> Memory:
         """What a run at these sizes takes: the reference shares no memory."""

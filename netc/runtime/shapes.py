@@ -49,10 +49,11 @@ def as_arrays(given: Mapping[str, Any], inputs: tuple[Value, ...]) -> dict[str, 
     missing = [name for name in names if name not in given]
     if missing:
         raise NetcError(f"the input '{missing[0]}' is missing; the inputs are {', '.join(names)}")
-    return {name: _as_array(name, given[name]) for name in names}
+    return {name: as_array(name, given[name]) for name in names}
 
 
-def _as_array(name: str, value: Any) -> Array:
+def as_array(name: str, value: Any) -> Array:
+    """A caller's value for an input as an array of numbers."""
     try:
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -54,6 +54,8 @@ class StateStore:
         """Take over what a run left."""
         carried = {state.value.name for state in net.carried}
         for state in net.states:
+            if state.next not in results:
+                continue  # the run has changed it in place
             if state.value.name in carried:
                 self._arrays[state.value.name] = results[state.next]
             else:

@@ -161,7 +161,10 @@ def test_a_file_without_layers_is_no_net():
 
 def test_a_shared_parameter_is_one_value_with_an_entry_for_every_layer():
     net = imported(inner("f", "x", 'param { name: "w" }') + inner("g", "x", 'param { name: "w" }'))
-    assert [(p.layer, p.value.name, p.owner) for p in net.params] == [("f", "f.weight", 1), ("g", "f.weight", 2)]
+    assert [(p.layer, p.value.name, p.owner) for p in net.params] == [
+        ("f", "f.weight", 1),
+        ("g", "f.weight", 2),
+    ]
     assert [v.name for v in net.module.func("main").params] == ["f.weight"]
 
 
@@ -187,7 +190,9 @@ def test_a_permissively_shared_parameter_may_have_another_shape_of_the_same_size
 def test_sharing_between_shapes_that_do_not_fit_is_an_error(mode, remedy):
     layers = inner("f", "x", 'param { name: "w" }') + inner("g", "f", f'param {{ name: "w" {mode} }}')
     message = error(layers)
-    assert "error: layer 'g': parameter 'w' is 4x3 in layer 'f', but 4x4 here; they cannot be shared" in message
+    assert (
+        "error: layer 'g': parameter 'w' is 4x3 in layer 'f', but 4x4 here; they cannot be shared" in message
+    )
     assert message.endswith("^" + remedy)
 
 

@@ -27,10 +27,10 @@ def docstring(name: str) -> str:
     return importlib.import_module(f"netc.passes.{name}").__doc__ or ""
 
 
-def options(text: str) -> dict[str, Any]:
-    call = ast.parse(f"f({text})", mode="eval").body
-    assert isinstance(call, ast.Call)
-    return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+def options(name: str, text: str) -> dict[str, Any]:
+    namespace = vars(importlib.import_module(f"netc.passes.{name}"))
+    found: dict[str, Any] = eval(f"dict({text})", dict(namespace))
+    return found
 
 
 @pytest.mark.parametrize("name", PASSES)
@@ -41,7 +41,7 @@ def test_the_example_of_a_pass_is_what_it_does(name: str) -> None:
     run: Callable[..., Module] = getattr(importlib.import_module(f"netc.passes.{name}"), name)
     before = parse_module(dedent(found[3]))
     verify(before)
-    after = run(before, **options(found[2]))
+    after = run(before, **options(name, found[2]))
     verify(after)
     assert_same(after, dedent(found[4]))
 

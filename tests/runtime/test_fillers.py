@@ -68,7 +68,8 @@ def test_positive_unitball_sums_to_one_for_every_output():
 
 
 @pytest.mark.parametrize(
-    ("norm", "n"), [("", FAN_IN), ("FAN_IN", FAN_IN), ("FAN_OUT", FAN_OUT), ("AVERAGE", (FAN_IN + FAN_OUT) / 2)]
+    ("norm", "n"),
+    [("", FAN_IN), ("FAN_IN", FAN_IN), ("FAN_OUT", FAN_OUT), ("AVERAGE", (FAN_IN + FAN_OUT) / 2)],
 )
 def test_xavier_and_msra_choose_their_variance_by_the_fan(norm, n):
     norm = f"variance_norm: {norm}" if norm else ""
@@ -110,7 +111,11 @@ def test_every_filler_takes_a_single_output(kind):
     ("text", "shape", "message"),
     [
         ('type: "xaviar"', (2, 2), "<string>:1:7: error: unknown filler type 'xaviar'"),
-        ('type: "bilinear"', (2, 2), "<string>:1:7: error: the bilinear filler needs a square kernel of 4 axes, got 2x2"),
+        (
+            'type: "bilinear"',
+            (2, 2),
+            "<string>:1:7: error: the bilinear filler needs a square kernel of 4 axes, got 2x2",
+        ),
         ('type: "gaussian" sparse: 1', (), "<string>:1:26: error: sparse needs a parameter with axes"),
     ],
 )

@@ -79,7 +79,10 @@ def test_a_scalar_may_have_any_number_of_axes_of_one(slope):
     [
         ([WEIGHT.T, BIAS], "<string>:2:1: error: layer 'f': blob 0 must be 4x3, the weights have 3x4"),
         ([WEIGHT, BIAS[:3]], "<string>:2:1: error: layer 'f': blob 1 must be 4, the weights have 3"),
-        ([WEIGHT], "<string>:2:1: error: layer 'f': the net has 2 parameter blobs here, the weights have 1 parameter blob"),
+        (
+            [WEIGHT],
+            "<string>:2:1: error: layer 'f': the net has 2 parameter blobs here, the weights have 1 parameter blob",
+        ),
         ([WEIGHT * 1j, BIAS], "<string>:2:1: error: layer 'f': blob 0 is no array of numbers"),
         (7, "<string>:2:1: error: layer 'f': the weights of a layer are a list of arrays, got int"),
         ([["a"], BIAS], "<string>:2:1: error: layer 'f': blob 0 is no array of numbers"),

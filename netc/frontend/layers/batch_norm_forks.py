@@ -90,5 +90,6 @@ def _filler(param: Message, field: str, default: float) -> Message:
 def _per_channel(ctx: LayerContext, role: str, index: int, filler: Message | None, *, axes: int) -> Value:
     """A parameter blob of ``axes`` axes, (1, C, 1...), as one that x broadcasts with."""
     shape = ctx.shape()
-    value = ctx.param_value(role, (1, shape[1], *(1,) * (axes - 2)), index, filler)
+    trainable = role in ("slope", "shift")
+    value = ctx.param_value(role, (1, shape[1], *(1,) * (axes - 2)), index, filler, trainable=trainable)
     return ctx.reshape(value, (1, shape[1], *(1,) * (len(shape) - 2)), part=f"{role}s")

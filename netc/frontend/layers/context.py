@@ -210,9 +210,19 @@ class LayerContext:
         return self.emit("tensor.transpose", (value,), TransposeAttrs(perm), part=part)
 
     def param_value(
-        self, role: str, shape: Shape, index: int, filler: Message | None = None, *, learnable: bool = True
+        self,
+        role: str,
+        shape: Shape,
+        index: int,
+        filler: Message | None = None,
+        *,
+        learnable: bool = True,
+        trainable: bool = True,
     ) -> Value:
-        """Declare parameter blob ``index``; ``role`` names it. A shared one is declared once."""
+        """Declare parameter blob ``index``; ``role`` names it. A shared one is declared once.
+
+        Solvers leave it alone where it is not ``trainable`` (statistics, say).
+        """
         static = self._static(role, shape)
         self.check_size(static, f"its {role}")
         shared_name = self._share_name(index)
@@ -225,7 +235,16 @@ class LayerContext:
         blobs = self.message.messages("blobs")
         stored = blobs[index] if learnable and index < len(blobs) else None
         info = ParamInfo(
-            value, self.name, index, static, filler, self.location, self.position, learnable, stored
+            value,
+            self.name,
+            index,
+            static,
+            filler,
+            self.location,
+            self.position,
+            learnable,
+            stored,
+            *self._multipliers(index, trainable=trainable and learnable),
         )
         self.net.params.append(info)
         self.params.append(info)
@@ -278,6 +297,17 @@ class LayerContext:
                 )
         return tuple(d for d in shape if isinstance(d, int))
 
+    def _multipliers(self, index: int, *, trainable: bool) -> tuple[float | None, float | None]:
+        """``lr_mult`` and ``decay_mult`` as stated."""
+        if not trainable:
+            return 0.0, 0.0
+        specs = self.message.messages("param")[index : index + 1]
+        rate, decay = (
+            next((spec.number(name) for spec in specs if spec.has(name)), None)
+            for name in ("lr_mult", "decay_mult")
+        )
+        return rate, decay
+
     def _share_name(self, index: int) -> str:
         specs = self.message.messages("param")
         return specs[index].text("name") if index < len(specs) else ""
@@ -286,6 +316,7 @@ class LayerContext:
         spec = self.message.messages("param")[index]
         have = _tensor(first.value)
         permissive = spec.text("share_mode") == "PERMISSIVE"
+        self._check_multipliers(spec, first, name)
         if have.elements == product(shape) if permissive else have.static_shape == shape:
             return
         wanted, got = show_shape(have.static_shape), show_shape(shape)
@@ -295,6 +326,19 @@ class LayerContext:
             layer=self.label,
             remedy=None if permissive else "share_mode: PERMISSIVE allows another shape of the same size",
         )
+
+    def _check_multipliers(self, spec: Message, first: ParamInfo, name: str) -> None:
+        """Layers that share a parameter may leave its multipliers to each other, but not contradict."""
+        uses = [info for info in self.net.params if info.value.name == first.value.name]
+        for field_name in ("lr_mult", "decay_mult"):
+            known = next((m for info in uses if (m := getattr(info, field_name)) is not None), None)
+            if spec.has(field_name) and known is not None and spec.number(field_name) != known:
+                raise NetcError(
+                    f"parameter '{name}' has {field_name} {known:g} in layer '{first.layer}', but "
+                    f"{spec.number(field_name):g} here; it is one parameter",
+                    location=spec.where(field_name),
+                    layer=self.label,
+                )
 
 
 def _tensor(value: Value) -> TensorType:

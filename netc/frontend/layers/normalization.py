@@ -74,8 +74,10 @@ def import_batch_norm(ctx: LayerContext) -> None:
     if not shape:
         raise ctx.error("needs an input with axes, got a scalar", "bottom")
     channels = shape[1] if len(shape) > 1 else 1
-    sums = [ctx.param_value(role, (channels,), i) for i, role in enumerate(("mean", "variance"))]
-    count = ctx.param_value("count", (1,), 2, constant_filler(1.0) if scaled else None)
+    sums = [
+        ctx.param_value(role, (channels,), i, trainable=False) for i, role in enumerate(("mean", "variance"))
+    ]
+    count = ctx.param_value("count", (1,), 2, constant_filler(1.0) if scaled else None, trainable=False)
     (x,) = ctx.bottoms
     use_stored = param.flag("use_global_stats") if param.has("use_global_stats") else ctx.phase == "TEST"
     if use_stored:

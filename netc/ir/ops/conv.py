@@ -41,7 +41,9 @@ class ConvAttrs:
     group: int = 1
 
 
-def _check_operands(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[int, ...]:
+def _check_operands(
+    operands: tuple[TensorType, ...], attrs: ConvAttrs, *, extending: bool = False
+) -> tuple[int, ...]:
     """The checks common to both directions; returns the kernel's extents."""
     x, w = operands[0], operands[1]
     check_one_dtype(operands)
@@ -50,7 +52,7 @@ def _check_operands(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple
     if w.rank != x.rank:
         raise OpError(f"a weight of rank {x.rank} expected for the input {x}, got {w}", attr="kernel")
     axes = x.rank - 2
-    check_window_attrs(attrs.stride, attrs.pad, axes)
+    check_window_attrs(attrs.stride, attrs.pad, axes, extending=extending)
     check_per_axis("dilation", attrs.dilation, axes)
     check_at_least("dilation", attrs.dilation, 1)
     if attrs.group < 1:
@@ -119,7 +121,7 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[Ten
 
 def _infer_deconv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[TensorType, ...]:
     x, w = operands[0], operands[1]
-    kernel = _check_operands(operands, attrs)
+    kernel = _check_operands(operands, attrs, extending=True)
     _check_divides(attrs.group, "input", x.shape[1])
     if w.shape[0] != x.shape[1]:
         raise OpError(f"the weight {w} takes {w.shape[0]} input channels, the input has {x.shape[1]}")
@@ -169,7 +171,11 @@ def _deconv(operands: tuple[Array, ...], attrs: ConvAttrs) -> tuple[Array, ...]:
     n, group, kernel, spatial = x.shape[0], attrs.group, w.shape[2:], x.shape[2:]
     channels = w.shape[1] * group
     covered = [kernel_extent(k, d) for k, d in zip(kernel, attrs.dilation, strict=True)]
-    full = [s * (size - 1) + c for s, size, c in zip(attrs.stride, spatial, covered, strict=True)]
+    # a negative high pad adds elements that no tap reaches
+    full = [
+        s * (size - 1) + c + max(0, -hi)
+        for s, size, c, (_, hi) in zip(attrs.stride, spatial, covered, attrs.pad, strict=True)
+    ]
     y = np.zeros((n, channels, *full), x.dtype)
     flat = x.reshape(n, group, x.shape[1] // group, -1)
     # y[n, g, o, stride * p + tap] += sum_c w[g, c, o, tap] * x[n, g, c, p]
@@ -181,7 +187,7 @@ def _deconv(operands: tuple[Array, ...], attrs: ConvAttrs) -> tuple[Array, ...]:
             for b, size, s in zip(begin, spatial, attrs.stride, strict=True)
         )
         y[:, :, *met] += np.matmul(weight, flat).reshape(n, channels, *spatial)
-    kept = tuple(slice(lo, size - hi) for size, (lo, hi) in zip(full, attrs.pad, strict=True))
+    kept = tuple(slice(lo, size - max(0, hi)) for size, (lo, hi) in zip(full, attrs.pad, strict=True))
     return _add_bias(np.ascontiguousarray(y[:, :, *kept]), operands)
 
 
@@ -203,7 +209,8 @@ DECONV = define(
         "nn.deconv",
         "tensor",
         "The transpose of nn.conv: y[n, o, stride*p - pad + dilation*t] += w[c,o,t] * x[n,c,p], plus b[o]. "
-        "x [N,C,*S], w [C,O/group,*K], b [O]; out = stride*(in-1) + dilation*(k-1) + 1 - pads.",
+        "x [N,C,*S], w [C,O/group,*K], b [O]; out = stride*(in-1) + dilation*(k-1) + 1 - pads. A negative "
+        "high pad adds elements that no tap reaches: the gradient of what a convolution leaves over.",
         ("x", "w", "b?"),
         ConvAttrs,
         infer=_infer_deconv,

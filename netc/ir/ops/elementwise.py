@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from netc.ir.diagnostics import OpError
-from netc.ir.dim import Dim
+from netc.ir.dim import Dim, evaluate
 from netc.ir.opdef import Array, NoAttrs, OpDef, define
 from netc.ir.types import TensorType
 
@@ -123,10 +123,33 @@ class ThresholdAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class BroadcastAttrs:
+    """``shape`` of the result."""
+
+    shape: tuple[Dim, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DiffersAttrs:
     """``value`` (a whole number) that makes the result 0."""
 
     value: int
+
+
+def _infer_broadcast(operands: tuple[TensorType, ...], attrs: BroadcastAttrs) -> tuple[TensorType, ...]:
+    (x,) = operands
+    if len(attrs.shape) != x.rank:
+        raise OpError(f"shape needs {x.rank} entries for {x}, got {len(attrs.shape)}", attr="shape")
+    for axis, (extent, wanted) in enumerate(zip(x.shape, attrs.shape, strict=True)):
+        if extent not in (1, wanted):
+            raise OpError(f"axis {axis} of {x} cannot be spread to {wanted}", attr="shape")
+    if x.layout is not None and x.shape[x.layout.axis] != attrs.shape[x.layout.axis]:
+        raise OpError(f"the blocked axis of {x} cannot be spread", attr="shape")
+    return (x.with_shape(*attrs.shape),)
+
+
+def _broadcast(operands: tuple[Array, ...], attrs: BroadcastAttrs) -> tuple[Array, ...]:
+    return (np.broadcast_to(operands[0], [evaluate(d, {}) for d in attrs.shape]).copy(),)
 
 
 def _scalar(value: float, like: Array) -> Any:
@@ -162,6 +185,11 @@ def _differs(x: Array, attrs: DiffersAttrs) -> Array:
     return np.asarray(np.trunc(x) != attrs.value, x.dtype)
 
 
+def _sign(x: Array, _: NoAttrs) -> Array:
+    # not np.sign, which keeps a NaN
+    return np.asarray((x > 0).astype(x.dtype) - (x < 0).astype(x.dtype))
+
+
 def _reciprocal_or_zero(x: Array, _: NoAttrs) -> Array:
     safe = np.where(x == 0, 1, x)
     return np.asarray(np.where(x == 0, _scalar(0, x), _scalar(1, x) / safe), x.dtype)
@@ -176,6 +204,7 @@ RELU = _unary(
 ELU = _unary("math.elu", "x where x > 0, else alpha * (exp(x) - 1).", EluAttrs, _elu)
 SIGMOID = _unary("math.sigmoid", "1 / (1 + exp(-x)).", NoAttrs, _sigmoid)
 TANH = _unary("math.tanh", "tanh(x).", NoAttrs, lambda x, _: np.tanh(x))
+SIGN = _unary("math.sign", "1 where x > 0, -1 where x < 0, else 0.", NoAttrs, _sign)
 ABS = _unary("math.abs", "|x|.", NoAttrs, lambda x, _: np.abs(x))
 EXP = _unary("math.exp", "e^x.", NoAttrs, lambda x, _: np.exp(x))
 LOG = _unary("math.log", "ln(x).", NoAttrs, _log)
@@ -225,4 +254,31 @@ PRELU = _binary(
     "math.prelu",
     "max(x, 0) + y * min(x, 0): a leaky ReLU whose slope y is learned, per channel or shared.",
     lambda x, y: np.asarray(np.maximum(x, 0) + y * np.minimum(x, 0)),
+)
+BROADCAST = define(
+    OpDef(
+        "math.broadcast",
+        "tensor",
+        "x with axes of extent 1 repeated to the extents of a shape, as NumPy broadcasts.",
+        ("x",),
+        BroadcastAttrs,
+        infer=_infer_broadcast,
+        reference=_broadcast,
+        elementwise=True,
+    )
+)
+STOP_GRADIENT = define(
+    OpDef(
+        "math.stop_gradient",
+        "tensor",
+        "x, through which no gradient passes (Caffe's propagate_down: false). Differentiation takes it away.",
+        ("x",),
+        NoAttrs,
+        infer=_infer,
+        reference=lambda operands, _: (operands[0].copy(),),
+        in_place=(0,),
+        elementwise=True,
+        identity=True,
+        vjp=lambda _: (None,),
+    )
 )

@@ -77,6 +77,30 @@ def _softmax_loss(operands: tuple[Array, ...], attrs: SoftmaxLossAttrs) -> tuple
     return (np.asarray(loss),)
 
 
+def _infer_softmax_loss_gradient(
+    operands: tuple[TensorType, ...], attrs: SoftmaxLossAttrs
+) -> tuple[TensorType, ...]:
+    x, label, dloss = operands
+    if _check_operands((x, label), attrs.axis) != dloss:
+        raise OpError(f"a gradient for each position, {label}, expected, got {dloss}")
+    return (x,)
+
+
+def _softmax_loss_gradient(operands: tuple[Array, ...], attrs: SoftmaxLossAttrs) -> tuple[Array, ...]:
+    x, label, dloss = operands
+    axis, classes = attrs.axis, x.shape[attrs.axis]
+    raised = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    probability = raised / np.sum(raised, axis=axis, keepdims=True)
+    whole = np.trunc(label)
+    counts = (whole >= 0) & (whole < classes)
+    if attrs.ignore is not None:
+        counts &= whole != attrs.ignore
+    index = np.arange(classes).reshape(-1, *[1] * (x.ndim - 1 - axis))
+    hit = np.expand_dims(whole, axis) == index
+    scale = np.expand_dims(np.where(counts, dloss, x.dtype.type(0)), axis)
+    return (np.asarray((probability - hit) * scale, x.dtype),)
+
+
 def _infer_accuracy(operands: tuple[TensorType, ...], attrs: AccuracyAttrs) -> tuple[TensorType, ...]:
     _check_operands(operands, attrs.axis)
     x = operands[0]
@@ -113,6 +137,20 @@ SOFTMAX_LOSS = define(
         SoftmaxLossAttrs,
         infer=_infer_softmax_loss,
         reference=_softmax_loss,
+    )
+)
+SOFTMAX_LOSS_GRADIENT = define(
+    OpDef(
+        "nn.softmax_loss_gradient",
+        "tensor",
+        "(p - e) * dloss along the axis, p the softmax of x, e 1 at the position's label and 0 elsewhere: "
+        "what nn.softmax_loss's x gets from the losses' gradient; 0 where the label is ignored or no class. "
+        "As in Caffe a probability below FLT_MIN counts as itself.",
+        ("x", "label", "dloss"),
+        SoftmaxLossAttrs,
+        infer=_infer_softmax_loss_gradient,
+        reference=_softmax_loss_gradient,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )
 ACCURACY = define(

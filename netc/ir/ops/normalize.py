@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.ir.diagnostics import OpError
-from netc.ir.opdef import Array, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.types import TensorType
 
 
@@ -39,21 +39,44 @@ def _infer_lrn(operands: tuple[TensorType, ...], attrs: LrnAttrs) -> tuple[Tenso
     return (x,)
 
 
-def _lrn(operands: tuple[Array, ...], attrs: LrnAttrs) -> tuple[Array, ...]:
-    x = operands[0]
-    half = attrs.size // 2
-    channels = x.shape[1]
-    square = np.square(x)
+def _window_sums(x: Array, size: int) -> Array:
+    """For each channel the sum over the ``size`` channels around it."""
+    half, channels = size // 2, x.shape[1]
     total = np.zeros_like(x)
     for shift in range(max(-half, 1 - channels), min(half, channels - 1) + 1):
-        # total[c] += square[c + shift]
-        total[:, max(0, -shift) : channels - max(0, shift)] += square[
-            :, max(0, shift) : channels - max(0, -shift)
-        ]
+        # total[c] += x[c + shift]
+        total[:, max(0, -shift) : channels - max(0, shift)] += x[:, max(0, shift) : channels - max(0, -shift)]
+    return total
+
+
+def _lrn_base(x: Array, attrs: LrnAttrs) -> Array:
     scalar = x.dtype.type
-    base = scalar(attrs.k) + scalar(attrs.alpha / attrs.size) * total
+    return np.asarray(
+        scalar(attrs.k) + scalar(attrs.alpha / attrs.size) * _window_sums(np.square(x), attrs.size)
+    )
+
+
+def _lrn(operands: tuple[Array, ...], attrs: LrnAttrs) -> tuple[Array, ...]:
+    x = operands[0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (x * np.power(base, scalar(-attrs.beta)),)
+        return (x * np.power(_lrn_base(x, attrs), x.dtype.type(-attrs.beta)),)
+
+
+def _infer_lrn_gradient(operands: tuple[TensorType, ...], attrs: LrnAttrs) -> tuple[TensorType, ...]:
+    dy, x = operands
+    if dy != x:
+        raise OpError(f"a gradient of the type of the input, {x}, expected, got {dy}")
+    return _infer_lrn((x,), attrs)
+
+
+def _lrn_gradient(operands: tuple[Array, ...], attrs: LrnAttrs) -> tuple[Array, ...]:
+    dy, x = operands
+    scalar = x.dtype.type
+    with np.errstate(invalid="ignore", divide="ignore"):
+        base = _lrn_base(x, attrs)
+        own = dy * np.power(base, scalar(-attrs.beta))
+        shared = _window_sums(own * x / base, attrs.size)
+        return (own - scalar(2 * attrs.alpha * attrs.beta / attrs.size) * x * shared,)
 
 
 def _infer_softmax(operands: tuple[TensorType, ...], attrs: SoftmaxAttrs) -> tuple[TensorType, ...]:
@@ -82,6 +105,20 @@ LRN = define(
         LrnAttrs,
         infer=_infer_lrn,
         reference=_lrn,
+    )
+)
+LRN_GRADIENT = define(
+    OpDef(
+        "nn.lrn_gradient",
+        "tensor",
+        "dy[n,c] s[n,c]^-beta - 2 alpha beta/size x[n,c] * (sum of dy[n,j] x[n,j] s[n,j]^(-beta-1)), with "
+        "the window j of nn.lrn and s = k + alpha/size * sum of x^2: what nn.lrn's input x gets from the "
+        "result's gradient dy.",
+        ("dy", "x"),
+        LrnAttrs,
+        infer=_infer_lrn_gradient,
+        reference=_lrn_gradient,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )
 SOFTMAX = define(

@@ -8,7 +8,7 @@ import numpy as np
 
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import evaluate
-from netc.ir.opdef import Array, OpDef, define, opdef
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define, opdef
 from netc.ir.ops.pool import LOWEST, PoolAttrs, pool_extents
 from netc.ir.ops.window import check_one_dtype, taps
 from netc.ir.types import TensorType
@@ -89,6 +89,7 @@ POOL_MASK = define(
         PoolAttrs,
         infer=_infer_mask,
         reference=_mask,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )
 STOCHASTIC_POOL = define(

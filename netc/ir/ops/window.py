@@ -53,15 +53,18 @@ def check_at_least(what: str, values: tuple[int, ...], least: int) -> None:
             raise OpError(f"{what} must be >= {least}, got {value}", attr=what)
 
 
-def check_window_attrs(stride: tuple[int, ...], pad: Pads, axes: int) -> None:
-    """OpError unless stride and pad have an entry an axis, strides >= 1, pads >= 0."""
+def check_window_attrs(stride: tuple[int, ...], pad: Pads, axes: int, *, extending: bool = False) -> None:
+    """OpError unless stride and pad have an entry an axis, strides >= 1, pads >= 0.
+
+    ``extending``: high pads may be negative, and add to the axis.
+    """
     check_per_axis("stride", stride, axes)
     check_per_axis("pad", pad, axes)
     check_at_least("stride", stride, 1)
     for entry in pad:
         if len(entry) != 2:
             raise OpError(f"pad needs two numbers (low, high) for an axis, got {len(entry)}", attr="pad")
-        check_at_least("pad", entry, 0)
+        check_at_least("pad", entry[:1] if extending else entry, 0)
 
 
 def check_one_dtype(operands: tuple[TensorType, ...]) -> str:
@@ -86,17 +89,30 @@ def taps(
     Where a window leaves ``x`` it meets ``fill``; positions that meet nothing else are left out. Padding is
     never stored, so that a huge one costs nothing.
     """
-    axes = [
-        list(_axis_taps(*numbers))
-        for numbers in zip(x.shape[2:], kernel, stride, dilation, low, out, strict=True)
-    ]
-    for met in itertools.product(*axes):
-        seen = x[:, :, *(read for _, read, _ in met)]
+    for tap, read, written in meetings(x.shape[2:], kernel, stride, dilation, low, out):
+        seen = x[:, :, *read]
         if seen.shape[2:] != out:
             padded = np.full((*x.shape[:2], *out), fill, x.dtype)
-            padded[:, :, *(written for _, _, written in met)] = seen
+            padded[:, :, *written] = seen
             seen = padded
-        yield tuple(tap for tap, _, _ in met), seen
+        yield tap, seen
+
+
+def meetings(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    low: tuple[int, ...],
+    out: tuple[int, ...],
+) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
+    """For each position in the kernel that meets elements of the input: it, the elements, their windows."""
+    axes = [
+        list(_axis_taps(*numbers)) for numbers in zip(size, kernel, stride, dilation, low, out, strict=True)
+    ]
+    for met in itertools.product(*axes):
+        tap, read, written = zip(*met, strict=True)
+        yield tap, read, written
 
 
 def _axis_taps(

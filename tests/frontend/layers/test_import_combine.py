@@ -44,7 +44,9 @@ def test_eltwise_adds_from_left_to_right(ir_of):
     )
 
 
-@pytest.mark.parametrize(("settings", "axis"), [("", 1), ("axis: 0", 0), ("axis: -1", 2), ("concat_dim: 2", 2)])
+@pytest.mark.parametrize(
+    ("settings", "axis"), [("", 1), ("axis: 0", 0), ("axis: -1", 2), ("concat_dim: 2", 2)]
+)
 def test_concat_joins_along_its_axis(imported, settings, axis):
     net = imported(layer("Concat", f"concat_param {{ {settings} }}"), x=X, z=X)
     assert net.module.func("main").ops[0].attrs.axis == axis

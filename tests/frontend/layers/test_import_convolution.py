@@ -114,7 +114,10 @@ def test_multiply_accumulates_are_counted(imported):
             "num_output: 4 kernel_size: @3 dilation: 4",
             "kernel 3 dilated by 4 (reach 9) is larger than the padded input: 8 + 0 + 0",
         ),
-        ("num_output: 4 kernel_size: 3 pad: 1 pad_l: @1", "either pad or pads per side can be given, not both"),
+        (
+            "num_output: 4 kernel_size: 3 pad: 1 pad_l: @1",
+            "either pad or pads per side can be given, not both",
+        ),
         (
             "num_output: 4 kernel_size: 3 pad_type: @4",
             "'convolution_param.pad_type' changes the result and is not supported",
@@ -156,7 +159,10 @@ def test_absurd_sizes_are_refused_before_anything_is_allocated(error_of, layer, 
 
 def test_a_deconvolution_padded_away_is_an_error_at_its_pad(error_of):
     layer = conv("num_output: 4 kernel_size: 3 pad: @5", "Deconvolution")
-    assert error_of(layer, x=(1, 3, 2, 2)) == "pad (5, 5) leaves -6 elements of spatial axis 0, 1 or more expected"
+    assert (
+        error_of(layer, x=(1, 3, 2, 2))
+        == "pad (5, 5) leaves -6 elements of spatial axis 0, 1 or more expected"
+    )
 
 
 def test_bottoms_of_different_shapes_are_an_error(error_of):

@@ -26,7 +26,9 @@ def test_axes_before_axis_stay_and_a_transposed_weight_has_its_outputs_last(ir_o
     )
 
 
-@pytest.mark.parametrize(("axis", "weight", "out"), [(0, (7, 24), (7,)), (1, (7, 12), (2, 7)), (-1, (7, 4), (2, 3, 7))])
+@pytest.mark.parametrize(
+    ("axis", "weight", "out"), [(0, (7, 24), (7,)), (1, (7, 12), (2, 7)), (-1, (7, 4), (2, 3, 7))]
+)
 def test_everything_from_axis_on_is_one_vector(imported, axis, weight, out):
     net = imported(inner(f"num_output: 7 axis: {axis}"), x=(2, 3, 4))
     assert net.params[0].shape == weight

@@ -69,7 +69,9 @@ def test_an_input_without_a_shape_is_an_error():
 
 
 def test_a_shape_for_no_input_is_an_error():
-    with pytest.raises(NetcError, match="a shape is given for 'z', which is no input of the net; its inputs are a"):
+    with pytest.raises(
+        NetcError, match="a shape is given for 'z', which is no input of the net; its inputs are a"
+    ):
         signature('input: "a" input_shape { dim: 5 }', z=(1,))
 
 

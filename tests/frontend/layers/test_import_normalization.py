@@ -33,7 +33,9 @@ def test_an_lrn_window_beyond_the_input_sums_all_and_costs_no_more(run_layer, im
     axes, divisor = ((1,), size) if region == "ACROSS_CHANNELS" else ((2, 3), size**2)
     total = np.square(x.astype(float)).sum(axis=axes, keepdims=True)
     np.testing.assert_allclose(y, x * (1 + 50 / divisor * total) ** -0.75, rtol=1e-5)
-    window = [op for op in imported(layer("LRN", settings), x=x.shape).module.func("main").ops if "nn." in op.name]
+    window = [
+        op for op in imported(layer("LRN", settings), x=x.shape).module.func("main").ops if "nn." in op.name
+    ]
     assert window[0].attrs.size == 5 if region == "ACROSS_CHANNELS" else window[0].attrs.kernel == (7, 7)
 
 

@@ -49,7 +49,9 @@ def test_filter_gives_the_chosen_samples_first_and_says_how_many_they_are(import
 def test_a_layer_that_mixes_what_a_filter_left_is_an_error_at_the_layer(error_of):
     mixing = 'layer { name: "r" type: "Softmax" bottom: "y" top: "z" softmax_param { axis: 0 } }'
     text = layer("Filter", bottoms="x s") + f" @{mixing}"
-    assert error_of(text, x=(4, 2), s=(4,)).startswith("nn.softmax cannot take rows whose number a run decides")
+    assert error_of(text, x=(4, 2), s=(4,)).startswith(
+        "nn.softmax cannot take rows whose number a run decides"
+    )
 
 
 def test_what_a_filter_left_may_be_silenced(imported):

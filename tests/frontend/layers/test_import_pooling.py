@@ -21,9 +21,7 @@ def test_a_pooling_becomes_one_op(ir_of):
 
 def test_a_global_pooling_becomes_one_op(ir_of):
     assert ir_of(pool("pool: MAX global_pooling: true"), x=X) == (
-        "func @main(%x: f32[2,3,8,9]) -> (y = %y) {\n"
-        "  %y: f32[2,3,1,1] = nn.global_pool %x {kind = max}\n"
-        "}"
+        "func @main(%x: f32[2,3,8,9]) -> (y = %y) {\n  %y: f32[2,3,1,1] = nn.global_pool %x {kind = max}\n}"
     )
 
 
@@ -73,9 +71,15 @@ def test_the_forks_average_leaves_padding_out(run_layer):
         ("global_pooling: true kernel_size: @3", "global_pooling takes the whole plane; it allows no kernel"),
         ("global_pooling: true pad: @1", "global_pooling needs pad 0"),
         ("global_pooling: true stride: @2", "global_pooling needs stride 1"),
-        ("pool: STOCHASTIC kernel_size: 2 pad: @1", "padding goes with MAX and AVE only, not with STOCHASTIC"),
+        (
+            "pool: STOCHASTIC kernel_size: 2 pad: @1",
+            "padding goes with MAX and AVE only, not with STOCHASTIC",
+        ),
         ("kernel_size: 2 pad_type: @1", "'pooling_param.pad_type' changes the result and is not supported"),
-        ("kernel_size: 2 round_mode: FLOOR ceil_mode: @true", "round_mode and ceil_mode contradict each other"),
+        (
+            "kernel_size: 2 round_mode: FLOOR ceil_mode: @true",
+            "round_mode and ceil_mode contradict each other",
+        ),
     ],
 )
 def test_a_bad_setting_is_an_error_at_its_field(error_of, settings, message):
@@ -104,7 +108,9 @@ def test_the_mask_says_where_in_its_plane_each_maximum_was(run_layer, settings):
 
 
 def test_of_equal_elements_the_mask_names_the_first(run_layer):
-    _, mask = run_layer(pool("kernel_size: 2").replace('top: "y"', 'top: "y" top: "mask"'), x=np.ones((1, 1, 2, 3)))
+    _, mask = run_layer(
+        pool("kernel_size: 2").replace('top: "y"', 'top: "y" top: "mask"'), x=np.ones((1, 1, 2, 3))
+    )
     np.testing.assert_array_equal(mask, [[[[0, 1]]]])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from netc.ir.builder import infer_types
 from netc.ir.core import Value
 from netc.ir.opdef import Array, NoAttrs, opdef
 from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.conv_gradient import ConvWeightGradientAttrs
 from netc.ir.ops.detection import SsdDetectionsAttrs
 from netc.ir.ops.dropout import DropoutAttrs
 from netc.ir.ops.elementwise import (
     AffineAttrs,
+    BroadcastAttrs,
     ClipAttrs,
     DiffersAttrs,
     EluAttrs,
@@ -30,11 +33,13 @@ from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pad import PadAttrs
 from netc.ir.ops.pick import OneHotAttrs, TopKAttrs
 from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
+from netc.ir.ops.pool_gradient import PoolGradientAttrs
 from netc.ir.ops.prior_box import PriorBoxAttrs
 from netc.ir.ops.proposal import ProposalAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
+from netc.ir.ops.scatter import ScatterAddAttrs
 from netc.ir.ops.shape import (
     ConcatAttrs,
     CountAttrs,
@@ -52,13 +57,22 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Case:
-    """One use of an op. ``positive``: its operands must not be negative."""
+    """One use of an op. ``positive``: its operands must not be negative.
+
+    ``fixed``: the dtypes of operands that hold whole numbers, by their index.
+    """
 
     op: str
     operands: tuple[Shape, ...]
     attrs: Any
     result: Shape
     positive: bool = False
+    fixed: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        """The types of the operands, of f32 but for the fixed ones."""
+        return tuple(TensorType(self.fixed.get(i, "f32"), s) for i, s in enumerate(self.operands))
 
     def __str__(self) -> str:
         return f"{self.op} {' '.join('x'.join(map(str, s)) for s in self.operands)} {self.attrs}"
@@ -79,6 +93,7 @@ UNARY = [
     ("sigmoid", NoAttrs()),
     ("tanh", NoAttrs()),
     ("abs", NoAttrs()),
+    ("sign", NoAttrs()),
     ("exp", NoAttrs()),
     ("affine", AffineAttrs(2.0, -1.0)),
     ("bnll", NoAttrs()),
@@ -94,6 +109,20 @@ BINARY = ["add", "sub", "mul", "div", "max", "prelu"]
 X = (2, 3, 4, 5)
 
 CASES = [
+    Case("math.broadcast", ((2, 1, 3),), BroadcastAttrs((2, 4, 3)), (2, 4, 3)),
+    Case("math.stop_gradient", ((2, 3),), NoAttrs(), (2, 3)),
+    Case(
+        "nn.conv_weight_gradient",
+        ((2, 4, 7, 8), (2, 6, 3, 8)),
+        ConvWeightGradientAttrs((3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), 2),
+        (6, 2, 3, 3),
+    ),
+    Case(
+        "nn.conv_weight_gradient",
+        ((2, 3, 9), (2, 5, 5)),
+        ConvWeightGradientAttrs((3,), (1,), ((0, 0),), (2,)),
+        (5, 3, 3),
+    ),
     *[Case(f"math.{n}", (X,), a, X) for n, a in UNARY],
     *[Case("math.tanh", ((),), NoAttrs(), ())],
     *[Case(f"math.{n}", (X,), a, X, positive=True) for n, a in POSITIVE],
@@ -122,6 +151,20 @@ CASES = [
     Case("nn.global_pool", ((2, 3, 4),), GlobalPoolAttrs("max"), (2, 3, 1)),
     Case("nn.lrn", ((2, 9, 3),), LrnAttrs(5, 0.01, 0.75, 1.0), (2, 9, 3)),
     Case("nn.lrn", ((2, 3, 4, 5),), LrnAttrs(9, 1.0, 0.5, 2.0), (2, 3, 4, 5)),
+    Case("nn.max_pool_choice", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),
+    Case("nn.max_pool_choice", ((1, 2, 40),), PoolAttrs("max", (300,), (7,), ((290, 0),)), (1, 2, 6)),
+    Case(
+        "nn.max_pool_gradient",
+        ((2, 3, 3, 3), (2, 3, 3, 3)),
+        PoolGradientAttrs.of(square_pool("max", 3, 2, 1), (4, 5)),
+        X,
+        fixed={1: "u8"},
+    ),
+    Case(
+        "nn.ave_pool_gradient", ((2, 3, 3, 3),), PoolGradientAttrs.of(square_pool("ave", 3, 2, 1), (4, 5)), X
+    ),
+    Case("nn.global_max_gradient", ((2, 3, 1, 1), X), NoAttrs(), X),
+    Case("nn.lrn_gradient", ((2, 9, 3), (2, 9, 3)), LrnAttrs(5, 0.01, 0.75, 1.0), (2, 9, 3)),
     Case("nn.softmax", (X,), SoftmaxAttrs(1), X),
     Case("nn.softmax", ((6,),), SoftmaxAttrs(0), (6,)),
     Case("nn.inner_product", ((2, 6), (5, 6), (5,)), InnerProductAttrs(), (2, 5)),
@@ -186,8 +229,12 @@ CASES = [
     Case("tensor.top_k", (X,), TopKAttrs(1, 2, "values"), (2, 2, 4, 5)),
     Case("tensor.top_k", (X,), TopKAttrs(3, 5, "indices"), X),
     Case("tensor.select", ((4, 3), (4,)), NoAttrs(), (4, 3)),
+    Case("tensor.scatter_add", ((6, 3, 2), (6,)), ScatterAddAttrs(4), (4, 3, 2)),
+    Case("tensor.unselect", ((4, 3), (4,)), NoAttrs(), (4, 3)),
     Case("nn.softmax_loss", (X, (2, 4, 5)), SoftmaxLossAttrs(1), (2, 4, 5)),
     Case("nn.softmax_loss", ((2, 3), (2,)), SoftmaxLossAttrs(1, 0), (2,)),
+    Case("nn.softmax_loss_gradient", (X, (2, 4, 5), (2, 4, 5)), SoftmaxLossAttrs(1), X),
+    Case("nn.softmax_loss_gradient", ((2, 3), (2,), (2,)), SoftmaxLossAttrs(1, 0), (2, 3)),
     Case("nn.accuracy", (X, (2, 4, 5)), AccuracyAttrs(1), ()),
     Case("nn.accuracy", ((4, 3), (4,)), AccuracyAttrs(1, 2, 0, per_class=True), (3,)),
     Case("nn.pool_mask", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),

@@ -49,6 +49,13 @@ def _threshold(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
     return b.select(b.compare("gt", x, b.like(attrs.threshold, x)), b.like(1, x), b.like(0, x))
 
 
+def _sign(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
+    (x,) = xs
+    zero = b.like(0, x)
+    negative = b.select(b.compare("lt", x, zero), b.like(-1, x), zero)
+    return b.select(b.compare("gt", x, zero), b.like(1, x), negative)
+
+
 def _differs(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
     """trunc(x) = v means v <= x < v + 1 above 0, v - 1 < x <= v below 0, and -1 < x < 1 for 0."""
     (x,) = xs
@@ -86,7 +93,10 @@ ELEMENTWISE: dict[str, Emitter] = {
     "math.clip": _clip,
     "math.threshold": _threshold,
     "math.differs": _differs,
+    "math.broadcast": lambda _b, _, xs: xs[0],
+    "math.stop_gradient": lambda _b, _, xs: xs[0],
     "math.abs": lambda b, _, xs: b.unary("abs", xs[0]),
+    "math.sign": _sign,
     "math.sqrt": lambda b, _, xs: b.unary("sqrt", xs[0]),
     "math.reciprocal_or_zero": _reciprocal_or_zero,
     "nn.dropout": _dropout,

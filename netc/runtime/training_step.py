@@ -1,0 +1,124 @@
+"""One compiled iteration of training: forward, backward and update in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from netc.frontend.imported_net import ImportedNet
+from netc.ir.core import Module, Value
+from netc.ir.diagnostics import NetcError
+from netc.ir.opdef import numpy_dtype
+from netc.passes.accumulate_gradients import sum_name
+from netc.passes.update_params import RATE, UpdateRule, history_name
+from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_imported
+from netc.runtime.memory import Array, Memory, aligned_zeros
+from netc.runtime.options import CompileOptions
+from netc.runtime.params import ParamStore
+from netc.runtime.runner import PreparedCache, Runner, make_runner
+from netc.runtime.shapes import as_arrays, bind_shapes, show_shape, shown_shape, tensor_of
+from netc.runtime.training import step_module, trained_params, update_module
+
+
+class TrainingStep:
+    """A net compiled for training by a solver's rule.
+
+    ``params`` are the parameters, which :meth:`run` changes in place: edits by others are seen by the next
+    run. ``history`` holds the solver's arrays by parameter value name, as the original orders them.
+    ``states`` is what else lasts from run to run, by argument name: hidden states, (seed, step) of the random
+    numbers. Not safe for several threads at once.
+    """
+
+    def __init__(
+        self,
+        net: ImportedNet,
+        options: CompileOptions,
+        params: ParamStore,
+        rule: UpdateRule,
+        *,
+        blob_gradients: Iterable[str] = (),
+        keep_steps: bool = False,
+        on_stage: OnStage | None = None,
+        on_kernel: OnKernel | None = None,
+    ) -> None:
+        self.net = net
+        self.params = params
+        self.rule = rule
+        values = {blob: net.blobs[blob].name for blob in blob_gradients}
+        step = step_module(net, rule, blob_gradients=tuple(values.values()), keep_steps=keep_steps)
+        trained = trained_params(net)
+        self.history: dict[str, list[Array]] = {
+            p.name: [_like(params.arrays[p.name], "history") for _ in range(rule.histories)] for p in trained
+        }
+        self.states = {s.value.name: _initial(s.value) for s in net.carried}
+        self._sums: dict[str, Array] = {}
+        if rule.iter_size > 1:
+            self._sums = {sum_name(p.name): _like(params.arrays[p.name], "sum") for p in trained}
+        self._memory = self._state_memory()
+        cache = PreparedCache()
+
+        def compiled(module: Module) -> tuple[Compiled, Runner]:
+            found = compile_imported(net, options, module=module, on_stage=on_stage, on_kernel=on_kernel)
+            return found, make_runner(found, params, cache, self._memory)
+
+        self.compiled, self._runner = compiled(step)
+        self._update: Runner | None = None
+        if self._sums:
+            _, self._update = compiled(update_module(net, rule, keep_steps=keep_steps))
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes that an iteration takes; states and histories count as parameters."""
+        return self._runner.memory(())
+
+    def run(
+        self, batches: Sequence[Mapping[str, Any]], rate: float, iteration: int
+    ) -> list[dict[str, Array]]:
+        """One iteration, on ``iter_size`` batches: input name -> array; the results of each.
+
+        ``rate`` is the learning rate. ``iteration`` counts from 0; only Adam's correction depends on it.
+        """
+        if len(batches) != self.rule.iter_size:
+            raise NetcError(f"an iteration takes {self.rule.iter_size} batches, got {len(batches)}")
+        scaled = {RATE: np.asarray(self._corrected(rate, iteration), np.float32)}
+        if self._update is None:
+            return [self._run(batches[0], scaled)]
+        for total in self._sums.values():
+            total.fill(0)
+        results = [self._run(batch, {}) for batch in batches]
+        results[-1].update(self._update.run((), scaled))
+        return results
+
+    def _run(self, batch: Mapping[str, Any], more: Mapping[str, Array]) -> dict[str, Array]:
+        inputs = tuple(v for v in self.compiled.inputs if v.name != RATE)
+        arrays = as_arrays(batch, inputs)
+        if bind_shapes(arrays, inputs) != ():
+            given = ", ".join(f"{n} {show_shape(a.shape)}" for n, a in arrays.items())
+            want = ", ".join(f"{v.name} {show_shape(shown_shape(v))}" for v in inputs)
+            raise NetcError(f"the net trains on {want}; got {given}")
+        return self._runner.run((), {**arrays, **more})
+
+    def _corrected(self, rate: float, iteration: int) -> float:
+        if self.rule.kind != "Adam":
+            return rate
+        t = iteration + 1
+        bias = 1.0 - self.rule.momentum**t
+        return rate * float(np.sqrt(1.0 - self.rule.momentum2**t)) / bias
+
+    def _state_memory(self) -> dict[str, Array]:
+        """The memory of every state by the name of its argument."""
+        memory = {**self.params.arrays, **self.states, **self._sums}
+        for name, arrays in self.history.items():
+            memory.update({history_name(name, i): array for i, array in enumerate(arrays)})
+        return memory
+
+
+def _like(array: Array, what: str) -> Array:
+    return aligned_zeros(array.shape, array.dtype, what=f"the {what} of a parameter")
+
+
+def _initial(value: Value) -> Array:
+    type_ = tensor_of(value.type)
+    return aligned_zeros(type_.static_shape, numpy_dtype(type_.dtype), what=f"the state '{value.name}'")
