@@ -146,13 +146,13 @@ def _schema_words() -> list[str]:
 
 def _text_words() -> list[str]:
     types = [f'"{name}"' for name in layer_type_names()]
-    signs = "{ } < > [ ] : , ; # - [a.b/c]".split()
+    signs = [*"{}<>[]:,;#-", "[a.b/c]"]
     openings = ["layer {", "layers {", "param {", "{ a " * 120, "x: [" * 120, "layer { " * 120]
     return [*_schema_words(), *types, *signs, *openings, '"' + "\\" * 9]
 
 
 def _dsl_words() -> list[str]:
-    signs = "+ - * / // % ** .. == != < <= ! ?= = ( ) [ ] { }".split()
+    signs = [*"+-*/%!=()[]{}<", "//", "**", "..", "==", "!=", "<=", "?="]
     strings = ['"{x}"', '"{', '}"', '"{{', "'"]
     lines = ["\n    ", "\n", "  ", "for i in 0..99999:\n  ", "x = x + x\n", "f(f("]
     deep = ["(" * 70, "[" * 70, "-" * 200, "not " * 200, "1 + " * 200, "x if x else " * 200, "2 ** " * 200]
@@ -163,9 +163,9 @@ def _dsl_words() -> list[str]:
 def _ir_words() -> list[str]:
     ops = all_opdefs()
     attrs = {name for op in ops for name in attr_types(op.attrs)}
-    types = "f32 f64 i64 i1 u8 f32x16 ptr<f32> buffer f32[N,3] f32[2,16,4]{1:8} <f32[1,2]>".split()
+    types = ["f32", "i64", "i1", "u8", "f32x16", "ptr<f32>", "buffer", "f32[2,16,4]{1:8}", "<f32[1,2]>"]
     dims = ["<N>", "<2*N+1>", "floordiv(N, 2)", "min(N, H)", "strides(16,1)", "(" * 60, "[" * 60]
-    signs = "none true %x % { } -> @ yield param state output func @f - =".split()
+    signs = [*"%{}@-=", "none", "true", "%x", "->", "yield", "param", "state", "output", "func @f"]
     return [*(op.name for op in ops), *sorted(attrs), *types, *dims, *signs]
 
 
