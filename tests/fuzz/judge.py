@@ -15,8 +15,10 @@ from types import FrameType
 from netc.ir.diagnostics import NetcError
 
 CPU_SECONDS = 1.0
-_NAMED_PLACE = re.compile(r"/case\.|function '|module '")
 MEGABYTES = 256  # of address space above what the process has before its first input
+
+# how an error without a location says where: the file of the input, a part of the IR
+_NAMED_PLACE = re.compile(r"/case\.|function '|module '")
 
 Reader = Callable[[bytes], None]
 
