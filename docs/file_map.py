@@ -16,6 +16,8 @@ FOLDERS = (
     ("netc/pycaffe", "Caffe's Python interface"),
     ("netc/pycaffe/proto", "Caffe's Python interface: messages"),
     ("netc/runtime", "Runtime"),
+    ("netc/runtime/data", "Runtime: data sets"),
+    ("netc/runtime/solver", "Runtime: solvers"),
     ("netc/frontend", "Front end"),
     ("netc/frontend/layers", "Front end: the layers"),
     ("netc/frontend/dsl", "Front end: the .net language"),
@@ -24,6 +26,7 @@ FOLDERS = (
     ("netc/ir/gradients", "The gradient rules"),
     ("netc/passes", "Passes"),
     ("netc/backends", "Backends"),
+    ("netc/backends/onnx", "Backends: ONNX files"),
     ("netc/backends/llvm", "Backends: LLVM"),
     ("netc/backends/llvm/lower", "Backends: LLVM: kernels"),
 )

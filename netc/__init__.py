@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from netc.runtime.api import compile_net as compile
     from netc.runtime.api import load
     from netc.runtime.module import Module
+    from netc.runtime.solver.solver import Solver
 
 __version__ = "0.1.0"
 __all__ = [
     "Module",
     "NetSpec",
     "NetcError",
+    "Solver",
     "__version__",
     "compile",
     "define_op",
@@ -38,6 +40,7 @@ _HOMES = {
     "compile": ("netc.runtime.api", "compile_net"),
     "load": ("netc.runtime.api", "load"),
     "Module": ("netc.runtime.module", "Module"),
+    "Solver": ("netc.runtime.solver.solver", "Solver"),
     "NetSpec": ("netc.frontend.net_spec", "NetSpec"),
     "layers": ("netc.frontend.net_spec", "layers"),
     "params": ("netc.frontend.net_spec", "params"),

@@ -15,6 +15,7 @@ from netc import __version__
 from netc.cli.caffe_commands import CAFFE_COMMANDS
 from netc.cli.commands import COMMANDS
 from netc.cli.output import OutputClosed, OutputFailed, flush, say
+from netc.cli.train_commands import TRAIN_COMMANDS
 from netc.ir.diagnostics import InternalError, NetcError
 
 OK, INTERNAL_ERROR, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
@@ -36,7 +37,7 @@ def netc(show_traceback: bool) -> None:
     del show_traceback  # main() looks for it, as an error may come before this
 
 
-for _command in (*COMMANDS, *CAFFE_COMMANDS):
+for _command in (*COMMANDS, *TRAIN_COMMANDS, *CAFFE_COMMANDS):
     netc.add_command(_command)
 
 

@@ -1,86 +1,26 @@
-"""The commands with their arguments; what does the work is imported when it is called: help is quick."""
+"""The commands with their arguments."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any
 
 import click
 
 from netc.cli.image_options import IMAGE_SCALING
+from netc.cli.make_command import Parameter, command, net_command
 
 EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
 UPGRADE_KINDS = ("net", "solver", "weights")
+DATA_SETS = ("mnist", "cifar10")
+BACKENDS = ("lmdb", "leveldb")
 PICTURE_FORMATS = ("dot", "svg", "png")
 
-Callback = Callable[..., None]
-Parameter = Callable[[Callback], Callback]
-"""What ``click.option`` and ``click.argument`` return."""
-
-_NET: tuple[Parameter, ...] = (
-    click.argument("model", type=click.Path()),
-    click.option("-w", "--weights", metavar="FILE", help="Trained weights (.caffemodel)."),
-    click.option("--target", default="cpu", show_default=True, help="cpu, cpu:avx2, cpu:avx512, or numpy."),
-    click.option(
-        "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
-    ),
-    click.option(
-        "--input-shape",
-        multiple=True,
-        metavar="NAME=DIM,...",
-        help="Shape of an input; a name such as N stands for any size.",
-    ),
-    click.option(
-        "--phase",
-        type=click.Choice(["TEST", "TRAIN"], case_sensitive=False),
-        metavar="[TEST|TRAIN]",
-        default="TEST",
-        show_default=True,
-        help="Selects layers.",
-    ),
-    click.option("--level", type=int, default=0, help="Selects layers: the level."),
-    click.option("--stage", "stages", multiple=True, metavar="NAME", help="Selects layers: a stage."),
-    click.option(
-        "--fully-convolutional", is_flag=True, help="Make inner products convolutions, for larger inputs."
-    ),
-    click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
-    click.option("--keep", multiple=True, metavar="BLOB", help="Keep an intermediate blob."),
-)
 _FILES: tuple[Parameter, ...] = (
     click.argument("source", metavar="INPUT", type=click.Path()),
     click.argument("target", metavar="OUTPUT", type=click.Path()),
 )
 _JSON: Parameter = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-
-def _command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
-    """A command on a net: ``module`` has a function ``command`` that gets the request and the parameters."""
-
-    def callback(**given: Any) -> None:
-        request = import_module("netc.cli.request").take_request(given)
-        import_module(module).command(request, **given)
-
-    decorated: Callback = callback
-    for decorate in reversed((*_NET, *parameters)):
-        decorated = decorate(decorated)
-    return click.command(name, short_help=summary, help=text)(decorated)
-
-
-def _file_command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
-    """A command that takes one file and writes another: ``module`` has a function ``command``."""
-
-    def callback(**given: Any) -> None:
-        import_module(module).command(**given)
-
-    decorated: Callback = callback
-    for decorate in reversed((*_FILES, *parameters)):
-        decorated = decorate(decorated)
-    return click.command(name, short_help=summary, help=text)(decorated)
-
-
-COMPILE = _command(
+COMPILE = net_command(
     "compile",
     "Compile a net into one file, or show the code at any stage.",
     "Compile the net MODEL (a .prototxt) into one file that runs without compiling again.",
@@ -95,7 +35,7 @@ COMPILE = _command(
     _JSON,
 )
 
-RUN = _command(
+RUN = net_command(
     "run",
     "Run a net on images or arrays.",
     """Run the net MODEL (a .prototxt, or a file that `netc compile` wrote) on FILEs.
@@ -116,7 +56,7 @@ RUN = _command(
     _JSON,
 )
 
-TIME = _command(
+TIME = net_command(
     "time",
     "Time every kernel of a net.",
     """Time the net MODEL on random input: each kernel's median, and its part of the machine's peak.
@@ -134,7 +74,7 @@ TIME = _command(
     _JSON,
 )
 
-INSPECT = _command(
+INSPECT = net_command(
     "inspect",
     "List the layers of a net.",
     "List the layers of the net MODEL with their shapes, parameters and flops. Compiles nothing.",
@@ -142,7 +82,7 @@ INSPECT = _command(
     _JSON,
 )
 
-DRAW = _command(
+DRAW = net_command(
     "draw",
     "Draw a net, or its IR.",
     "Draw the net MODEL; without -o its graph is printed in the DOT language.",
@@ -159,7 +99,7 @@ DRAW = _command(
     ),
 )
 
-CONVERT = _file_command(
+CONVERT = command(
     "convert",
     "Write a net or its weights in another format.",
     """Write the net or the weights in INPUT to OUTPUT, in the format of OUTPUT's suffix.
@@ -168,13 +108,15 @@ CONVERT = _file_command(
     current generation; comments are lost.
     """,
     "netc.cli.convert",
+    *_FILES,
 )
 
-UPGRADE = _file_command(
+UPGRADE = command(
     "upgrade",
     "Bring a net, a solver or weights to Caffe's current generation.",
     "Upgrade INPUT, a prototxt or a caffemodel of any generation, and write it to OUTPUT.",
     "netc.cli.upgrade",
+    *_FILES,
     click.option(
         "--kind",
         type=click.Choice(UPGRADE_KINDS),
@@ -182,7 +124,7 @@ UPGRADE = _file_command(
     ),
 )
 
-EXPORT = _command(
+EXPORT = net_command(
     "export",
     "Write a net with its weights as an ONNX file.",
     """Write the net MODEL with its weights to OUTPUT, whose suffix is .onnx.
@@ -193,4 +135,26 @@ EXPORT = _command(
     click.argument("output", type=click.Path()),
 )
 
-COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT)
+DATA = command(
+    "data",
+    "Make the databases of a published data set.",
+    """Make Caffe's databases of the data set NAME in the folder DIR.
+
+    Its archives are looked for in DIR and downloaded to it where they are not there. mnist: mnist_train_lmdb
+    and mnist_test_lmdb; cifar10: cifar10_train_lmdb, cifar10_test_lmdb and mean.binaryproto.
+    """,
+    "netc.cli.data",
+    click.argument("name", metavar="NAME", type=click.Choice(DATA_SETS)),
+    click.argument("folder", metavar="DIR", type=click.Path()),
+    click.option("--from", "source", metavar="FOLDER", help="Where the archives are; nothing is downloaded."),
+    click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default=BACKENDS[0],
+        show_default=True,
+        help="Kind of database.",
+    ),
+    _JSON,
+)
+
+COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT, DATA)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netc.backends.onnx_export import OPSET
+from netc.backends.onnx.model import OPSET
 from netc.cli.output import put, say_warnings
 from netc.cli.request import NetRequest
 from netc.ir.diagnostics import NetcError

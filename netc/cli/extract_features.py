@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from netc.cli.inputs import are_arrays, read_arrays, write_npz
+from netc.cli.feature_files import check_outputs, write_features
+from netc.cli.inputs import are_arrays, read_arrays
 from netc.cli.output import progress, put, say
 from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
@@ -20,8 +19,6 @@ from netc.runtime.images import ChannelOrder, Preprocessing, load_image, preproc
 from netc.runtime.memory import Array
 from netc.runtime.shapes import show_shape
 
-SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
-
 
 def command(
     weights: str,
@@ -30,6 +27,8 @@ def command(
     outputs: str,
     batches: int,
     database: str | None,
+    device: str | None,
+    device_id: int | None,
     files: tuple[str, ...],
     mean: str | None,
     raw_scale: float,
@@ -37,11 +36,11 @@ def command(
     channel_order: ChannelOrder,
 ) -> None:
     """Run batches through the net, and write each of the blobs to its file."""
-    if database is not None:
-        raise NetcError(
-            f"features are not written to {database} databases", remedy="name files *.npz, *.npy or *.h5"
-        )
+    del device_id  # of a GPU
+    if device is not None and device.upper() != "CPU":
+        raise NetcError(f"nets run on the CPU, not on {device}", remedy="say CPU, or leave it out")
     pairs = _pairs(blobs, outputs)
+    check_outputs([path for _, path in pairs], database)
     if files and not are_arrays(files):
         net = Net(model, TEST, weights=weights)
         how = Preprocessing(
@@ -60,7 +59,7 @@ def command(
         rows = dict(arrays)
     features = _extract(net, [name for name, _ in pairs], rows, batches)
     for name, path in pairs:
-        _write(path, name, features[name])
+        write_features(path, name, features[name], database)
         put(f"{name} {show_shape(features[name].shape)} -> {path}")
 
 
@@ -94,9 +93,6 @@ def _pairs(blobs: str, outputs: str) -> list[tuple[str, str]]:
     names, paths = blobs.split(","), outputs.split(",")
     if len(names) != len(paths):
         raise NetcError(f"there are {len(names)} blobs and {len(paths)} files; each blob needs one")
-    for path in paths:
-        if Path(path).suffix.lower() not in SUFFIXES:
-            raise NetcError(f"{path}: features are written to files with the suffix {', '.join(SUFFIXES)}")
     return list(zip(names, paths, strict=True))
 
 
@@ -159,26 +155,3 @@ def _feed(net: Net, rows: Mapping[str, Rows], batch: int) -> float:
 def _used(array: Array, filled: float) -> Array:
     """The rows that come of the input, not of what the batch was filled up with."""
     return array if filled == 1 or not array.ndim else array[: round(len(array) * filled)]
-
-
-def _write(path: str, name: str, array: Array) -> None:
-    suffix = Path(path).suffix.lower()
-    if suffix == ".npz":
-        write_npz(path, {name: array})
-        return
-    try:
-        if suffix == ".npy":
-            with open(path, "wb") as file:
-                np.save(file, array, allow_pickle=False)
-        else:
-            with _h5py().File(path, "w") as file:
-                file.create_dataset(name, data=array)
-    except OSError as error:
-        raise NetcError(f"{path}: {error.strerror or error}") from None
-
-
-def _h5py() -> Any:
-    try:
-        return import_module("h5py")
-    except ImportError:
-        raise NetcError("writing HDF5 needs h5py, which is not installed", remedy="write .npz") from None

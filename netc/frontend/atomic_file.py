@@ -17,6 +17,8 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
     """An empty file beside ``path`` to write to; it gets the name of ``path`` at the end, or vanishes.
 
+    Its content is on the disk before it gets the name, so a loss of power leaves the old file or the new one.
+
     What the operating system refuses becomes a ``NetcError``.
     """
     name = os.fspath(path)
@@ -30,6 +32,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
         raise NetcError(f"{name!r}: is no path") from None
     try:
         yield temporary
+        _flush(temporary)
         os.replace(temporary, name)
     except BaseException as error:
         with suppress(OSError):
@@ -44,3 +47,12 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Like ``atomic_path``, open for writing."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         yield file
+
+
+def _flush(path: str) -> None:
+    """Wait until the content of a file is on the disk."""
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -59,9 +59,22 @@ class NetCut:
     layers: list[LayerCut]
 
 
+@dataclass(slots=True)
+class StateCut:
+    """A solver's state: its message without the histories, and these."""
+
+    message: ProtobufMessage
+    history: list[BlobCut]
+
+
 # where blobs lie: a message's fields that are cut out, with the type of what is in them
 _LAYERS: Mapping[int, str] = {100: "LayerParameter", 2: "V1LayerParameter"}
-_BLOBS: Mapping[str, int] = {"LayerParameter": 7, "V1LayerParameter": 6, "V0LayerParameter": 50}
+_BLOBS: Mapping[str, int] = {
+    "LayerParameter": 7,
+    "V1LayerParameter": 6,
+    "V0LayerParameter": 50,
+    "SolverState": 3,
+}
 _V0_LAYER = 1  # V1LayerParameter.layer
 
 
@@ -82,6 +95,15 @@ def cut_blob(file: BinaryFile) -> BlobCut:
         raise file.error(f"not a blob, or damaged: {error.message}", error.offset) from None
 
 
+def cut_solver_state(file: BinaryFile) -> StateCut:
+    """Cut a file that holds a ``SolverState``."""
+    cutter = _Cutter(file)
+    try:
+        return cutter.solver_state()
+    except WireError as error:
+        raise file.error(f"not a solverstate, or damaged: {error.message}", error.offset) from None
+
+
 class _Cutter:
     def __init__(self, file: BinaryFile) -> None:
         self._file = file
@@ -100,6 +122,12 @@ class _Cutter:
             else:
                 self._keep(skeleton, each)
         return NetCut(self._parse("NetParameter", bytes(skeleton), 0), layers)
+
+    def solver_state(self) -> StateCut:
+        history: list[BlobCut] = []
+        whole = WireField(0, LENGTH, 0, 0, len(self._data))
+        skeleton = self._without_blobs(whole, "SolverState", history)
+        return StateCut(self._parse("SolverState", skeleton, 0), history)
 
     def _layer(self, whole: WireField, kind: str) -> LayerCut:
         blobs: list[BlobCut] = []

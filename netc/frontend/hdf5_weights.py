@@ -23,9 +23,9 @@ Layer: TypeAlias = tuple[str, str, Sequence[NDArray[Any]]]
 
 def read_hdf5(path: str) -> tuple[dict[str, list[NDArray[np.float32]]], dict[str, str]]:
     """The blobs of each layer that has some, and the types of the layers where they are stated."""
-    h5py = _library()
-    with _open(h5py, path) as file:
-        data = _member(h5py, file, _GROUP)
+    h5py = hdf5_library()
+    with open_hdf5(h5py, path) as file:
+        data = hdf5_member(h5py, file, _GROUP)
         if not isinstance(data, h5py.Group):
             raise NetcError(f"{path}: no group '/{_GROUP}' in it: not an HDF5 file of Caffe's weights")
         found: dict[str, dict[int, NDArray[np.float32]]] = {}
@@ -35,7 +35,7 @@ def read_hdf5(path: str) -> tuple[dict[str, list[NDArray[np.float32]]], dict[str
                 raise NetcError(f"{path}: more than {MAX_LINKS} arrays")
             layer, _, index = name.rpartition("/")
             if layer and index.isascii() and index.isdigit() and len(index) < 6:
-                found.setdefault(layer, {})[int(index)] = _array(path, name, dataset)
+                found.setdefault(layer, {})[int(index)] = hdf5_array(path, name, dataset)
                 kind = dataset.parent.attrs.get(_TYPE, "")
                 types[layer] = kind if isinstance(kind, str) else ""
     for layer, blobs in found.items():
@@ -46,7 +46,7 @@ def read_hdf5(path: str) -> tuple[dict[str, list[NDArray[np.float32]]], dict[str
 
 def write_hdf5(path: str | os.PathLike[str], layers: Iterable[Layer]) -> None:
     """Write the blobs of the layers; the file appears under its name when it is whole."""
-    h5py = _library()
+    h5py = hdf5_library()
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=("earliest", "v108")) as file:
         data = file.create_group(_GROUP)
         for name, kind, arrays in layers:
@@ -62,7 +62,8 @@ def write_hdf5(path: str | os.PathLike[str], layers: Iterable[Layer]) -> None:
                 group.create_dataset(str(index), data=np.asarray(array, "<f4"))
 
 
-def _library() -> Any:
+def hdf5_library() -> Any:
+    """The package h5py, or what to do for it."""
     try:
         import h5py
     except ImportError:
@@ -73,7 +74,8 @@ def _library() -> Any:
 
 
 @contextmanager
-def _open(h5py: Any, path: str) -> Iterator[Any]:
+def open_hdf5(h5py: Any, path: str) -> Iterator[Any]:
+    """Open a file to read; what is damaged in it becomes a ``NetcError``."""
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -86,7 +88,7 @@ def _open(h5py: Any, path: str) -> Iterator[Any]:
         file.close()
 
 
-def _member(h5py: Any, group: Any, name: str) -> Any:
+def hdf5_member(h5py: Any, group: Any, name: str) -> Any:
     """What a name in a group stands for; links to elsewhere are not followed."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         return None
@@ -97,14 +99,15 @@ def _datasets(h5py: Any, group: Any, prefix: str, depth: int) -> Iterator[tuple[
     if depth > MAX_DEPTH:
         raise ValueError(f"groups are nested more than {MAX_DEPTH} deep")
     for name in group:
-        member = _member(h5py, group, name)
+        member = hdf5_member(h5py, group, name)
         if isinstance(member, h5py.Dataset):
             yield prefix + name, member
         elif isinstance(member, h5py.Group):
             yield from _datasets(h5py, member, f"{prefix}{name}/", depth + 1)
 
 
-def _array(path: str, name: str, dataset: Any) -> NDArray[np.float32]:
+def hdf5_array(path: str, name: str, dataset: Any) -> NDArray[np.float32]:
+    """The numbers of a data set, if they are some and lie in this file."""
     if dataset.dtype.kind not in "fiu" or dataset.shape is None or dataset.external or dataset.is_virtual:
         raise NetcError(f"{path}: '{name}' holds no numbers")
     if dataset.size * dataset.dtype.itemsize > max(os.path.getsize(path), 1) and dataset.compression is None:

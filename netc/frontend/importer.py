@@ -58,7 +58,11 @@ def import_net(
     importer = _Importer(NetUnderConstruction(builder, phase, dict(input_shapes or {}), read))
     importer.warn_unknown(net)
     for position, layer in enumerate(layers):
-        importer.add(layer, position)
+        try:
+            importer.add(layer, position)
+        except NetcError as error:
+            error.within(layer.location)
+            raise
     return importer.finish(net.text("name") or DEFAULT_NAME, tuple(keep))
 
 

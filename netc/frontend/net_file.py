@@ -38,7 +38,12 @@ def load_net(
     if phase not in ("TRAIN", "TEST"):
         raise NetcError(f"phase is TRAIN or TEST, got {phase!r}")
     net = read_net(source)
-    chosen = net.message("state").texts("stage") + tuple(stages)
+    return select_layers(net, phase, level, net.message("state").texts("stage") + tuple(stages))
+
+
+def select_layers(net: Message, phase: str, level: int, stages: Iterable[str]) -> Message:
+    """The layers of a net that belong to a state, which the result's ``state`` is."""
+    chosen = tuple(stages)
     filtered = filter_net(net, NetState(phase, level, frozenset(chosen)))
     filtered.set("state", _state_message(phase, level, chosen), net.where("state"))
     return filtered

@@ -79,7 +79,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         for layer in net.layers:
             if layer.blobs:
                 name, kind = _name_and_type(layer)
-                blobs[name] = [_array(file, blob, f"layer '{name}': ") for blob in layer.blobs]
+                blobs[name] = [blob_array(file, blob, f"layer '{name}': ") for blob in layer.blobs]
                 types[name] = kind
         return Weights(file.path, as_text(net.message.name), blobs, types)
 
@@ -90,7 +90,7 @@ def load_blob(path: str | os.PathLike[str]) -> Array:
         blob = cut_blob(file)
         if not blob.payloads:
             raise file.error("no array in it: not a binaryproto of a blob")
-        return _array(file, blob, "")
+        return blob_array(file, blob, "")
 
 
 def _name_and_type(layer: LayerCut) -> tuple[str, str]:
@@ -104,7 +104,7 @@ def _name_and_type(layer: LayerCut) -> tuple[str, str]:
     return as_text(message.name), V2_TYPES[type_names.name_of(message.type) or "NONE"]
 
 
-def _array(file: BinaryFile, blob: BlobCut, owner: str) -> Array:
+def blob_array(file: BinaryFile, blob: BlobCut, owner: str) -> Array:
     """The values of a blob in its shape; nothing is allocated before the shape agrees with the file."""
     doubles = blob.payloads.get(DOUBLE_DATA, [])
     payloads = doubles or blob.payloads.get(DATA, [])

@@ -7,7 +7,7 @@ attributes, types, reference) is declared once, in :mod:`netc.ir.opdef`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -148,3 +148,15 @@ def fresh_name(base: str, taken: set[str]) -> str:
         name = f"{base}.{count}"
     taken.add(name)
     return name
+
+
+def ops_for(func: Func, names: Collection[str]) -> list[Op]:
+    """The ops that the results ``names`` need, in order."""
+    results = zip(func.result_names, func.results, strict=True)
+    needed = {value.name for name, value in results if name in names}
+    found: list[Op] = []
+    for op in reversed(func.ops):
+        if any(r.name in needed for r in op.results):
+            needed.update(v.name for v in op.operands)
+            found.append(op)
+    return found[::-1]

@@ -43,6 +43,11 @@ class NetcError(Exception):
             self.layer = layer
         return self
 
+    def within(self, location: Location | None) -> None:
+        """Note the calls that led to a location, for an error that points at their arguments."""
+        calls = location.calls if location else ()
+        self.notes = tuple(dict.fromkeys((*self.notes, *calls)))
+
     def render(self) -> str:
         """The full text: ``file:line:col: error: layer: message``, the source line, a caret, notes."""
         where = f"{self.location}: " if self.location else ""
@@ -51,8 +56,10 @@ class NetcError(Exception):
         text = self.location.source_line() if self.location else None
         if self.location and text is not None:
             lines += _excerpt(self.location, text, self.span)
+        calls = self.location.calls if self.location else ()
+        notes = dict.fromkeys((*self.notes, *calls))
         # a note may quote IR, which has lines
-        lines += [_printable(line) for note in self.notes for line in f"note: {note}".split("\n")]
+        lines += [_printable(line) for note in notes for line in f"note: {note}".split("\n")]
         if self.remedy:
             lines.append(_printable(f"help: {self.remedy}"))
         return "\n".join(lines)

@@ -22,13 +22,15 @@ class Source:
 class Location:
     """A point of a text: file name, 1-based line and column.
 
-    ``source`` lets an error show the line; it takes no part in equality and is lost by printing.
+    ``source`` lets an error show the line. ``calls`` says by which calls of functions the text was reached,
+    innermost first. Both take no part in equality and are lost by printing.
     """
 
     file: str
     line: int
     column: int
     source: Source | None = field(default=None, compare=False, repr=False)
+    calls: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"

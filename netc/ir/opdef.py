@@ -26,14 +26,14 @@ class NoAttrs:
     """The attributes of an op that has none."""
 
 
-class _NotDifferentiable:
+class NotDifferentiable:
     """Says aloud that an op has no gradient."""
 
     def __repr__(self) -> str:
         return "NOT_DIFFERENTIABLE"
 
 
-NOT_DIFFERENTIABLE = _NotDifferentiable()
+NOT_DIFFERENTIABLE = NotDifferentiable()
 
 # (operand types, attrs) -> result types; raises OpError
 InferRule = Callable[[tuple[Any, ...], Any], tuple[Type, ...]]
@@ -70,7 +70,7 @@ class OpDef(Generic[A]):
     infer: InferRule | None = None
     infer_body: InferBodyRule | None = None
     reference: ReferenceRule | None = None
-    vjp: VjpRule | _NotDifferentiable | None = None
+    vjp: VjpRule | NotDifferentiable | None = None
     recorded: RecordRule | None = None
     in_place: tuple[int, ...] = ()
     elementwise: bool = False

@@ -12,6 +12,7 @@ _DATA_MOVEMENT = frozenset(
     {
         "detect.prior_box",
         "layout.convert",
+        "nn.adjoint_weight",
         "tensor.concat",
         "tensor.fill",
         "tensor.reduce",
@@ -22,12 +23,13 @@ _DATA_MOVEMENT = frozenset(
 )
 
 
-def param_only(func: Func) -> frozenset[str]:
+def param_only(func: Func, *, states: bool = False) -> frozenset[str]:
     """The names of the params and of all values made of params and constants by cheap arithmetic.
 
     Values whose shape has symbols are not among them: the weights are prepared before sizes are known.
+    ``states``: of params and states; weights that are being trained, of the size of weights still.
     """
-    found = {p.name for p in func.params}
+    found = {p.name for p in (*func.params, *(func.states if states else ()))}
     for op in func.ops:
         if _is_preparable(op) and all(v.name in found for v in op.operands):
             found.update(r.name for r in op.results)
@@ -35,6 +37,5 @@ def param_only(func: Func) -> frozenset[str]:
 
 
 def _is_preparable(op: Op) -> bool:
-    # a dropout that is still there draws new numbers every time
-    cheap = op.name in _DATA_MOVEMENT or (opdef(op.name).elementwise and op.name != "nn.dropout")
+    cheap = op.name in _DATA_MOVEMENT or opdef(op.name).elementwise
     return cheap and not any(type_symbols(r.type) for r in op.results)

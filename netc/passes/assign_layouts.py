@@ -11,11 +11,12 @@ convolutions and is carried on for as long as the ops can carry it:
 4.  elementwise: that of the operands as large as the result; others are converted, but for those with
     extent 1 on the channel axis, which are row-major.
 5.  ``concat``, ``slice``: blocked if an operand is and the boundaries fall between blocks.
-6.  ``inner_product``: weights ``{0:block}``; input and result are row-major.
-7.  all else, and the results of the function: row-major.
+6.  ``inner_product``: param-only weights ``{0:block}``; input and result are row-major.
+7.  ``reduce``, ``moments``: the operand's layout, unless the channels are reduced.
+8.  all else, and the results of the function: row-major.
 
-Operations on params alone stay row-major; their values are converted where they are used. Weights that are
-not param-only are never converted: that would cost a conversion per call.
+Operations on params and states alone stay row-major; their values are converted where they are used. Other
+weights are never converted. ``adjoint_weight`` makes each layout that is wanted of it.
 
 Requires: a tensor module, row-major all over.
 Ensures: a value is converted to a layout at most once, and never back to one it already exists in.
@@ -55,6 +56,7 @@ from netc.ir.core import Func, Module, Op, Value
 from netc.ir.diagnostics import OpError
 from netc.ir.layout import Blocked, Layout
 from netc.ir.opdef import opdef
+from netc.ir.ops.adjoint_weight import AdjointWeightAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
 from netc.ir.param_only import param_only
 from netc.ir.rewrite import Rewriter
@@ -78,6 +80,8 @@ class _Assigner:
         self.channels = Blocked(1, block)
         self.rewriter = Rewriter(func)
         self.params = param_only(func)
+        self.weights = param_only(func, states=True)
+        self.adjoints: dict[str, Op] = {}
         self.versions: dict[str, dict[Layout, Value]] = {a.name: {None: a} for a in func.args}
         self.made: dict[str, Value] = {a.name: a for a in func.args}
 
@@ -90,7 +94,10 @@ class _Assigner:
 
     def _assign(self, op: Op) -> None:
         rule = _RULES.get(op.name)
-        if op.results and all(r.name in self.params for r in op.results):
+        if op.name == "nn.adjoint_weight":
+            self._defer(op)
+            return
+        if op.results and all(r.name in self.weights for r in op.results):
             layouts: Sequence[Layout] = [None] * len(op.operands)
         elif rule is not None:
             layouts = rule(self, op)
@@ -108,6 +115,12 @@ class _Assigner:
             self.made[result.name] = result
             self.versions[result.name] = {_tensor(result).layout: result}
 
+    def _defer(self, op: Op) -> None:
+        """An adjoint weight is made where it is used, in the layout that is wanted there."""
+        self.adjoints[op.result.name] = op
+        self.made[op.result.name] = op.result
+        self.versions[op.result.name] = {}
+
     # --- the versions of a value ---
     def _layout(self, value: Value) -> Layout:
         """The layout in which a value was made."""
@@ -116,16 +129,24 @@ class _Assigner:
     def _in_layout(self, value: Value, layout: Layout, user: Op | None = None) -> Value:
         """The version of a value in a layout, converted if it does not exist yet."""
         versions = self.versions[value.name]
+        if layout not in versions and value.name in self.adjoints and (layout is None or layout.axis == 0):
+            versions[layout] = self._adjoint(self.adjoints[value.name], layout)
         if layout not in versions:
             location = user.location if user is not None else None
+            source = self._in_layout(value, None) if value.name in self.adjoints else self.made[value.name]
             versions[layout] = self.rewriter.add1(
                 "layout.convert",
-                (self.made[value.name],),
+                (source,),
                 LayoutAttrs.of(layout),
                 hint=f"{value.name}.rows" if layout is None else f"{value.name}.blocks",
                 location=location,
             )
         return versions[layout]
+
+    def _adjoint(self, op: Op, layout: Layout) -> Value:
+        attrs = AdjointWeightAttrs(op.attrs.group, 1 if layout is None else layout.size)
+        source = self._in_layout(op.operands[0], None, op)
+        return self.rewriter.add1(op.name, (source,), attrs, hint=op.result.name, location=op.location)
 
     def _input_layout(self, x: Value) -> Layout:
         """The layout in which a blocked convolution reads its input."""
@@ -135,18 +156,29 @@ class _Assigner:
         few = isinstance(channels, int) and channels <= ROW_MAJOR_CHANNELS
         return None if few else self.channels
 
-    def _constant_weights(self, op: Op) -> bool:
-        return all(v.name in self.params for v in op.operands[1:])
+    def _may_convert(self, op: Op) -> bool:
+        # without blocks there is no kernel for a fractional one
+        return op.name == "nn.fractional_conv" or self._are_weights(op.operands[1:])
+
+    def _are_weights(self, values: Sequence[Value]) -> bool:
+        return all(v.name in self.weights for v in values)
 
     # --- the layouts of an op's operands ---
     def conv(self, op: Op) -> Sequence[Layout]:
         """Case 1."""
         x, w = op.operands[0], _tensor(op.operands[1])
-        if not self._constant_weights(op) or not self._conv_can_block(op.attrs.group, w):
+        if not self._may_convert(op) or not self._conv_can_block(op.attrs.group, w):
             return [None] * len(op.operands)
         depthwise = op.attrs.group > 1 and w.shape[1] == 1
         layout = self.channels if depthwise else self._input_layout(x)
         return [layout, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
+
+    def conv_weight_gradient(self, op: Op) -> Sequence[Layout]:
+        """Case 2."""
+        x, dw = op.operands[0], _tensor(op.result)
+        if not self._conv_can_block(op.attrs.group, dw):
+            return [None, None]
+        return [self.channels if op.attrs.group > 1 else self._input_layout(x), self.channels]
 
     def _conv_can_block(self, group: int, w: TensorType) -> bool:
         out, per_group = w.shape[0], w.shape[1]
@@ -161,7 +193,7 @@ class _Assigner:
         x, w = op.operands[0], _tensor(op.operands[1])
         group = op.attrs.group
         depthwise = group > 1 and w.shape[1] == 1 and w.shape[0] == group
-        if not self._constant_weights(op) or w.rank != 4 or (group != 1 and not depthwise):
+        if not self._are_weights(op.operands[1:]) or w.rank != 4 or (group != 1 and not depthwise):
             return [None] * len(op.operands)
         layout = self.channels if depthwise else self._input_layout(x)
         weights = Blocked(0 if depthwise else 1, self.block)
@@ -169,7 +201,7 @@ class _Assigner:
 
     def inner_product(self, op: Op) -> Sequence[Layout]:
         """Case 6."""
-        if op.attrs.transpose or not self._constant_weights(op):
+        if op.attrs.transpose or not all(v.name in self.params for v in op.operands[1:]):
             return [None] * len(op.operands)
         return [None, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
 
@@ -181,8 +213,12 @@ class _Assigner:
         """Case 5."""
         return self._blocked_if_legal(op, [self.channels])
 
+    def reduce(self, op: Op) -> Sequence[Layout]:
+        """Case 7."""
+        return [None if 1 in op.attrs.axes else self._layout(op.operands[0])]
+
     def _blocked_if_legal(self, op: Op, layouts: Sequence[Layout]) -> Sequence[Layout]:
-        if not any(self._layout(v) for v in op.operands):
+        if not any(self._layout(v) == self.channels for v in op.operands):
             return [None] * len(op.operands)
         tried = tuple(
             Value(v.name, _tensor(v).with_layout(c)) for v, c in zip(op.operands, layouts, strict=True)
@@ -198,7 +234,7 @@ class _Assigner:
         result = _tensor(op.result)
         data = [v for v in op.operands if v.name not in self.params]
         largest = [v for v in data if _tensor(v).shape == result.shape] or data
-        if not any(self._layout(v) for v in largest):
+        if not any(self._layout(v) == self.channels for v in largest):
             return [None] * len(op.operands)
         spread = result.shape[1] != 1
         return [None if spread and _tensor(v).shape[1] == 1 else self.channels for v in op.operands]
@@ -211,8 +247,12 @@ def _tensor(value: Value) -> TensorType:
 
 _RULES: dict[str, Callable[[_Assigner, Op], Sequence[Layout]]] = {
     "nn.conv": _Assigner.conv,
+    "nn.conv_weight_gradient": _Assigner.conv_weight_gradient,
     "nn.deconv": _Assigner.deconv,
+    "nn.fractional_conv": _Assigner.conv,
     "nn.inner_product": _Assigner.inner_product,
+    "nn.moments": _Assigner.reduce,
     "tensor.concat": _Assigner.concat,
+    "tensor.reduce": _Assigner.reduce,
     "tensor.slice": _Assigner.slice,
 }

@@ -178,7 +178,8 @@ def _plan(func: Func, in_place: bool) -> _Plan:
             for value, start in zip(op.operands, _starts(op) or (), strict=False):
                 if free(value, "launch", "concat"):
                     plan[value.name] = _Part(op.result, start)
-        if kind == "launch" and in_place:
+        # a state's memory holds its old content until the state is written
+        if kind == "launch" and in_place and not isinstance(plan.get(op.results[0].name), _State):
             for value in _overwritable(op, op.result) if len(op.results) == 1 else ():
                 sole_reader = len(read_by[value.name]) == 1 and value.name not in returned
                 if sole_reader and free(value, "launch"):

@@ -162,8 +162,8 @@ def _as_affine(name: str, value: float, *, fill_first: bool) -> AffineAttrs | No
 
 def _fold_fills(op: Op, rewriter: Rewriter) -> Value | None:
     definition = opdef(op.name)
-    if not definition.elementwise or definition.reference is None or op.name == "nn.dropout":
-        return None  # a dropout that is still there makes noise
+    if not definition.elementwise or definition.reference is None:
+        return None
     fills = [_producer(v, "tensor.fill", rewriter) for v in op.operands]
     type_ = _tensor(op.result)
     numbers = tuple(np.array([f.attrs.value], numpy_dtype(type_.dtype)) for f in fills if f is not None)

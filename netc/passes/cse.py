@@ -2,7 +2,7 @@
 
 Does: where two ops agree in name, operands and attributes, keeps the first and lets it serve both.
 Requires: a tensor module.
-Ensures: no two such ops are left. Ops with a body and training dropouts (each draws its own mask) stay.
+Ensures: no two such ops are left. Ops with a body stay.
 Refuses: nothing.
 
 Example (``cse()``)::
@@ -46,7 +46,7 @@ class _SharedOps:
 
     def __call__(self, op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
         del rewriter
-        if op.body is not None or (op.name == "nn.dropout" and op.attrs.train):
+        if op.body is not None:
             return None
         # repr tells 0.0 from -0.0, which == does not
         key = (op.name, tuple(v.name for v in op.operands), repr(op.attrs))

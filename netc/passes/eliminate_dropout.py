@@ -1,15 +1,15 @@
-"""Eliminate dropout in the TEST phase, and what stopped gradients.
+"""Eliminate dropout, which is noise in training only, and what stopped gradients.
 
-Does: replaces the result of ``nn.dropout {train = false}`` and of ``math.stop_gradient`` by its operand.
+Does: replaces the result of ``nn.dropout`` and of ``math.stop_gradient`` by its operand.
 Requires: a tensor module.
-Ensures: what dropouts are left are training dropouts. Nothing else changes.
+Ensures: none of them is left. Nothing else changes.
 Refuses: nothing.
 
 Example (``eliminate_dropout()``)::
 
     module m tensor {
     func @main(%x: f32[N,8]) -> (y = %y) {
-      %d: f32[N,8] = nn.dropout %x {ratio = 0.5, train = false}
+      %d: f32[N,8] = nn.dropout %x {ratio = 0.5}
       %y: f32[N,8] = math.relu %d {slope = 0.0}
     }
     }
@@ -30,11 +30,10 @@ from netc.ir.rewrite import Rewriter, rewrite_module
 
 
 def eliminate_dropout(module: Module) -> Module:
-    """The module without dropouts that do nothing."""
+    """The module without ops that do nothing."""
     return rewrite_module(module, (_eliminate,))
 
 
 def _eliminate(op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
     del rewriter
-    stops = op.name == "math.stop_gradient"
-    return op.operands if stops or (op.name == "nn.dropout" and not op.attrs.train) else None
+    return op.operands if op.name in ("math.stop_gradient", "nn.dropout") else None

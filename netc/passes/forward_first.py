@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from netc.ir.core import Func, Module
+from netc.ir.core import Func, Module, ops_for
 
 
 def forward_first(module: Module, *, names: Collection[str]) -> Module:
@@ -42,11 +42,7 @@ def forward_first(module: Module, *, names: Collection[str]) -> Module:
 
 
 def _sort(func: Func, names: Collection[str]) -> Func:
-    results = zip(func.result_names, func.results, strict=True)
-    needed = {value.name for name, value in results if name in names}
-    for op in reversed(func.ops):
-        if any(r.name in needed for r in op.results):
-            needed.update(v.name for v in op.operands)
-    first = [op for op in func.ops if any(r.name in needed for r in op.results)]
-    rest = [op for op in func.ops if not any(r.name in needed for r in op.results)]
+    first = ops_for(func, names)
+    members = {id(op) for op in first}
+    rest = [op for op in func.ops if id(op) not in members]
     return replace(func, ops=(*first, *rest))

@@ -2,12 +2,13 @@
 
 Does: puts every op of ``@main`` that computes into a ``fusion``; each becomes one kernel.
 
-1.  An anchor (conv, deconv, inner_product, pool, global_pool, lrn, softmax, reduce) takes in the elementwise
+1.  An anchor (conv, deconv, fractional_conv, inner_product, pool, global_pool, lrn, softmax, reduce) takes in the elementwise
     ops that follow it, for as long as the next op is the only reader. Another operand of such an op may be a
     value of the result's type, or have extent 1 everywhere but on the channel axis. Where two anchors meet in
     one op (a residual sum), the one computed last takes it, so that the other is there already.
 2.  Elementwise ops without an anchor are fused with one another (anchor ``map``) through values of the type
     of the result. A value that is also read elsewhere, but not before the kernel runs, is one more result.
+    What the results ``forward`` need is not fused with what they do not: they must be there without it.
 3.  Any other op that computes (transpose, fill, …) is a fusion by itself.
 
 ``reshape``, ``concat``, ``slice`` and ``convert`` stay as they are: bufferize turns them into views where it
@@ -45,9 +46,10 @@ becomes::
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, users, walk
+from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, ops_for, users, walk
 from netc.ir.opdef import opdef
 from netc.ir.ops.fusion import FusionAttrs
 from netc.ir.types import TensorType
@@ -56,6 +58,7 @@ _ANCHORS = frozenset(
     {
         "nn.conv",
         "nn.deconv",
+        "nn.fractional_conv",
         "nn.global_pool",
         "nn.inner_product",
         "nn.lrn",
@@ -67,15 +70,14 @@ _ANCHORS = frozenset(
 _NOT_FUSED = frozenset({"fusion", "layout.convert", "tensor.concat", "tensor.reshape", "tensor.slice"})
 
 
-def fuse(module: Module, *, max_ops: int = 32) -> Module:
+def fuse(module: Module, *, max_ops: int = 32, forward: Collection[str] = ()) -> Module:
     """The module with its computing ops in fusions of at most ``max_ops``; 1 fuses nothing with anything."""
-    return replace(
-        module, funcs=tuple(f if f.name == "prepare" else _fuse_func(f, max_ops) for f in module.funcs)
-    )
+    fused = (f if f.name == "prepare" else _fuse_func(f, max_ops, forward) for f in module.funcs)
+    return replace(module, funcs=tuple(fused))
 
 
-def _fuse_func(func: Func, max_ops: int) -> Func:
-    groups = _Grouping(func, max_ops).groups
+def _fuse_func(func: Func, max_ops: int, forward: Collection[str]) -> Func:
+    groups = _Grouping(func, max_ops, forward).groups
     taken = {a.name for a in func.args} | {v.name for op in walk(func.ops) for v in op.results}
     ops: list[Op] = []
     for op in func.ops:
@@ -101,10 +103,11 @@ class _Grouping:
     ``inside`` finds the group of a value by that name.
     """
 
-    def __init__(self, func: Func, max_ops: int) -> None:
+    def __init__(self, func: Func, max_ops: int, forward: Collection[str]) -> None:
         self.read_by = users(func)
         self.returned = {v.name for v in func.results}
         self.order = {op.results[0].name: i for i, op in enumerate(func.ops)}
+        self.forward = {id(op) for op in ops_for(func, forward)}
         self.groups: dict[str, _Group] = {}
         self.inside: dict[str, str] = {}
         for op in func.ops:
@@ -120,6 +123,8 @@ class _Grouping:
         for name in sorted(sources, key=lambda n: _preference(sources[n], self.order[n])):
             source, mine = self.groups.get(self.inside[name]), self.groups[key]
             if source is None or source is mine or not self._may_move(source, name, op):
+                continue
+            if (id(source.ops[-1]) in self.forward) != (id(op) in self.forward):
                 continue
             if _can_merge(source, mine, op, max_ops):
                 del self.groups[source.ops[-1].results[0].name]

@@ -4,7 +4,7 @@
 level   what runs
 ======  =====================================================================================
 ``0``   what is needed to be correct: one kernel an op, no memory shared, every value kept
-``1``   and the net made smaller: canonicalize, cse, fold_affine, dce
+``1``   and the net made smaller: canonicalize, cse, fold_affine, deconv_to_conv, dce
 ``2``   and kernels fused, buffers shared
 ``3``   and blocked layouts
 ======  =====================================================================================
@@ -26,12 +26,14 @@ from netc.passes.bufferize import bufferize
 from netc.passes.canonicalize import canonicalize
 from netc.passes.cse import cse
 from netc.passes.dce import dce
+from netc.passes.deconv_to_conv import deconv_to_conv
 from netc.passes.eliminate_dropout import eliminate_dropout
 from netc.passes.fold_affine import fold_affine
 from netc.passes.forward_first import forward_first
 from netc.passes.fuse import fuse
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
+from netc.passes.recompute import recompute
 from netc.passes.share_buffers import share_buffers
 from netc.passes.widen_groups import widen_groups
 
@@ -65,10 +67,12 @@ def tensor_pipeline(
     block: int,
     fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
     forward: Collection[str] = (),
+    segments: int = 1,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
-    What the results ``forward`` need is computed before all else.
+    What the results ``forward`` need is the forward pass, which is computed before all else; its activations
+    are kept at the ends of ``segments`` runs and otherwise computed again.
     """
     stages = [Stage("eliminate_dropout", eliminate_dropout, "no kernel exists for an op that does nothing")]
     if fully_convolutional is not None:
@@ -86,8 +90,21 @@ def tensor_pipeline(
             Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
             Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
             Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
+            Stage(
+                "deconv_to_conv",
+                lambda m: deconv_to_conv(m, fractional=opt_level >= 3),
+                "fold_affine knows deconvolutions; layouts come later",
+            ),
             Stage("dce", dce, "what was replaced goes before layouts would convert it"),
         ]
+    if segments > 1:
+        stages.append(
+            Stage(
+                "recompute",
+                lambda m: recompute(m, forward=forward, segments=segments),
+                "behind cse, which would find that it computes twice; layouts follow the copies",
+            )
+        )
     if opt_level >= 3:
         stages.append(
             Stage("widen_groups", lambda m: widen_groups(m, block=block), "lets layouts block more")
@@ -100,7 +117,11 @@ def tensor_pipeline(
     )
     max_ops = FEW_OPS_A_KERNEL if opt_level >= 2 else 1
     stages.append(
-        Stage("fuse", lambda m: fuse(m, max_ops=max_ops), "last: nothing looks into a kernel after this")
+        Stage(
+            "fuse",
+            lambda m: fuse(m, max_ops=max_ops, forward=forward),
+            "last: nothing looks into a kernel after this",
+        )
     )
     if forward:
         stages.append(
@@ -118,6 +139,7 @@ def run_pipeline(
     block: int,
     fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
     forward: Collection[str] = (),
+    segments: int = 1,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -134,7 +156,13 @@ def run_pipeline(
             on_stage(name, outcome)
         return outcome
 
-    stages = tensor_pipeline(opt_level, block=block, fully_convolutional=fully_convolutional, forward=forward)
+    stages = tensor_pipeline(
+        opt_level,
+        block=block,
+        fully_convolutional=fully_convolutional,
+        forward=forward,
+        segments=segments,
+    )
     for stage in stages:
         module = step(stage.name, stage.run(module))
     buffer = step("bufferize", bufferize(module, in_place=opt_level >= 2))

@@ -62,7 +62,7 @@ from typing import Any, Literal
 
 from netc.ir.core import Func, Module, Value
 from netc.ir.func_edit import FuncEdit
-from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, SqrtAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.shape import FillAttrs, ReshapeAttrs
 from netc.ir.types import TensorType
@@ -165,7 +165,7 @@ def _clip_factor(edit: FuncEdit, gradients: dict[str, Value], limit: float) -> V
             square = edit.add1("tensor.reshape", (square,), ReshapeAttrs(()), hint=hint)
         total = square if total is None else edit.add1("math.add", (total, square), hint="squares")
     assert total is not None
-    norm = edit.add1("math.sqrt", (total,), hint="norm")
+    norm = edit.add1("math.sqrt", (total,), SqrtAttrs(), hint="norm")
     divisor = edit.add1("math.clip", (norm,), ClipAttrs(limit, _LARGEST), hint="divisor")
     numerator = edit.add1("tensor.fill", (), FillAttrs(TensorType("f32", ()), limit), hint="limit")
     return edit.add1("math.div", (numerator, divisor), hint="clip")
@@ -205,7 +205,9 @@ class _Sweep:
 
     def over_root(self, g: Value, squares: Value, delta: float) -> Value:
         """g / (sqrt(squares) + delta)."""
-        return self.op("math.div", g, self.affine(self.op("math.sqrt", squares), 1.0, delta))
+        return self.op(
+            "math.div", g, self.affine(self.op("math.sqrt", squares, attrs=SqrtAttrs()), 1.0, delta)
+        )
 
 
 # (sweep, rule, gradient, rate, history) -> what w loses, and the history's next content
@@ -237,7 +239,7 @@ def _adadelta(s: _Sweep, rule: UpdateRule, g: Value, r: Value, history: Sequence
     mu, delta = rule.momentum, rule.delta
     h = s.mix(history[0], mu, s.mul(g, g), 1.0 - mu)
     ratio = s.op("math.div", s.affine(history[1], 1.0, delta), s.affine(h, 1.0, delta))
-    u = s.mul(g, s.op("math.sqrt", ratio))
+    u = s.mul(g, s.op("math.sqrt", ratio, attrs=SqrtAttrs()))
     return s.mul(u, r), h, s.mix(history[1], mu, s.mul(u, u), 1.0 - mu)
 
 

@@ -52,12 +52,19 @@ class Storage:
         self.data[...] = array
 
 
-class Blob:
-    """A blob of a net. ``before_read`` is called before its memory is handed out."""
+def _nothing() -> None:
+    pass
 
-    def __init__(self, storage: Storage, before_read: Callable[[], None]) -> None:
+
+class Blob:
+    """A blob of a net. ``before_read`` and ``before_diff`` are called before its memory is handed out."""
+
+    def __init__(
+        self, storage: Storage, before_read: Callable[[], None], before_diff: Callable[[], None] = _nothing
+    ) -> None:
         self._storage = storage
         self._before_read = before_read
+        self._before_diff = before_diff
 
     def __repr__(self) -> str:
         return f"<Blob {show_shape(self.shape)}>"
@@ -70,7 +77,8 @@ class Blob:
 
     @property
     def diff(self) -> Array:
-        """The gradient, float32; zeros, as nothing computes gradients yet."""
+        """The gradient, float32, in the nets that solvers train; zeros elsewhere."""
+        self._before_diff()
         return self._storage.diff
 
     @property
@@ -120,9 +128,19 @@ class ParamBlob(Blob):
     As long as somebody holds the array, every pass looks for changes in it, at about 5 GB/s.
     """
 
-    def __init__(self, slot: ParamSlot, shape: Shape, before_read: Callable[[], None]) -> None:
-        super().__init__(Storage(shape), before_read)
+    def __init__(
+        self,
+        slot: ParamSlot,
+        shape: Shape,
+        before_read: Callable[[], None],
+        before_diff: Callable[[], None] = _nothing,
+    ) -> None:
+        super().__init__(Storage(shape), before_read, before_diff)
         self.slot = slot
+
+    def write_diff(self, array: Array) -> None:
+        """Take over a gradient."""
+        self._storage.diff[...] = array.reshape(self.shape)
 
     @property
     def data(self) -> Array:

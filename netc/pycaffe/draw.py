@@ -13,7 +13,8 @@ from netc.frontend.upgrade import upgrade_net
 from netc.ir.diagnostics import NetcError
 from netc.pycaffe.net import PHASES
 from netc.runtime.dot import Edge, Graph, Node
-from netc.runtime.draw import render, write_picture
+from netc.runtime.draw import write_picture
+from netc.runtime.graphviz import draw
 
 DIRECTIONS = ("LR", "TB", "BT", "RL")
 LAYER, CONVOLUTION, POOLING, PRODUCT, BLOB = "#6495ed", "#ff5050", "#ff9900", "#cc33ff", "#e0e0e0"
@@ -35,7 +36,7 @@ def draw_net_to_file(
 ) -> None:
     """Write a picture of a net (a ``NetParameter``); the suffix of the name says the format.
 
-    ``phase`` leaves out layers of the other one. Formats other than .dot need Graphviz.
+    ``phase`` leaves out layers of the other one. See netc.runtime.graphviz for what draws it.
     """
     kind = Path(filename).suffix.lstrip(".").lower() or "png"
     write_picture(net_graph(caffe_net, rankdir, phase), filename, kind)
@@ -44,7 +45,7 @@ def draw_net_to_file(
 def draw_net(caffe_net: Any, rankdir: str = "LR", ext: str = "png", phase: int | None = None) -> bytes:
     """The picture as bytes."""
     graph = net_graph(caffe_net, rankdir, phase)
-    return graph.text().encode() if ext == "dot" else render(graph, ext)
+    return graph.text().encode() if ext == "dot" else draw(graph.text(), ext)
 
 
 def net_graph(caffe_net: Any, rankdir: str = "LR", phase: int | None = None) -> Graph:

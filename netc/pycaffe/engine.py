@@ -17,6 +17,7 @@ from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.pycaffe.blob import Storage
+from netc.pycaffe.mode import next_seed
 from netc.pycaffe.parameters import ParamSlot, ParamSlots, ParamView, Shape
 from netc.pycaffe.segment import Segment, cut_segment
 from netc.runtime.compiler import compile_message, import_message, with_shapes
@@ -25,6 +26,7 @@ from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions
 from netc.runtime.params import param_entries
 from netc.runtime.shapes import show_shape
+from netc.runtime.states import StateStore
 
 MAX_MODULES = 4  # compiled parts that are kept; the least recently used goes first
 MAX_SHAPES = 16  # sizes of inputs whose consequences are remembered
@@ -67,6 +69,7 @@ class Engine:
         self._shapes: OrderedDict[tuple[object, ...], dict[str, Shape]] = OrderedDict()
         self._pending: _Pending | None = None
         self._keep_all = keep_all
+        self._states = StateStore(next_seed())
 
     @property
     def keeps_all(self) -> bool:
@@ -114,6 +117,10 @@ class Engine:
             self._pending.segment, self._pending.inputs
         ):
             self._pending = None
+
+    def forget_pass(self) -> None:
+        """Blobs are no longer those of the last pass: it is not to be repeated."""
+        self._pending = None
 
     def before_read(self, name: str) -> None:
         """Called before somebody looks at a blob."""
@@ -163,7 +170,7 @@ class Engine:
             compiled = compile_message(segment.message, options)
             slots = self._slots_of(segment, compiled.net)
             view = ParamView(param_entries(compiled.net), {name: slot for name, (slot, _) in slots.items()})
-            module = Module(segment.message, compiled, view)
+            module = Module(segment.message, compiled, view, states=self._states)
             while len(self._modules) >= MAX_MODULES:
                 self._modules.popitem(last=False)
             self._modules[key] = keep, module

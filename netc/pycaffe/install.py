@@ -8,7 +8,7 @@ from importlib import import_module
 from netc.ir.diagnostics import NetcError
 
 PACKAGE = "netc.pycaffe"
-_MODULES = ("", ".classifier", ".detector", ".draw", ".io", ".proto", ".proto.caffe_pb2")
+_MODULES = ("", ".classifier", ".detector", ".draw", ".io", ".net_spec", ".proto", ".proto.caffe_pb2")
 
 
 def install(name: str = "caffe") -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
-from netc.frontend.write_caffemodel import write_caffemodel
+from netc.frontend.save_net import save_net
 from netc.ir.diagnostics import NetcError
 from netc.pycaffe.blob import Blob, ParamBlob, Storage
 from netc.pycaffe.engine import Engine
@@ -28,6 +28,7 @@ from netc.runtime.options import CompileOptions, Phase, as_input_shapes
 from netc.runtime.shapes import show_shape
 
 Path = str | os.PathLike[str]
+HDF5_SUFFIXES = (".h5", ".hdf5")
 PHASES: Mapping[int, Phase] = {TRAIN: "TRAIN", TEST: "TEST"}
 
 
@@ -71,7 +72,13 @@ class Net:
             stages=tuple(stages or ()),
             input_shapes=as_input_shapes(input_shapes),
         )
-        self._message = load_net(network_file, phase=options.phase, level=level, stages=options.stages)
+        message = load_net(network_file, phase=options.phase, level=level, stages=options.stages)
+        self._phase = options.phase
+        self._set_up(message, options, weights)
+
+    def _set_up(self, message: Message, options: CompileOptions, weights: Path | None) -> None:
+        """Make the blobs, the parameters and the layers of a net whose layers were selected already."""
+        self._message = message
         net = import_message(self._message, options)
         self._layer_messages = self._message.messages("layer")
         self._layer_names = [layer.text("name") for layer in self._layer_messages]
@@ -84,7 +91,7 @@ class Net:
         options = replace(options, input_shapes=())  # the blobs have them now
         brought = _only_sources(self._layer_messages)
         # what lasts from pass to pass (random numbers, hidden states) would move on in a repetition
-        lasting = options.phase == "TRAIN" or bool(getattr(net, "states", ()))
+        lasting = options.phase == "TRAIN" or bool(net.states)
         self._engine = Engine(self._message, options, storages, brought, self._outputs, keep_all=lasting)
         whole = self._engine.segment(0, len(self._layer_messages) - 1)
         self._parameters = NetParams(whole, options, weights)
@@ -94,8 +101,11 @@ class Net:
             for i, layer in enumerate(self._layer_messages)
             if is_source(layer) and (source := make_source(layer, storages)) is not None
         }
-        before_read = self._engine.before_read
-        self._blobs = OrderedDict((n, Blob(s, partial(before_read, n))) for n, s in storages.items())
+        self._storages = storages
+        self._blobs = OrderedDict(
+            (name, Blob(storage, partial(self._before_read, name), self._before_diff))
+            for name, storage in storages.items()
+        )
         self.layers = self._make_layers()
         self._params = OrderedDict(
             (name, layer.blobs)
@@ -229,13 +239,21 @@ class Net:
         self._engine.set_params(self._parameters.slots)
 
     def save(self, path: Path) -> None:
-        """Write the parameters as a ``.caffemodel``."""
-        layers = [
-            (name, layer.type, [blob.slot.array.reshape(blob.shape) for blob in layer.blobs])
-            for name, layer in zip(self._layer_names, self.layers, strict=True)
-            if layer.blobs
-        ]
-        write_caffemodel(path, self.name, layers)
+        """Write the layers with their settings and parameters as a ``.caffemodel``.
+
+        With the suffix ``.h5`` or ``.safetensors`` the parameters are written in that format.
+        """
+        blobs = [[blob.slot.array.reshape(blob.shape) for blob in layer.blobs] for layer in self.layers]
+        save_net(path, self._message, self._phase, blobs)
+
+    def save_hdf5(self, path: Path) -> None:
+        """Write the parameters as HDF5: the suffix of the file must be ``.h5`` or ``.hdf5``."""
+        _check_hdf5(path)
+        self.save(path)
+
+    def load_hdf5(self, path: Path) -> None:
+        """The same as ``copy_from``, which knows the format of a file by its content."""
+        self.copy_from(path)
 
     # ---- backward: not there
 
@@ -254,6 +272,13 @@ class Net:
                 blob.diff[...] = 0
 
     # ---- inside
+
+    def _before_read(self, blob: str) -> None:
+        """Called before somebody looks at a blob."""
+        self._engine.before_read(blob)
+
+    def _before_diff(self) -> None:
+        """Called before somebody looks at a gradient."""
 
     def _forward(self, first: int, last: int, wanted: Iterable[str] = ()) -> None:
         for position, source in self._sources.items():
@@ -311,8 +336,15 @@ class Net:
     def _make_layers(self) -> list[Layer]:
         blobs: dict[int, list[ParamBlob]] = {}
         for (position, _), (slot, shape) in sorted(self._parameters.slots.items(), key=lambda each: each[0]):
-            blobs.setdefault(position, []).append(ParamBlob(slot, shape, self._engine.before_edit))
+            blobs.setdefault(position, []).append(
+                ParamBlob(slot, shape, self._engine.before_edit, self._before_diff)
+            )
         return [Layer(m.text("type"), blobs.get(i, ())) for i, m in enumerate(self._layer_messages)]
+
+
+def _check_hdf5(path: Path) -> None:
+    if not os.fspath(path).lower().endswith(HDF5_SUFFIXES):
+        raise NetcError(f"{os.fspath(path)}: HDF5 files have the suffix {' or '.join(HDF5_SUFFIXES)}")
 
 
 def _joined(name: str, parts: Sequence[Array]) -> Array:

@@ -1,44 +1,15 @@
-"""What Caffe's Python interface has for training, which is not there yet: every use says so."""
+"""What Caffe's Python interface has for gradients, which is not there yet: every use says so."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from netc.ir.diagnostics import NetcError
 
 
 def no_training(what: str) -> NoReturn:
-    """Refuse a use of training."""
-    raise NetcError(f"{what} needs training, which netc does not have yet", remedy="inference works")
-
-
-def get_solver(*_: Any) -> NoReturn:
-    """Refused: there are no solvers yet."""
-    no_training("get_solver")
-
-
-class SGDSolver:
-    """Refused: there are no solvers yet."""
-
-    def __init__(self, *_: Any) -> None:
-        no_training(type(self).__name__)
-
-
-class NesterovSolver(SGDSolver):
-    """Refused: there are no solvers yet."""
-
-
-class AdaGradSolver(SGDSolver):
-    """Refused: there are no solvers yet."""
-
-
-class RMSPropSolver(SGDSolver):
-    """Refused: there are no solvers yet."""
-
-
-class AdaDeltaSolver(SGDSolver):
-    """Refused: there are no solvers yet."""
-
-
-class AdamSolver(SGDSolver):
-    """Refused: there are no solvers yet."""
+    """Refuse a use of gradients."""
+    raise NetcError(
+        f"{what} needs the gradients of a net by itself, which this interface does not have yet",
+        remedy="train with a solver, or compile the net with netc.compile(..., training=True)",
+    )

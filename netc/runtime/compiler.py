@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -92,10 +92,15 @@ def compile_imported(
     *,
     module: Module | None = None,
     late: Mapping[str, str] | None = None,
+    forward: Collection[str] = (),
+    segments: int = 1,
     on_stage: OnStage | None = None,
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
-    """Compile tensor IR: the net's, or a ``module`` made of it, some of whose inputs are ``late``."""
+    """Compile tensor IR: the net's, or a ``module`` made of it, some of whose inputs are ``late``.
+
+    ``forward`` and ``segments`` as in :func:`netc.passes.pipeline.tensor_pipeline`.
+    """
     module = net.module if module is None else module
     if on_stage is not None:
         on_stage("import", module)
@@ -107,7 +112,8 @@ def compile_imported(
         opt_level=as_opt_level(options.opt_level),
         block=target.lanes,
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
-        forward=net.module.func("main").result_names if late else (),
+        forward=forward,
+        segments=segments,
         on_stage=on_stage,
     )
     kernels = compile_launches(

@@ -1,10 +1,8 @@
-"""Graphs of a net and of its IR, and pictures of them."""
+"""Graphs of a net and of its IR, and files with pictures of them."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import zlib
 from collections.abc import Sequence
 
@@ -14,6 +12,7 @@ from netc.ir.diagnostics import NetcError
 from netc.ir.ops.buffer import LaunchAttrs
 from netc.ir.types import BufferType, TensorType
 from netc.runtime.dot import Cluster, Edge, Graph, Node
+from netc.runtime.graphviz import draw
 from netc.runtime.shapes import show_shape
 
 FORMATS = ("dot", "svg", "png")
@@ -76,28 +75,12 @@ def write_picture(graph: Graph, path: str | os.PathLike[str], kind: str) -> None
     name = os.fspath(path)
     if kind not in FORMATS:
         raise NetcError(f"'{kind}' is no format of pictures; the formats are {', '.join(FORMATS)}")
-    data = graph.text().encode() if kind == "dot" else render(graph, kind)
+    data = graph.text().encode() if kind == "dot" else draw(graph.text(), kind)
     try:
         with open(name, "wb") as file:
             file.write(data)
     except OSError as error:
         raise NetcError(f"{name}: {error.strerror or error}") from None
-
-
-def render(graph: Graph, kind: str) -> bytes:
-    """The picture, drawn by Graphviz's ``dot``."""
-    program = shutil.which("dot")
-    if program is None:
-        raise NetcError(
-            f"drawing {kind.upper()} needs Graphviz, whose program 'dot' is not found",
-            remedy="install Graphviz, or write DOT (-o net.dot), which any viewer of graphs can show",
-        )
-    done = subprocess.run(
-        [program, f"-T{kind}"], input=graph.text().encode(), capture_output=True, check=False
-    )
-    if done.returncode:
-        raise NetcError(f"Graphviz cannot draw it: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
 
 
 def _follow_memory(op: Op, maker: dict[str, str]) -> None:

@@ -6,9 +6,11 @@ import os
 
 from netc import __version__
 from netc.backends.numpy_reference import run_func
-from netc.backends.onnx_export import to_onnx
+from netc.backends.onnx.model import to_onnx
 from netc.frontend.atomic_file import atomic_file
+from netc.frontend.imported_net import ImportedNet
 from netc.frontend.weights import load_weights
+from netc.ir.diagnostics import NetcError
 from netc.passes.pipeline import OptLevel, tensor_pipeline
 from netc.runtime.api import NetSource, WeightSource, read_message
 from netc.runtime.compiler import import_message
@@ -27,6 +29,7 @@ def export_onnx(
     pooling needs to know them.
     """
     imported = import_message(read_message(net, options), options)
+    _check_states(imported)
     module = imported.module
     shapes = dict(options.input_shapes) if options.fully_convolutional else None
     for stage in tensor_pipeline(_LEVEL, block=1, fully_convolutional=shapes):
@@ -42,3 +45,16 @@ def export_onnx(
     with atomic_file(path) as file:
         file.write(data)
     return (*imported.warnings, *report.warnings)
+
+
+def _check_states(net: ImportedNet) -> None:
+    """Hidden states become inputs and outputs of the model; parameters that a run changes cannot."""
+    changed = {state.value.name for state in net.states} - {state.value.name for state in net.carried}
+    for info in net.params:
+        if info.value.name in changed:
+            raise NetcError(
+                "a run changes the parameters of this layer, which is for training and not for an ONNX file",
+                location=info.location,
+                layer=info.layer,
+                remedy="export the net in phase TEST",
+            )

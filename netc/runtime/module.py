@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, NoReturn
 from weakref import WeakSet
 
@@ -33,7 +34,12 @@ class Module:
     """
 
     def __init__(
-        self, message: Message, compiled: Compiled, params: ParamStore, warnings: tuple[str, ...] = ()
+        self,
+        message: Message,
+        compiled: Compiled,
+        params: ParamStore,
+        warnings: tuple[str, ...] = (),
+        states: StateStore | None = None,
     ) -> None:
         self._message = message
         self._params = params
@@ -43,7 +49,7 @@ class Module:
         self._results: dict[str, Array] = {}
         self._last: tuple[_Specialised, Binding] | None = None
         self._warnings = warnings
-        self._states = StateStore()
+        self._states = StateStore() if states is None else states
         self._lock = threading.RLock()
         _modules.add(self)
 
@@ -159,6 +165,17 @@ class Module:
         """
         with self._lock:
             self._states.reset()
+
+    @property
+    def states(self) -> dict[str, Array]:
+        """What the last run left for the next besides parameters, to be given to :meth:`restore_states`."""
+        with self._lock:
+            return self._states.arrays
+
+    def restore_states(self, states: Mapping[str, Array]) -> None:
+        """Go on where another run was: hidden states, the step of the random numbers."""
+        with self._lock:
+            self._states.restore(states)
 
     def blob(self, name: str) -> Array:
         """A blob as the last run left it: an output, or one that the net was compiled with ``keep`` for."""

@@ -20,20 +20,32 @@ from netc.runtime.shapes import Binding, tensor_of
 
 
 class StateStore:
-    """The states of a module that are no parameters, by argument; each is zeros before its first run."""
+    """The states of a net that are no parameters, by argument; each is zeros before its first run.
 
-    def __init__(self) -> None:
+    Modules that are parts of one net can share a store.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
         self._arrays: dict[str, Array] = {}
-        self._seed = 0
+        self.seed(seed)
 
     def seed(self, seed: int) -> None:
-        """Begin the random numbers anew; equal seeds give equal numbers."""
-        self._seed = seed
+        """Begin the random numbers anew; equal seeds, 64 bits of which count, give equal numbers."""
+        self._seed = np.uint64(seed % 2**64).astype(np.int64)
         self._arrays = {name: a for name, a in self._arrays.items() if a.dtype != np.int64}
 
     def reset(self) -> None:
         """Forget everything but the seed."""
         self._arrays = {}
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The states that a run has left so far, by argument."""
+        return dict(self._arrays)
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Go on with states that :attr:`arrays` gave earlier."""
+        self._arrays = {name: array.copy() for name, array in arrays.items()}
 
     def inputs(self, net: ImportedNet, binding: Binding) -> dict[str, Array]:
         """The states that a run takes. One of another size than now is needed begins anew."""

@@ -38,6 +38,11 @@ def with_states(net: ImportedNet, trained: Sequence[TrainedParam], *, carried: b
     return net.module.with_func(replace(main, roles=roles, result_names=names))
 
 
+def forward_results(net: ImportedNet) -> tuple[str, ...]:
+    """The names of the results of the forward pass in a module that :func:`with_states` made."""
+    return with_states(net, trained_params(net)).func("main").result_names
+
+
 def loss_seeds(net: ImportedNet) -> dict[str, float | None]:
     """The objective as seeds of :func:`differentiate`; NetcError if there is none."""
     seeds: dict[str, float | None] = {}

@@ -13,6 +13,7 @@ from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
 from netc.passes.differentiate import gradient_name
 from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_imported, import_message
+from netc.runtime.counted_rows import filled_up
 from netc.runtime.memory import Array
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions
@@ -55,9 +56,11 @@ class TrainingModule(Module):
         """
         with self._lock:
             if self._backward_of is None:
-                raise NetcError("backward goes back over a forward pass", remedy="call forward first")
+                raise NetcError("backward goes back over a forward pass, once", remedy="call forward first")
             compiled, runner, binding = self._backward_of
-            self._gradients = runner.backward(binding, _seeds(compiled, output_gradients, binding))
+            seeds = _seeds(compiled, output_gradients, binding)
+            self._backward_of = None  # the gradients lie where what they were computed from was
+            self._gradients = runner.backward(binding, seeds)
             grads = ((v.name, self._gradients.get(gradient_name(v.name))) for v in compiled.inputs)
             return {name: gradient for name, gradient in grads if gradient is not None}
 
@@ -103,7 +106,15 @@ def compile_differentiable(
     """Compile a net whose layers were selected already, with its backward pass."""
     net = import_message(message, options)
     module, late = differentiable_module(net)
-    return compile_imported(net, options, module=module, late=late, on_stage=on_stage, on_kernel=on_kernel)
+    return compile_imported(
+        net,
+        options,
+        module=module,
+        late=late,
+        forward=net.module.func("main").result_names,
+        on_stage=on_stage,
+        on_kernel=on_kernel,
+    )
 
 
 def _seeds(compiled: Compiled, given: Mapping[str, Any], binding: Binding) -> dict[str, Array]:
@@ -125,6 +136,9 @@ def _seeds(compiled: Compiled, given: Mapping[str, Any], binding: Binding) -> di
             found[late] = np.full(shape, weight, np.float32)
             continue
         found[late] = as_array(blob, given[blob])
+        rows = compiled.net.counted.get(blob)
+        if rows is not None:
+            found[late] = filled_up(found[late], rows.axis, shape)
         if found[late].shape != shape:
             raise NetcError(
                 f"the gradient of '{blob}' has the shape {show_shape(found[late].shape)}; "

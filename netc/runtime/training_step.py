@@ -15,11 +15,12 @@ from netc.passes.accumulate_gradients import sum_name
 from netc.passes.update_params import RATE, UpdateRule, history_name
 from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_imported
 from netc.runtime.memory import Array, Memory, aligned_zeros
+from netc.runtime.memory_limit import Recomputation, fit_memory
 from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamStore
 from netc.runtime.runner import PreparedCache, Runner, make_runner
 from netc.runtime.shapes import as_arrays, bind_shapes, show_shape, shown_shape, tensor_of
-from netc.runtime.training import step_module, trained_params, update_module
+from netc.runtime.training import forward_results, step_module, trained_params, update_module
 
 
 class TrainingStep:
@@ -28,7 +29,10 @@ class TrainingStep:
     ``params`` are the parameters, which :meth:`run` changes in place: edits by others are seen by the next
     run. ``history`` holds the solver's arrays by parameter value name, as the original orders them.
     ``states`` is what else lasts from run to run, by argument name: hidden states, (seed, step) of the random
-    numbers. Not safe for several threads at once.
+    numbers. With ``memory_limit``, in bytes, activations are computed again in the backward pass as far as is
+    needed to fit; ``recomputation`` says what that comes to. A step that is made ``like`` another shares its
+    parameters, history and states, for the same net and rule: either may do the next iteration. Not safe for
+    several threads at once.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class TrainingStep:
         *,
         blob_gradients: Iterable[str] = (),
         keep_steps: bool = False,
+        memory_limit: int | None = None,
+        like: TrainingStep | None = None,
         on_stage: OnStage | None = None,
         on_kernel: OnKernel | None = None,
     ) -> None:
@@ -49,21 +55,35 @@ class TrainingStep:
         values = {blob: net.blobs[blob].name for blob in blob_gradients}
         step = step_module(net, rule, blob_gradients=tuple(values.values()), keep_steps=keep_steps)
         trained = trained_params(net)
-        self.history: dict[str, list[Array]] = {
-            p.name: [_like(params.arrays[p.name], "history") for _ in range(rule.histories)] for p in trained
-        }
-        self.states = {s.value.name: _initial(s.value) for s in net.carried}
+        self.history: dict[str, list[Array]]
+        self.states: dict[str, Array]
         self._sums: dict[str, Array] = {}
-        if rule.iter_size > 1:
-            self._sums = {sum_name(p.name): _like(params.arrays[p.name], "sum") for p in trained}
+        if like is not None:
+            self.history, self.states, self._sums = like.history, like.states, like._sums
+        else:
+            arrays = {p.name: params.arrays[p.name] for p in trained}
+            self.history = {
+                n: [_like(a, "history") for _ in range(rule.histories)] for n, a in arrays.items()
+            }
+            self.states = {s.value.name: _initial(s.value) for s in net.carried}
+            if rule.iter_size > 1:
+                self._sums = {sum_name(n): _like(a, "sum") for n, a in arrays.items()}
         self._memory = self._state_memory()
+        self.recomputation: Recomputation | None = None
+        segments, forward = 1, forward_results(net)
+        if memory_limit is not None:
+            fixed = sum(array.nbytes for array in self._memory.values())
+            self.recomputation = fit_memory(step, options, forward, limit=memory_limit, fixed=fixed)
+            segments = self.recomputation.segments
         cache = PreparedCache()
 
-        def compiled(module: Module) -> tuple[Compiled, Runner]:
-            found = compile_imported(net, options, module=module, on_stage=on_stage, on_kernel=on_kernel)
+        def compiled(module: Module, **how: Any) -> tuple[Compiled, Runner]:
+            found = compile_imported(
+                net, options, module=module, on_stage=on_stage, on_kernel=on_kernel, **how
+            )
             return found, make_runner(found, params, cache, self._memory)
 
-        self.compiled, self._runner = compiled(step)
+        self.compiled, self._runner = compiled(step, forward=forward, segments=segments)
         self._update: Runner | None = None
         if self._sums:
             _, self._update = compiled(update_module(net, rule, keep_steps=keep_steps))

@@ -123,10 +123,11 @@ def test_a_size_that_an_op_cannot_take_is_reported_at_its_layer():
 
 def test_an_error_of_a_reference_is_reported_at_its_layer():
     text = """module m tensor {
-    func @main(%x: f32[2]) -> (y = %y) { %y: f32[2] = nn.dropout %x {ratio = 0.5, train = true} @"n":7:1 }
-    }"""
-    with pytest.raises(NetcError, match="random") as caught:
-        run_func(func(text), {"x": np.ones(2)})
+    func @main(%x: f32[1,1,2,2]) -> (y = %y) {
+      %y: f32[1,1,3,3] = nn.max_unpool %x, %x {size = [3, 3]} @"n":7:1
+    } }"""
+    with pytest.raises(NetcError, match="the mask points at element 9 of a plane of 3x3") as caught:
+        run_func(func(text), {"x": np.full((1, 1, 2, 2), 9)})
     assert str(caught.value.location) == "n:7:1"
 
 

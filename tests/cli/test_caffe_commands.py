@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from netc.pycaffe.proto import caffe_pb2
 from netc.runtime.api import compile_net
 
 FEED_FORWARD = """layer { name: "data" type: "DummyData" top: "x" dummy_data_param {
@@ -155,12 +156,35 @@ def test_a_data_layer_is_fed_with_arrays(netc, variant, weights_file, module, ro
     np.testing.assert_allclose(np.load(tmp_path / "p.npy"), wanted, rtol=1e-3, atol=1e-5)
 
 
+def test_features_are_written_to_lmdb_as_the_original_does(
+    netc, net_file, weights_file, module, rows, tmp_path
+):
+    lmdb = pytest.importorskip("lmdb")
+    np.save(tmp_path / "x.npy", rows)
+    done = netc(
+        "extract-features", weights_file, net_file, "conv,prob", "conv_db,prob_db", "3", "LMDB", "CPU", "0",
+        "-i", "x.npy",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    module.run(data=rows)
+    for name, shape in (("conv", (4, 4, 4)), ("prob", (5, 1, 1))):
+        with lmdb.open(str(tmp_path / f"{name}_db"), readonly=True) as database, database.begin() as records:
+            found = [(key, caffe_pb2.Datum.FromString(value)) for key, value in records.cursor()]
+        assert [key for key, _ in found] == [b"0000000000", b"0000000001", b"0000000002"]
+        datums = [datum for _, datum in found]
+        assert {(d.channels, d.height, d.width) for d in datums} == {shape}
+        got = np.array([d.float_data for d in datums])
+        np.testing.assert_allclose(got, module.blob(name).reshape(3, -1), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("conv,fc", "a.npy", "1"), "2 blobs and 1 files"),
         (("conv", "a.lmdb", "1"), "suffix"),
-        (("conv", "a.npy", "1", "lmdb"), "lmdb databases"),
+        (("conv", "a.npy", "1", "leveldb"), "leveldb databases"),
+        (("conv", "images.npy", "1", "lmdb"), "images.npy: exists already"),
+        (("conv", "features", "1", "lmdb", "GPU", "0"), "not on GPU"),
         (("conv", "a.npy", "1"), "nothing is given for the input 'data'"),
         (("nothing", "a.npy", "1", "-i", "images.npy"), "no blob 'nothing'"),
         (("conv", "a.npy", "1", "-i", "images.npy"), "rows of the input 'data' are 6x6x3"),

@@ -14,7 +14,7 @@ from netc.ir.builder import FuncBuilder
 from netc.ir.core import Func, Module, Value
 from netc.ir.ops.conv import ConvAttrs
 from netc.ir.ops.dropout import DropoutAttrs
-from netc.ir.ops.elementwise import AffineAttrs, EluAttrs, PowAttrs, ReluAttrs
+from netc.ir.ops.elementwise import AffineAttrs, EluAttrs, PowAttrs, ReluAttrs, SqrtAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
@@ -64,7 +64,7 @@ class Net(FuncBuilder):
         """As the importer writes it: (x - mean) / sqrt(variance)."""
         ones = [1] * (len(shape(x)) - 2)
         mean, variance = self.param(1, shape(x)[1], *ones), self.param(1, shape(x)[1], *ones)
-        root = self.op("math.sqrt", self.op("math.abs", variance))
+        root = self.op("math.sqrt", self.op("math.abs", variance), attrs=SqrtAttrs())
         return self.op(
             "math.div",
             self.op("math.sub", x, mean),
@@ -101,7 +101,7 @@ class Net(FuncBuilder):
         return self.op("nn.inner_product", x, w, self.param(out), attrs=InnerProductAttrs(transpose))
 
     def dropout(self, x: Value) -> Value:
-        return self.op("nn.dropout", x, attrs=DropoutAttrs(0.5, False))
+        return self.op("nn.dropout", x, attrs=DropoutAttrs(0.5))
 
     def module(self, *results: Value) -> Module:
         names = [f"{v.name}.out" for v in results]

@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from nets import NETS, random_nets
 
 from netc.ir.core import Module
-from netc.ir.parser import parse_module
 from netc.passes.canonicalize import canonicalize
 from netc.passes.dce import dce
 
@@ -190,10 +189,3 @@ STAYS = {
 def test_what_only_looks_like_a_case_stays(case: str) -> None:
     args, ops = STAYS[case]
     stays(canonicalize, main(args, ops))
-
-
-def test_a_training_dropout_of_a_constant_stays() -> None:
-    ops = """%f: f32[2,8] = tensor.fill {tensor = <f32[2,8]>, value = 2.0}
-        %y: f32[2,8] = nn.dropout %f {ratio = 0.5, train = true}"""
-    module = parse_module(main(X, ops))
-    assert canonicalize(module) == module

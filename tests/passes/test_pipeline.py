@@ -104,6 +104,7 @@ def test_every_stage_says_why_it_stands_where_it_does() -> None:
         "cse",
         "fold_affine",
         "canonicalize",
+        "deconv_to_conv",
         "dce",
         "widen_groups",
         "assign_layouts",

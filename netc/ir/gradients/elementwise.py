@@ -114,7 +114,8 @@ def _log(p: Pullback) -> Gradients:
 
 @gradient_of("math.sqrt")
 def _sqrt(p: Pullback) -> Gradients:
-    return (p.affine(p.emit("math.div", (p.gradient, p.result)), 0.5),)
+    root = p.affine(p.result, 1.0, p.attrs.gradient_shift)
+    return (p.affine(p.emit("math.div", (p.gradient, root)), 0.5),)
 
 
 @gradient_of("math.pow")
@@ -144,6 +145,8 @@ def _bnll(p: Pullback) -> Gradients:
 
 @gradient_of("math.clip")
 def _clip(p: Pullback) -> Gradients:
+    if p.attrs.straight:
+        return (p.gradient,)
     # the bounds themselves count as within
     (x,) = p.operands
     too_high = _above(p, x, p.attrs.high)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from netc.ir.core import Value
-from netc.ir.diagnostics import NetcError
 from netc.ir.gradients.pullback import Pullback
 from netc.ir.opdef import gradient_of
 
@@ -13,10 +12,5 @@ Gradients = tuple[Value | None, ...]
 @gradient_of("nn.softmax_loss")
 def _softmax_loss(p: Pullback) -> Gradients:
     x, label = p.operands
-    if p.required[1]:
-        raise NetcError(
-            "labels have no gradient",
-            location=p.op.location,
-            remedy="a loss trains what makes its scores; give the layers that make the labels lr_mult 0",
-        )
+    p.refuse(1, "labels")
     return (p.emit("nn.softmax_loss_gradient", (x, label, p.gradient), p.attrs), None)

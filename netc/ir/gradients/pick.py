@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from netc.ir.core import Value
-from netc.ir.diagnostics import OpError
 from netc.ir.gradients.pullback import Pullback, tensor_type
 from netc.ir.opdef import gradient_of
 from netc.ir.ops.scatter import ScatterAddAttrs
@@ -13,8 +12,9 @@ Gradients = tuple[Value | None, ...]
 
 @gradient_of("tensor.take")
 def _take(p: Pullback) -> Gradients:
-    if p.wanted[1]:
-        raise OpError("tensor.take: no gradient passes to the indices")
+    p.refuse(1, "indices")
+    if not p.wanted[0]:
+        return None, None
     table, indices = p.operands
     size = tensor_type(table).shape[0]
     return p.emit("tensor.scatter_add", (p.gradient, indices), ScatterAddAttrs(size)), None
@@ -22,6 +22,7 @@ def _take(p: Pullback) -> Gradients:
 
 @gradient_of("tensor.select")
 def _select(p: Pullback) -> Gradients:
-    if p.wanted[1]:
-        raise OpError("tensor.select: no gradient passes to the selector")
+    p.refuse(1, "selectors")
+    if not p.wanted[0]:
+        return None, None
     return p.emit("tensor.unselect", (p.gradient, p.operands[1])), None

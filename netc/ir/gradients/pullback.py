@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netc.ir.core import Op, Value
+from netc.ir.diagnostics import NetcError
 from netc.ir.ops.elementwise import AffineAttrs, BroadcastAttrs
 from netc.ir.ops.reduce import ReduceAttrs
 from netc.ir.ops.shape import ReshapeAttrs
@@ -51,6 +52,15 @@ class Pullback:
         """The gradient of the one result that has one."""
         (found,) = (g for g in self.gradients if g is not None)
         return found
+
+    def refuse(self, operand: int, what: str) -> None:
+        """NetcError if the gradient of an operand that has none is required; ``what`` it holds."""
+        if self.required[operand]:
+            raise NetcError(
+                f"{what} have no gradient",
+                location=self.op.location,
+                remedy=f"give the layers that make the {what} lr_mult 0, or set propagate_down: false",
+            )
 
     def emit(self, name: str, operands: Sequence[Value], attrs: Any = None) -> Value:
         """Add an op with one result."""

@@ -58,6 +58,14 @@ def _slice(p: Pullback) -> Gradients:
     return (p.emit("tensor.pad", (p.gradient,), PadAttrs(p.attrs.start, high)),)
 
 
+@gradient_of("tensor.pad")
+def _pad(p: Pullback) -> Gradients:
+    if p.attrs.kind == "constant":
+        part = SliceAttrs(p.attrs.low, tensor_type(p.operands[0]).shape)
+        return (p.emit("tensor.slice", (p.gradient,), part),)
+    return (p.emit("tensor.pad_gradient", (p.gradient,), p.attrs),)
+
+
 @gradient_of("tensor.tile")
 def _tile(p: Pullback) -> Gradients:
     axis, tiles = p.attrs.axis, p.attrs.tiles

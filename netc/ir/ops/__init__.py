@@ -1,6 +1,7 @@
 """Every op of the three levels, declared. Importing this package fills the op table."""
 
 from netc.ir.ops import (
+    adjoint_weight,
     buffer,
     conv,
     conv_gradient,
@@ -24,13 +25,16 @@ from netc.ir.ops import (
     random,
     reduce,
     resize,
+    resize_gradient,
     roi,
+    roi_gradient,
     scatter,
     shape,
     yolo,
 )
 
 __all__ = [
+    "adjoint_weight",
     "buffer",
     "conv",
     "conv_gradient",
@@ -54,7 +58,9 @@ __all__ = [
     "random",
     "reduce",
     "resize",
+    "resize_gradient",
     "roi",
+    "roi_gradient",
     "scatter",
     "shape",
     "yolo",

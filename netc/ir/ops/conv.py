@@ -1,4 +1,4 @@
-"""Convolution and its transpose, over any number of spatial axes.
+"""Convolution, its transpose, and fractionally strided convolution, over any number of spatial axes.
 
 The weight's blocked axis is the one of the output channels, and decides the result's layout: blocked
 weights make a blocked result. The input may be row-major or blocked either way.
@@ -14,7 +14,7 @@ import numpy as np
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim, evaluate
 from netc.ir.layout import Blocked, Layout
-from netc.ir.opdef import Array, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.ops.window import (
     Pads,
     check_at_least,
@@ -41,10 +41,19 @@ class ConvAttrs:
     group: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class FractionalConvAttrs:
+    """One entry a spatial axis: between neighbouring inputs lie ``spread - 1`` zeros; ``pad`` (low, high)."""
+
+    spread: tuple[int, ...]
+    pad: Pads
+    group: int = 1
+
+
 def _check_operands(
     operands: tuple[TensorType, ...], attrs: ConvAttrs, *, extending: bool = False
 ) -> tuple[int, ...]:
-    """The checks common to both directions; returns the kernel's extents."""
+    """The checks common to all; returns the kernel's extents."""
     x, w = operands[0], operands[1]
     check_one_dtype(operands)
     if x.rank < 3:
@@ -96,13 +105,7 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[Ten
     x, w = operands[0], operands[1]
     kernel = _check_operands(operands, attrs)
     channels = w.shape[0]
-    _check_divides(attrs.group, "input", x.shape[1])
-    _check_divides(attrs.group, "output", channels)
-    if w.shape[1] * attrs.group != x.shape[1]:
-        raise OpError(
-            f"the weight {w} takes {w.shape[1] * attrs.group} input channels (group {attrs.group}), "
-            f"the input has {x.shape[1]}"
-        )
+    _check_channels(x, w, attrs.group)
     spatial = []
     for axis, (size, k) in enumerate(zip(x.shape[2:], kernel, strict=True)):
         covered = kernel_extent(k, attrs.dilation[axis])
@@ -117,6 +120,47 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[Ten
     layout = _result_layout(x, w, axis=0)
     _check_bias(operands, channels, layout)
     return (TensorType(x.dtype, (x.shape[0], channels, *spatial), layout),)
+
+
+def _check_channels(x: TensorType, w: TensorType, group: int) -> None:
+    _check_divides(group, "input", x.shape[1])
+    _check_divides(group, "output", w.shape[0])
+    if w.shape[1] * group != x.shape[1]:
+        raise OpError(
+            f"the weight {w} takes {w.shape[1] * group} input channels (group {group}), "
+            f"the input has {x.shape[1]}"
+        )
+
+
+def _infer_fractional(operands: tuple[TensorType, ...], attrs: FractionalConvAttrs) -> tuple[TensorType, ...]:
+    x, w = operands[0], operands[1]
+    axes = x.rank - 2
+    kernel = _check_operands(operands, _of_spread(attrs, axes))
+    check_per_axis("spread", attrs.spread, axes)
+    check_at_least("spread", attrs.spread, 1)
+    _check_channels(x, w, attrs.group)
+    spatial = []
+    for axis, (size, k) in enumerate(zip(x.shape[2:], kernel, strict=True)):
+        out = attrs.spread[axis] * (size - 1) + 1 + sum(attrs.pad[axis]) - k + 1
+        if isinstance(out, int) and out < 1:
+            raise OpError(f"a kernel of {k} does not fit spatial axis {axis} of {x}", attr="kernel")
+        spatial.append(out)
+    layout = _result_layout(x, w, axis=0)
+    _check_bias(operands, w.shape[0], layout)
+    return (TensorType(x.dtype, (x.shape[0], w.shape[0], *spatial), layout),)
+
+
+def _of_spread(attrs: FractionalConvAttrs, axes: int) -> ConvAttrs:
+    """The convolution of the input with the zeros in it."""
+    return ConvAttrs((1,) * axes, attrs.pad, (1,) * axes, attrs.group)
+
+
+def _fractional(operands: tuple[Array, ...], attrs: FractionalConvAttrs) -> tuple[Array, ...]:
+    x, *rest = operands
+    extents = [s * (size - 1) + 1 for s, size in zip(attrs.spread, x.shape[2:], strict=True)]
+    spread = np.zeros((*x.shape[:2], *extents), x.dtype)
+    spread[:, :, *(slice(None, None, s) for s in attrs.spread)] = x
+    return _conv((spread, *rest), _of_spread(attrs, x.ndim - 2))
 
 
 def _infer_deconv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[TensorType, ...]:
@@ -215,5 +259,19 @@ DECONV = define(
         ConvAttrs,
         infer=_infer_deconv,
         reference=_deconv,
+    )
+)
+FRACTIONAL_CONV = define(
+    OpDef(
+        "nn.fractional_conv",
+        "tensor",
+        "Fractionally strided convolution: nn.conv of stride 1 over x with spread - 1 zeros between "
+        "neighbours. With nn.adjoint_weight it is nn.deconv of stride ``spread``. x [N,C,*S], "
+        "w [O,C/group,*K], b [O]; out = spread*(in-1) + 1 + pads - k + 1.",
+        ("x", "w", "b?"),
+        FractionalConvAttrs,
+        infer=_infer_fractional,
+        reference=_fractional,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )

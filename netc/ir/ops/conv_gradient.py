@@ -9,7 +9,7 @@ import numpy as np
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import evaluate
 from netc.ir.layout import Blocked
-from netc.ir.opdef import Array, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.ops.window import (
     Pads,
     check_at_least,
@@ -91,5 +91,6 @@ CONV_WEIGHT_GRADIENT = define(
         ConvWeightGradientAttrs,
         infer=_infer,
         reference=_reference,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )

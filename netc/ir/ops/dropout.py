@@ -1,4 +1,4 @@
-"""Dropout: noise while training, nothing at all otherwise."""
+"""Dropout outside of training, where it does nothing. In training it is a product with random numbers."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ from netc.ir.types import TensorType
 
 @dataclass(frozen=True, slots=True)
 class DropoutAttrs:
-    """``ratio`` in [0, 1) is the chance of an element to become 0; ``train`` switches the noise on."""
+    """``ratio`` in [0, 1] is the chance that training gives an element to become 0."""
 
     ratio: float
-    train: bool
 
 
 def _infer(operands: tuple[TensorType, ...], attrs: DropoutAttrs) -> tuple[TensorType, ...]:
-    if not 0 <= attrs.ratio <= 1 or (attrs.train and attrs.ratio == 1):
-        raise OpError(f"ratio must be >= 0 and < 1, got {attrs.ratio}", attr="ratio")
+    if not 0 <= attrs.ratio <= 1:
+        raise OpError(f"ratio must be >= 0 and <= 1, got {attrs.ratio}", attr="ratio")
     return (operands[0],)
 
 
 def _reference(operands: tuple[Array, ...], attrs: DropoutAttrs) -> tuple[Array, ...]:
-    if attrs.train:
-        raise OpError(
-            "the reference has no random numbers: nn.dropout runs outside of training only", attr="train"
-        )
+    del attrs
     return (operands[0],)
 
 
@@ -35,8 +31,7 @@ DROPOUT = define(
     OpDef(
         "nn.dropout",
         "tensor",
-        "train: 0 with probability ratio, else x / (1 - ratio). Otherwise x: Caffe scales in training, "
-        "not in testing. Keeps x's layout.",
+        "x: Caffe scales what dropout leaves in training, not in testing. Keeps x's layout.",
         ("x",),
         DropoutAttrs,
         infer=_infer,

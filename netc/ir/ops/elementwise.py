@@ -14,7 +14,7 @@ import numpy as np
 
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim, evaluate
-from netc.ir.opdef import Array, NoAttrs, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, NoAttrs, NotDifferentiable, OpDef, define
 from netc.ir.types import TensorType
 
 
@@ -46,7 +46,13 @@ def _infer(operands: tuple[TensorType, ...], attrs: Any) -> tuple[TensorType, ..
     return (broadcast_types(operands),)
 
 
-def _unary(name: str, doc: str, attrs: type[Any], function: Callable[[Array, Any], Array]) -> OpDef[Any]:
+def _unary(
+    name: str,
+    doc: str,
+    attrs: type[Any],
+    function: Callable[[Array, Any], Array],
+    vjp: NotDifferentiable | None = None,
+) -> OpDef[Any]:
     return define(
         OpDef(
             name,
@@ -56,6 +62,7 @@ def _unary(name: str, doc: str, attrs: type[Any], function: Callable[[Array, Any
             attrs,
             infer=_infer,
             reference=lambda operands, a: (function(operands[0], a),),
+            vjp=vjp,
             in_place=(0,),
             elementwise=True,
         )
@@ -100,6 +107,13 @@ class PowAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class SqrtAttrs:
+    """The gradient is ``1 / (2 (sqrt(x) + gradient_shift))``: with a shift, finite at 0."""
+
+    gradient_shift: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class AffineAttrs:
     """``scale * x + shift``."""
 
@@ -109,10 +123,14 @@ class AffineAttrs:
 
 @dataclass(frozen=True, slots=True)
 class ClipAttrs:
-    """The smallest and the largest value left."""
+    """The smallest and the largest value left.
+
+    The gradient is 0 where something was cut; with ``straight`` it passes there as everywhere.
+    """
 
     low: float
     high: float
+    straight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +163,7 @@ def _infer_broadcast(operands: tuple[TensorType, ...], attrs: BroadcastAttrs) ->
             raise OpError(f"axis {axis} of {x} cannot be spread to {wanted}", attr="shape")
     if x.layout is not None and x.shape[x.layout.axis] != attrs.shape[x.layout.axis]:
         raise OpError(f"the blocked axis of {x} cannot be spread", attr="shape")
-    return (x.with_shape(*attrs.shape),)
+    return (TensorType(x.dtype, attrs.shape, x.layout),)
 
 
 def _broadcast(operands: tuple[Array, ...], attrs: BroadcastAttrs) -> tuple[Array, ...]:
@@ -160,6 +178,17 @@ def _sigmoid(x: Array, _: NoAttrs) -> Array:
     # Caffe: 0.5 * tanh(0.5 * x) + 0.5, which cannot overflow
     half = _scalar(0.5, x)
     return np.asarray(half * np.tanh(half * x) + half)
+
+
+def _relu(x: Array, attrs: ReluAttrs) -> Array:
+    if attrs.slope == 0:  # a product would make NaN of an infinite x
+        return np.asarray(np.maximum(x, 0))
+    return np.asarray(np.where(x > 0, x, _scalar(attrs.slope, x) * x))
+
+
+def _prelu(x: Array, y: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(x > 0, x, y * x))
 
 
 def _elu(x: Array, attrs: EluAttrs) -> Array:
@@ -195,20 +224,20 @@ def _reciprocal_or_zero(x: Array, _: NoAttrs) -> Array:
     return np.asarray(np.where(x == 0, _scalar(0, x), _scalar(1, x) / safe), x.dtype)
 
 
-RELU = _unary(
-    "math.relu",
-    "max(x, 0) + slope * min(x, 0).",
-    ReluAttrs,
-    lambda x, a: np.maximum(x, 0) + _scalar(a.slope, x) * np.minimum(x, 0),
-)
+RELU = _unary("math.relu", "x where x > 0, else slope * x; 0 for a slope of 0.", ReluAttrs, _relu)
 ELU = _unary("math.elu", "x where x > 0, else alpha * (exp(x) - 1).", EluAttrs, _elu)
 SIGMOID = _unary("math.sigmoid", "1 / (1 + exp(-x)).", NoAttrs, _sigmoid)
 TANH = _unary("math.tanh", "tanh(x).", NoAttrs, lambda x, _: np.tanh(x))
-SIGN = _unary("math.sign", "1 where x > 0, -1 where x < 0, else 0.", NoAttrs, _sign)
+SIGN = _unary("math.sign", "1 where x > 0, -1 where x < 0, else 0.", NoAttrs, _sign, NOT_DIFFERENTIABLE)
 ABS = _unary("math.abs", "|x|.", NoAttrs, lambda x, _: np.abs(x))
 EXP = _unary("math.exp", "e^x.", NoAttrs, lambda x, _: np.exp(x))
 LOG = _unary("math.log", "ln(x).", NoAttrs, _log)
-SQRT = _unary("math.sqrt", "The square root.", NoAttrs, lambda x, _: np.sqrt(x))
+SQRT = _unary(
+    "math.sqrt",
+    "The square root. Its gradient can be told to stay finite at 0, as those of the original's layers do.",
+    SqrtAttrs,
+    lambda x, _: np.sqrt(x),
+)
 POW = _unary(
     "math.pow", "x^exponent; NaN for a negative x and a fractional exponent, as C's pow.", PowAttrs, _power
 )
@@ -232,12 +261,14 @@ THRESHOLD = _unary(
     "1 where x > threshold, else 0.",
     ThresholdAttrs,
     lambda x, a: np.asarray(x > _scalar(a.threshold, x), x.dtype),
+    NOT_DIFFERENTIABLE,
 )
 DIFFERS = _unary(
     "math.differs",
     "1 where x, rounded towards zero, is not the value, else 0: which labels are not to be ignored.",
     DiffersAttrs,
     _differs,
+    NOT_DIFFERENTIABLE,
 )
 RECIPROCAL_OR_ZERO = _unary(
     "math.reciprocal_or_zero",
@@ -252,8 +283,8 @@ DIV = _binary("math.div", "x / y.", np.divide)
 MAX = _binary("math.max", "The larger of x and y.", np.maximum)
 PRELU = _binary(
     "math.prelu",
-    "max(x, 0) + y * min(x, 0): a leaky ReLU whose slope y is learned, per channel or shared.",
-    lambda x, y: np.asarray(np.maximum(x, 0) + y * np.minimum(x, 0)),
+    "x where x > 0, else y * x: a leaky ReLU whose slope y is learned, per channel or shared.",
+    _prelu,
 )
 BROADCAST = define(
     OpDef(

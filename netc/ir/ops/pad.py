@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from netc.ir.diagnostics import OpError
-from netc.ir.opdef import Array, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.types import TensorType
 
 
@@ -49,6 +49,37 @@ def _reference(operands: tuple[Array, ...], attrs: PadAttrs) -> tuple[Array, ...
     return (np.pad(x, pads, mode=attrs.kind),)
 
 
+def _infer_gradient(operands: tuple[TensorType, ...], attrs: PadAttrs) -> tuple[TensorType, ...]:
+    (dy,) = operands
+    for name in ("low", "high"):
+        if len(getattr(attrs, name)) != dy.rank:
+            given = len(getattr(attrs, name))
+            raise OpError(f"{name} needs {dy.rank} entries for {dy}, got {given}", attr=name)
+    pads = zip(dy.shape, attrs.low, attrs.high, strict=True)
+    x = dy.with_shape(*(size - (low + high) for size, low, high in pads))
+    for axis, size in enumerate(x.shape):
+        if isinstance(size, int) and size < 1:
+            raise OpError(f"axis {axis} of {dy} has nothing but padding", attr="low")
+    _infer((x,), attrs)
+    return (x,)
+
+
+def _gradient(operands: tuple[Array, ...], attrs: PadAttrs) -> tuple[Array, ...]:
+    (dx,) = operands
+    for axis, (low, high) in enumerate(zip(attrs.low, attrs.high, strict=True)):
+        if low + high == 0:
+            continue
+        size = dx.shape[axis] - low - high
+        if attrs.kind == "constant":
+            dx = np.take(dx, range(low, low + size), axis)
+            continue
+        source = np.pad(np.arange(size), (low, high), mode=attrs.kind)
+        rows = np.zeros((size, *np.delete(dx.shape, axis)), dx.dtype)
+        np.add.at(rows, source, np.moveaxis(dx, axis, 0))
+        dx = np.moveaxis(rows, 0, axis)
+    return (np.ascontiguousarray(dx),)
+
+
 PAD = define(
     OpDef(
         "tensor.pad",
@@ -59,5 +90,18 @@ PAD = define(
         PadAttrs,
         infer=_infer,
         reference=_reference,
+    )
+)
+PAD_GRADIENT = define(
+    OpDef(
+        "tensor.pad_gradient",
+        "tensor",
+        "dx[i] = sum of dy[j] over all j that tensor.pad with these attributes fills with x[i]: its "
+        "gradient. Row-major only.",
+        ("dy",),
+        PadAttrs,
+        infer=_infer_gradient,
+        reference=_gradient,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from netc.ir.diagnostics import OpError
-from netc.ir.opdef import Array, NoAttrs, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, NoAttrs, OpDef, define
 from netc.ir.ops.window import check_one_dtype
 from netc.ir.types import TensorType
 
@@ -142,6 +142,7 @@ ONE_HOT = define(
         OneHotAttrs,
         infer=_infer_one_hot,
         reference=_one_hot,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )
 TOP_K = define(
@@ -154,6 +155,7 @@ TOP_K = define(
         TopKAttrs,
         infer=_infer_top_k,
         reference=_top_k,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )
 SELECT = define(

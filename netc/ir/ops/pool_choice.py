@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import evaluate
-from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define, opdef
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define, numpy_dtype, opdef
 from netc.ir.ops.pool import LOWEST, PoolAttrs, pool_extents
+from netc.ir.ops.pool_gradient import choice_dtype
 from netc.ir.ops.window import check_one_dtype, taps
 from netc.ir.types import TensorType
 
@@ -62,21 +64,29 @@ def _infer_stochastic(operands: tuple[TensorType, ...], attrs: PoolAttrs) -> tup
     return (result,)
 
 
+def _infer_stochastic_choice(operands: tuple[TensorType, ...], attrs: PoolAttrs) -> tuple[TensorType, ...]:
+    (y,) = _infer_stochastic(operands, attrs)
+    return (y, TensorType(choice_dtype(attrs.kernel), y.shape))
+
+
 def _stochastic(operands: tuple[Array, ...], attrs: PoolAttrs) -> tuple[Array, ...]:
+    """The elements drawn, and the tap each was met at."""
     x, u = operands
     out, low = _geometry(x, attrs)
-    windows = [seen for _, seen in taps(x, attrs.kernel, attrs.stride, (1,) * len(out), low, out, 0.0)]
+    windows = list(taps(x, attrs.kernel, attrs.stride, (1,) * len(out), low, out, 0.0))
     total = np.zeros_like(u)
-    for seen in windows:
+    for _, seen in windows:
         total += seen
     bound, total = u * total, np.zeros_like(u)
     drawn, open_ = np.zeros_like(u), np.ones(u.shape, bool)
-    for seen in windows:
+    chosen = np.full(u.shape, math.prod(attrs.kernel), numpy_dtype(choice_dtype(attrs.kernel)))
+    for tap, seen in windows:
         total += seen
         met = open_ & (total >= bound) & (seen != 0)
         drawn[met] = seen[met]
+        chosen[met] = np.ravel_multi_index(tap, attrs.kernel)
         open_ &= ~met
-    return (drawn,)
+    return drawn, chosen
 
 
 POOL_MASK = define(
@@ -101,6 +111,18 @@ STOCHASTIC_POOL = define(
         ("x", "u"),
         PoolAttrs,
         infer=_infer_stochastic,
+        reference=lambda operands, attrs: _stochastic(operands, attrs)[:1],
+    )
+)
+STOCHASTIC_POOL_CHOICE = define(
+    OpDef(
+        "nn.stochastic_pool_choice",
+        "tensor",
+        "nn.stochastic_pool, and which tap of each window was drawn: its number in the kernel, as in "
+        "nn.max_pool_choice.",
+        ("x", "u"),
+        PoolAttrs,
+        infer=_infer_stochastic_choice,
         reference=_stochastic,
     )
 )

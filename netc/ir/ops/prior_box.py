@@ -8,7 +8,7 @@ import numpy as np
 
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim, evaluate
-from netc.ir.opdef import Array, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.types import TensorType
 
 
@@ -76,5 +76,6 @@ PRIOR_BOX = define(
         PriorBoxAttrs,
         infer=_infer,
         reference=_reference,
+        vjp=NOT_DIFFERENTIABLE,
     )
 )

@@ -34,7 +34,8 @@ class MaxUnpoolAttrs:
     size: tuple[Dim, Dim]
 
 
-def _planes(x: TensorType, size: tuple[Dim, Dim]) -> TensorType:
+def resized_planes(x: TensorType, size: tuple[Dim, Dim]) -> TensorType:
+    """The type of x [N,C,H,W] at another height and width; OpError if it has none."""
     if x.rank != 4:
         raise OpError(f"an input of [N,C,H,W] expected, got {x}")
     if x.layout is not None:
@@ -45,20 +46,25 @@ def _planes(x: TensorType, size: tuple[Dim, Dim]) -> TensorType:
     return x.with_shape(*x.shape[:2], *size)
 
 
-def _infer_resize(operands: tuple[TensorType, ...], attrs: ResizeAttrs) -> tuple[TensorType, ...]:
-    if attrs.kind not in ("bilinear", "nearest"):
-        raise OpError(f"kind must be bilinear or nearest, got {attrs.kind}", attr="kind")
-    if attrs.coordinates not in ("corners", "half_pixel", "origin"):
-        message = f"coordinates must be corners, half_pixel or origin, got {attrs.coordinates}"
+def check_resize(kind: str, coordinates: str) -> None:
+    """OpError unless the attributes name a way to resize."""
+    if kind not in ("bilinear", "nearest"):
+        raise OpError(f"kind must be bilinear or nearest, got {kind}", attr="kind")
+    if coordinates not in ("corners", "half_pixel", "origin"):
+        message = f"coordinates must be corners, half_pixel or origin, got {coordinates}"
         raise OpError(message, attr="coordinates")
-    return (_planes(operands[0], attrs.size),)
+
+
+def _infer_resize(operands: tuple[TensorType, ...], attrs: ResizeAttrs) -> tuple[TensorType, ...]:
+    check_resize(attrs.kind, attrs.coordinates)
+    return (resized_planes(operands[0], attrs.size),)
 
 
 def _infer_max_unpool(operands: tuple[TensorType, ...], attrs: MaxUnpoolAttrs) -> tuple[TensorType, ...]:
     x, mask = operands
     if mask != x:
         raise OpError(f"a mask of the input's type expected, got {mask} for {x}")
-    return (_planes(x, attrs.size),)
+    return (resized_planes(x, attrs.size),)
 
 
 def _points(size: int, out: int, coordinates: Coordinates) -> Array:
@@ -101,12 +107,18 @@ def _resize(operands: tuple[Array, ...], attrs: ResizeAttrs) -> tuple[Array, ...
     return (np.ascontiguousarray(x),)
 
 
+def plane_indices(mask: Array, height: int, width: int) -> Array:
+    """The elements of their planes that a mask names: [N,C,elements of the mask]."""
+    index = mask.astype(np.int64).reshape(*mask.shape[:2], -1)
+    if index.min() < 0 or index.max() >= height * width:
+        raise ValueError(f"the mask points at element {index.max()} of a plane of {height}x{width}")
+    return index
+
+
 def _max_unpool(operands: tuple[Array, ...], attrs: MaxUnpoolAttrs) -> tuple[Array, ...]:
     x, mask = operands
     height, width = (evaluate(d, {}) for d in attrs.size)
-    index = mask.astype(np.int64).reshape(*x.shape[:2], -1)
-    if index.min() < 0 or index.max() >= height * width:
-        raise ValueError(f"the mask points at element {index.max()} of a plane of {height}x{width}")
+    index = plane_indices(mask, height, width)
     out = np.zeros((*x.shape[:2], height * width), x.dtype)
     np.put_along_axis(out, index, x.reshape(index.shape), axis=2)
     return (out.reshape(*x.shape[:2], height, width),)

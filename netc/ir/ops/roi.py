@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.ir.diagnostics import OpError
-from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
+from netc.ir.opdef import Array, OpDef, define
 from netc.ir.types import TensorType
 
 ROI_NUMBERS = 5  # sample, x1, y1, x2, y2
 LARGEST = 2**30  # coordinates beyond are cut before they become integers
+# region, its sample, the bin's row and column in the grid, and the rows and columns of elements it covers
+Bin = tuple[int, int, int, int, slice, slice]
 SMALLEST_SIDE = 0.1  # R-FCN's least side of a region, in elements of the feature map
 
 
@@ -42,7 +46,8 @@ def _check_operands(x: TensorType, rois: TensorType) -> None:
         raise OpError(f"regions of [R,5] (sample, x1, y1, x2, y2) expected, got {rois}")
 
 
-def _infer_roi_pool(operands: tuple[TensorType, ...], attrs: RoiPoolAttrs) -> tuple[TensorType, ...]:
+def infer_roi_pool(operands: tuple[TensorType, ...], attrs: RoiPoolAttrs) -> tuple[TensorType, ...]:
+    """The type rule of ``nn.roi_pool``."""
     x, rois = operands
     _check_operands(x, rois)
     if min(attrs.pooled) < 1:
@@ -50,7 +55,8 @@ def _infer_roi_pool(operands: tuple[TensorType, ...], attrs: RoiPoolAttrs) -> tu
     return (TensorType(x.dtype, (rois.shape[0], x.shape[1], *attrs.pooled)),)
 
 
-def _infer_ps_roi_pool(operands: tuple[TensorType, ...], attrs: PsRoiPoolAttrs) -> tuple[TensorType, ...]:
+def infer_ps_roi_pool(operands: tuple[TensorType, ...], attrs: PsRoiPoolAttrs) -> tuple[TensorType, ...]:
+    """The type rule of ``nn.ps_roi_pool``."""
     x, rois = operands
     _check_operands(x, rois)
     if attrs.channels < 1:
@@ -68,53 +74,67 @@ def _rounded(x: Array) -> Array:
     return np.asarray(np.sign(x) * np.floor(np.abs(x) + x.dtype.type(0.5)))
 
 
-def _sample(roi: Array, x: Array) -> Array:
+def _sample(roi: Array, samples: int) -> int:
     index = int(roi[0])
-    if not 0 <= index < len(x):
-        raise ValueError(f"a region lies in sample {index} of {len(x)}")
-    return np.asarray(x[index])
+    if not 0 <= index < samples:
+        raise ValueError(f"a region lies in sample {index} of {samples}")
+    return index
 
 
-def _bins(start: Any, size: Any, bins: int, extent: int, shift: int = 0) -> list[tuple[int, int]]:
-    """[begin, end) of each bin along an axis of ``extent`` elements: rounded outward, shifted and cut."""
+def _bins(start: Any, size: Any, bins: int, extent: int, shift: int = 0) -> list[slice]:
+    """The elements of each bin along an axis of ``extent`` elements: rounded outward, shifted and cut."""
     step = size / start.dtype.type(bins)
     index = np.arange(bins + 1).astype(start.dtype)
     begin = np.floor(index[:-1] * step + start).clip(-LARGEST, LARGEST).astype(int) + shift
     end = np.ceil(index[1:] * step + start).clip(-LARGEST, LARGEST).astype(int) + shift
-    return list(zip(begin.clip(0, extent).tolist(), end.clip(0, extent).tolist(), strict=True))
+    ends = zip(begin.clip(0, extent).tolist(), end.clip(0, extent).tolist(), strict=True)
+    return [slice(*each) for each in ends]
+
+
+def roi_bins(rois: Array, shape: tuple[int, ...], attrs: RoiPoolAttrs) -> Iterator[Bin]:
+    """The bins of ``nn.roi_pool`` that are not empty."""
+    for n, roi in enumerate(rois):
+        corners = _rounded(roi[1:] * roi.dtype.type(attrs.scale))
+        size = np.maximum(corners[2:] - corners[:2] + 1, 1)
+        left, top = corners[:2].clip(-LARGEST, LARGEST).astype(int).tolist()
+        zero = roi.dtype.type(0)
+        columns = _bins(zero, size[0], attrs.pooled[1], shape[3], left)
+        rows = _bins(zero, size[1], attrs.pooled[0], shape[2], top)
+        yield from _grid(n, _sample(roi, shape[0]), rows, columns)
+
+
+def ps_roi_bins(rois: Array, shape: tuple[int, ...], attrs: PsRoiPoolAttrs) -> Iterator[Bin]:
+    """The bins of ``nn.ps_roi_pool`` that are not empty."""
+    for n, roi in enumerate(rois):
+        scale = roi.dtype.type(attrs.scale)
+        start = _rounded(roi[1:3]) * scale
+        size = np.maximum((_rounded(roi[3:]) + 1) * scale - start, roi.dtype.type(SMALLEST_SIDE))
+        columns = _bins(start[0], size[0], attrs.group, shape[3])
+        rows = _bins(start[1], size[1], attrs.group, shape[2])
+        yield from _grid(n, _sample(roi, shape[0]), rows, columns)
+
+
+def _grid(region: int, sample: int, rows: list[slice], columns: list[slice]) -> Iterator[Bin]:
+    for (i, down), (j, across) in itertools.product(enumerate(rows), enumerate(columns)):
+        if down.stop > down.start and across.stop > across.start:
+            yield region, sample, i, j, down, across
 
 
 def _roi_pool(operands: tuple[Array, ...], attrs: RoiPoolAttrs) -> tuple[Array, ...]:
     x, rois = operands
     out = np.zeros((len(rois), x.shape[1], *attrs.pooled), x.dtype)
-    for n, roi in enumerate(rois):
-        sample = _sample(roi, x)
-        corners = _rounded(roi[1:] * roi.dtype.type(attrs.scale))
-        size = np.maximum(corners[2:] - corners[:2] + 1, 1)
-        left_edge, top_edge = corners[:2].clip(-LARGEST, LARGEST).astype(int).tolist()
-        zero = x.dtype.type(0)
-        columns = _bins(zero, size[0], attrs.pooled[1], x.shape[3], left_edge)
-        for i, (top, bottom) in enumerate(_bins(zero, size[1], attrs.pooled[0], x.shape[2], top_edge)):
-            for j, (left, right) in enumerate(columns):
-                if bottom > top and right > left:
-                    out[n, :, i, j] = sample[:, top:bottom, left:right].max(axis=(1, 2))
+    for n, sample, i, j, rows, columns in roi_bins(rois, x.shape, attrs):
+        out[n, :, i, j] = x[sample, :, rows, columns].max(axis=(1, 2))
     return (out,)
 
 
 def _ps_roi_pool(operands: tuple[Array, ...], attrs: PsRoiPoolAttrs) -> tuple[Array, ...]:
     x, rois = operands
     group = attrs.group
+    parts = x.reshape(len(x), attrs.channels, group, group, *x.shape[2:])
     out = np.zeros((len(rois), attrs.channels, group, group), x.dtype)
-    for n, roi in enumerate(rois):
-        sample = _sample(roi, x).reshape(attrs.channels, group, group, *x.shape[2:])
-        scale = roi.dtype.type(attrs.scale)
-        start = _rounded(roi[1:3]) * scale
-        size = np.maximum((_rounded(roi[3:]) + 1) * scale - start, roi.dtype.type(SMALLEST_SIDE))
-        columns = _bins(start[0], size[0], group, x.shape[3])
-        for i, (top, bottom) in enumerate(_bins(start[1], size[1], group, x.shape[2])):
-            for j, (left, right) in enumerate(columns):
-                if bottom > top and right > left:
-                    out[n, :, i, j] = sample[:, i, j, top:bottom, left:right].mean(axis=(1, 2))
+    for n, sample, i, j, rows, columns in ps_roi_bins(rois, x.shape, attrs):
+        out[n, :, i, j] = parts[sample, :, i, j, rows, columns].mean(axis=(1, 2))
     return (out,)
 
 
@@ -128,9 +148,8 @@ ROI_POOL = define(
         "bin gives 0. Girshick, Fast R-CNN, 2015, section 2.1.",
         ("x", "rois"),
         RoiPoolAttrs,
-        infer=_infer_roi_pool,
+        infer=infer_roi_pool,
         reference=_roi_pool,
-        vjp=NOT_DIFFERENTIABLE,
     )
 )
 PS_ROI_POOL = define(
@@ -143,8 +162,7 @@ PS_ROI_POOL = define(
         "2016, section 2. An empty bin gives 0.",
         ("x", "rois"),
         PsRoiPoolAttrs,
-        infer=_infer_ps_roi_pool,
+        infer=infer_ps_roi_pool,
         reference=_ps_roi_pool,
-        vjp=NOT_DIFFERENTIABLE,
     )
 )

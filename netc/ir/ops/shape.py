@@ -14,7 +14,7 @@ import numpy as np
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim, evaluate, exact_quotient, product
 from netc.ir.layout import Layout
-from netc.ir.opdef import Array, OpDef, define, numpy_dtype
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define, numpy_dtype
 from netc.ir.ops.window import check_one_dtype
 from netc.ir.types import TensorType
 
@@ -237,6 +237,7 @@ FILL = define(
         FillAttrs,
         infer=_infer_fill,
         reference=lambda _, a: (np.full(a.tensor.static_shape, a.value, numpy_dtype(a.tensor.dtype)),),
+        vjp=NOT_DIFFERENTIABLE,
     )
 )
 TILE = define(

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from netc.frontend.dsl.read import parse_dsl
+from netc.frontend.importer import import_net
 from netc.frontend.message import Message
 from netc.frontend.text_format import parse_text
 from netc.ir.diagnostics import NetcError
@@ -260,7 +261,48 @@ def test_an_error_says_what_is_wrong_where_and_what_to_do(text, line, column, me
 def test_an_error_inside_a_function_names_the_calls():
     found = error("def f(x):\n    return ReLU(x, foo=1)\ndef g(x):\n    return f(x)\na = g('x')")
     assert str(found.location) == "x.net:2:20"
-    assert found.notes == ("in the call of f() at x.net:4:12", "in the call of g() at x.net:5:5")
+    assert found.notes == ("in f() called at x.net:4:12", "in g() called at x.net:5:5")
+
+
+CALLS = """def block(x, n, **more):
+    return Convolution(x, num_output=n, **more)
+def two(x, **more):
+    a = block(x, 3, **more)
+    return ReLU!(a)
+data = Input(shape={dim: [1, 3, 4, 4]})
+y = two(data, kernel_size=K)
+z = InnerProduct(y, num_output=2)
+"""
+
+
+def import_error(text: str) -> NetcError:
+    with pytest.raises(NetcError) as caught:
+        import_net(parse_dsl(Source("x.net", text)), phase="TEST")
+    return caught.value
+
+
+def test_an_error_of_a_layer_that_a_function_made_names_the_calls():
+    """Wherever the text at fault stands: in the function, or among the arguments of its call."""
+    calls = ("in block() called at x.net:4:9", "in two() called at x.net:7:5")
+    found = import_error(CALLS.replace("K", "9"))
+    assert str(found.location) == "x.net:7:27"
+    assert found.layer == "y/a"
+    assert found.notes == calls
+    found = import_error(CALLS.replace("K", "1").replace("n, **more)\ndef", "n, pad=-1, **more)\ndef"))
+    assert (found.location.line, found.notes) == (2, calls)
+    assert found.render().count("called at") == 2
+
+
+def test_an_error_of_a_layer_outside_of_functions_names_no_calls():
+    assert import_error(CALLS.replace("K", "1").replace("num_output=2", "num_output=0")).notes == ()
+
+
+def test_only_the_innermost_calls_are_named():
+    text = "def f(n):\n    if n == 0:\n        return ReLU('x', foo=1)\n    return f(n - 1)\nf(9)"
+    assert error(text).notes == ("in f() called at x.net:4:12",)
+    functions = "".join(f"def f{i}(x):\n    return f{i + 1}(x)\n" for i in range(6))
+    found = error(f"{functions}def f6(x):\n    return ReLU(x, foo=1)\nf0('x')")
+    assert found.notes == tuple(f"in f{i}() called at x.net:{2 * i}:12" for i in (6, 5, 4, 3))
 
 
 @pytest.mark.parametrize(

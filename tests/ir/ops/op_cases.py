@@ -11,7 +11,8 @@ import numpy as np
 from netc.ir.builder import infer_types
 from netc.ir.core import Value
 from netc.ir.opdef import Array, NoAttrs, opdef
-from netc.ir.ops.conv import ConvAttrs
+from netc.ir.ops.adjoint_weight import AdjointWeightAttrs
+from netc.ir.ops.conv import ConvAttrs, FractionalConvAttrs
 from netc.ir.ops.conv_gradient import ConvWeightGradientAttrs
 from netc.ir.ops.detection import SsdDetectionsAttrs
 from netc.ir.ops.dropout import DropoutAttrs
@@ -23,9 +24,10 @@ from netc.ir.ops.elementwise import (
     EluAttrs,
     PowAttrs,
     ReluAttrs,
+    SqrtAttrs,
     ThresholdAttrs,
 )
-from netc.ir.ops.im2col import Im2colAttrs
+from netc.ir.ops.im2col import Col2imAttrs, Im2colAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
 from netc.ir.ops.loss import AccuracyAttrs, SoftmaxLossAttrs
@@ -36,9 +38,11 @@ from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
 from netc.ir.ops.pool_gradient import PoolGradientAttrs
 from netc.ir.ops.prior_box import PriorBoxAttrs
 from netc.ir.ops.proposal import ProposalAttrs
-from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
+from netc.ir.ops.resize_gradient import ResizeGradientAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
+from netc.ir.ops.roi_gradient import PsRoiPoolGradientAttrs
 from netc.ir.ops.scatter import ScatterAddAttrs
 from netc.ir.ops.shape import (
     ConcatAttrs,
@@ -104,13 +108,21 @@ UNARY = [
     ("differs", DiffersAttrs(-1)),
     ("reciprocal_or_zero", NoAttrs()),
 ]
-POSITIVE = [("log", NoAttrs()), ("sqrt", NoAttrs()), ("pow", PowAttrs(1.5))]
+POSITIVE = [("log", NoAttrs()), ("sqrt", SqrtAttrs()), ("pow", PowAttrs(1.5))]
 BINARY = ["add", "sub", "mul", "div", "max", "prelu"]
 X = (2, 3, 4, 5)
 
 CASES = [
     Case("math.broadcast", ((2, 1, 3),), BroadcastAttrs((2, 4, 3)), (2, 4, 3)),
     Case("math.stop_gradient", ((2, 3),), NoAttrs(), (2, 3)),
+    Case(
+        "nn.fractional_conv",
+        ((2, 4, 3, 4), (6, 2, 3, 2), (6,)),
+        FractionalConvAttrs((2, 3), ((2, 3), (0, 1)), 2),
+        (2, 6, 8, 10),
+    ),
+    Case("nn.adjoint_weight", ((4, 3, 2, 3),), AdjointWeightAttrs(), (3, 4, 2, 3)),
+    Case("nn.adjoint_weight", ((4, 3, 5),), AdjointWeightAttrs(2), (6, 2, 5)),
     Case(
         "nn.conv_weight_gradient",
         ((2, 4, 7, 8), (2, 6, 3, 8)),
@@ -169,10 +181,12 @@ CASES = [
     Case("nn.softmax", ((6,),), SoftmaxAttrs(0), (6,)),
     Case("nn.inner_product", ((2, 6), (5, 6), (5,)), InnerProductAttrs(), (2, 5)),
     Case("nn.inner_product", ((2, 6), (6, 5)), InnerProductAttrs(transpose=True), (2, 5)),
-    Case("nn.dropout", (X,), DropoutAttrs(0.5, train=False), X),
+    Case("nn.dropout", (X,), DropoutAttrs(0.5), X),
     Case("tensor.reduce", (X,), ReduceAttrs("sum", (1, 3)), (2, 1, 4, 1)),
     Case("tensor.reduce", (X,), ReduceAttrs("mean", (0,)), (1, 3, 4, 5)),
     Case("tensor.reduce", (X,), ReduceAttrs("max", (0, 1, 2, 3)), (1, 1, 1, 1)),
+    Case("nn.moments", (X,), MomentsAttrs((0, 2, 3)), (1, 3, 1, 1)),
+    Case("nn.moments", ((2, 3),), MomentsAttrs((1,)), (2, 1)),
     Case("tensor.reshape", (X,), ReshapeAttrs((6, 20)), (6, 20)),
     Case("tensor.reshape", ((1, 1),), ReshapeAttrs(()), ()),
     Case("tensor.transpose", (X,), TransposeAttrs((2, 0, 3, 1)), (4, 2, 5, 3)),
@@ -188,6 +202,29 @@ CASES = [
         for kind in ("bilinear", "nearest")
         for coordinates in ("corners", "half_pixel", "origin")
     ],
+    Case("tensor.pad_gradient", ((2, 3, 7, 9),), PadAttrs((0, 0, 2, 0), (0, 0, 1, 4), "reflect"), X),
+    Case("tensor.pad_gradient", ((3, 3, 4, 14),), PadAttrs((1, 0, 0, 0), (0, 0, 0, 9), "edge"), X),
+    Case("tensor.pad_gradient", ((2, 4, 7, 8),), PadAttrs((0, 1, 0, 2), (0, 0, 3, 1)), X),
+    *[
+        Case("nn.resize_gradient", ((2, 3, 7, 3),), ResizeGradientAttrs((4, 5), kind, coordinates), X)
+        for kind in ("bilinear", "nearest")
+        for coordinates in ("corners", "half_pixel", "origin")
+    ],
+    Case("nn.max_unpool_gradient", ((2, 3, 8, 9), X), NoAttrs(), X, positive=True),
+    Case(
+        "nn.roi_pool_gradient",
+        ((3, 2, 2, 3), (9, 2, 6, 7), (3, 5)),
+        RoiPoolAttrs((2, 3), 0.5),
+        (9, 2, 6, 7),
+        positive=True,
+    ),
+    Case(
+        "nn.ps_roi_pool_gradient",
+        ((3, 2, 2, 2), (3, 5)),
+        PsRoiPoolGradientAttrs((9, 6, 7), 2, 2, 0.5),
+        (9, 8, 6, 7),
+        positive=True,
+    ),
     Case("nn.max_unpool", (X, X), MaxUnpoolAttrs((8, 9)), (2, 3, 8, 9), positive=True),
     Case("nn.roi_pool", ((9, 2, 6, 7), (3, 5)), RoiPoolAttrs((2, 3), 0.5), (3, 2, 2, 3), positive=True),
     Case("nn.ps_roi_pool", ((9, 8, 6, 7), (3, 5)), PsRoiPoolAttrs(2, 2, 0.5), (3, 2, 2, 2), positive=True),
@@ -239,6 +276,10 @@ CASES = [
     Case("nn.accuracy", ((4, 3), (4,)), AccuracyAttrs(1, 2, 0, per_class=True), (3,)),
     Case("nn.pool_mask", (X,), square_pool("max", 3, 2, 1), (2, 3, 3, 3)),
     Case("nn.stochastic_pool", (X, (2, 3, 2, 3)), square_pool("max", 2, 2), (2, 3, 2, 3), positive=True),
+    Case(
+        "nn.stochastic_pool_choice", (X, (2, 3, 2, 3)), square_pool("max", 2, 2), (2, 3, 2, 3), positive=True
+    ),
+    Case("nn.col2im", ((2, 18, 2, 3),), Col2imAttrs((4, 5), (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)), X),
     Case("nn.im2col", (X,), Im2colAttrs((3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)), (2, 18, 2, 3)),
     Case("layout.convert", (X,), LayoutAttrs(1, 4), X),
     Case("layout.convert", (X,), LayoutAttrs(None), X),

@@ -54,6 +54,19 @@ def test_a_slope_per_channel_scales_negative_elements():
     np.testing.assert_array_equal(run("math.prelu", (x, np.array([[0.5, 0.25]]))), [[-1, -0.5], [3, 3]])
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.5])
+def test_a_relu_of_infinities_is_a_number(slope):
+    x = np.array([-np.inf, np.inf, np.nan], np.float32)
+    expected = [-np.inf if slope else 0, np.inf, np.nan]
+    np.testing.assert_array_equal(run("math.relu", (x,), ReluAttrs(slope)), expected)
+
+
+def test_an_infinite_slope_leaves_positive_elements_alone():
+    x = np.array([-2.0, 3.0, np.inf, np.nan], np.float32)
+    slope = np.array([np.inf], np.float32)
+    np.testing.assert_array_equal(run("math.prelu", (x, slope)), [-np.inf, 3, np.inf, np.nan])
+
+
 def test_extents_of_one_stretch():
     assert infer("math.add", (f32(N, 3, 1), f32(1, 3, 5))) == f32(N, 3, 5)
     assert infer("math.add", (f32(N, 1), f32(N, N))) == f32(N, N)

@@ -46,6 +46,13 @@ class Window:
             last = b.imin(self.taps, b.ceildiv(b.imax(0, b.isub(width, start)), self.dilation))
         return first, last
 
+    def output_bounds(self, b: LoopBuilder, tap: Index, width: Index, outputs: Index) -> tuple[Index, Index]:
+        """First and one past the last output for which a tap lies inside of the input."""
+        shift = b.isub(self.before, b.imul(tap, self.dilation))
+        first = b.ceildiv(b.imax(0, shift), self.stride)
+        last = b.ceildiv(b.imax(0, b.iadd(width, shift)), self.stride)
+        return first, b.imin(last, outputs)
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -88,7 +95,7 @@ def static_tiles(window: Window, outputs: int, width: int, largest: int) -> list
 
 def symbolic_tiles(b: LoopBuilder, window: Window, outputs: Index, width: Index, largest: int) -> list[Tile]:
     """Left edge, interior tiles, and the rest; edge and rest output by output."""
-    left = b.imin(outputs, -(-window.before // window.stride))
+    left = b.imin(outputs, max(0, -(-window.before // window.stride)))
     # outputs below this one have all their taps inside
     inside = b.isub(b.iadd(width, window.before), window.extent)
     right = b.imin(outputs, b.idiv(b.imax(0, b.iadd(inside, window.stride)), window.stride))

@@ -10,36 +10,15 @@ blocked alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import Tile, Window, static_tiles, symbolic_tiles
+from netc.backends.llvm.lower.conv_plane import Plane, can_recut, plane_of_rows, recut_plane
 from netc.backends.llvm.lower.conv_schedule import MacTile, ceildiv, choose_tile, row_cost, rows_per_item
 from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import Point, finish_at
 from netc.ir.core import Op, Value
-from netc.ir.dim import Dim
 from netc.ir.loop_builder import Index
 from netc.ir.types import TensorType
-
-
-@dataclass(frozen=True, slots=True)
-class _Plane:
-    """Rows x columns of inputs and outputs, with the windows along each.
-
-    Where a window is a single point, the plane is one long row and may be cut into other rows than its own:
-    ``recut`` says so.
-    """
-
-    rows: Index
-    columns: Index
-    in_rows: Index
-    in_columns: Index
-    static_columns: int | None
-    static_in_columns: int | None
-    vertical: Window
-    horizontal: Window
-    in_row_stride: Index
-    recut: bool = False
 
 
 def applies(anchor: Op) -> bool:
@@ -55,10 +34,12 @@ def applies(anchor: Op) -> bool:
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel: the convolution ``anchor`` and its elementwise ``tail``."""
-    _ConvLowering(kernel, anchor, tail).emit()
+    ConvLowering(kernel, anchor, tail).emit()
 
 
-class _ConvLowering:
+class ConvLowering:
+    """The loops over items, rows and tiles; what is computed in a tile is up to the planes."""
+
     def __init__(self, kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         self.kernel = kernel
         self.b = kernel.b
@@ -76,17 +57,20 @@ class _ConvLowering:
         self.blocks = (
             -(-outputs // self.groups // self.block) if self.groups > 1 else -(-outputs // self.block)
         )
-        self.plane, self.tile = self.choose()
+        self.planes, self.tile = self.choose()
 
-    def choose(self) -> tuple[_Plane, MacTile]:
+    def choose(self) -> tuple[list[Plane], MacTile]:
         """The rows of the plane, or the cut of a 1x1 plane that tiles best."""
-        plane = self.plane_of_rows()
+        attrs = self.anchor.attrs
+        vertical = Window(self.taps_v, attrs.stride[0], attrs.dilation[0], *attrs.pad[0])
+        horizontal = Window(self.taps_h, attrs.stride[1], attrs.dilation[1], *attrs.pad[1])
+        plane = plane_of_rows(self.b, self.x, self.y, vertical, horizontal)
         taps = self.taps_v * self.taps_h
-        if not self.can_recut(plane):
-            return plane, self.choose_tile(plane.static_columns, taps)
+        if not can_recut(plane, self.x, self.y):
+            return [plane], self.choose_tile(plane.static_columns, taps)
         extent = self.y.type.shape[2] * self.y.type.shape[3]
         if not isinstance(extent, int):
-            return self.recut_plane(extent, 1), self.choose_tile(None, 1)
+            return [recut_plane(self.b, self.x, extent, 1)], self.choose_tile(None, 1)
         best: tuple[float, int] | None = None
         for rows in range(1, extent + 1):
             if extent % rows:
@@ -100,52 +84,15 @@ class _ConvLowering:
                 best = cost, rows
         assert best is not None
         rows = best[1]
-        return self.recut_plane(extent, rows), self.choose_tile(extent // rows, 1)
+        return [recut_plane(self.b, self.x, extent, rows)], self.choose_tile(extent // rows, 1)
 
     def choose_tile(self, columns: int | None, taps: int) -> MacTile:
         return choose_tile(self.kernel.target, columns, self.blocks, taps, self.depth, 2)
 
-    def plane_of_rows(self) -> _Plane:
-        attrs = self.anchor.attrs
-        x, y = self.x, self.y
-        vertical = Window(self.taps_v, attrs.stride[0], attrs.dilation[0], *attrs.pad[0])
-        horizontal = Window(self.taps_h, attrs.stride[1], attrs.dilation[1], *attrs.pad[1])
-        width, out_width = x.type.shape[3], y.type.shape[3]
-        known = isinstance(width, int) and isinstance(out_width, int)
-        return _Plane(
-            rows=self.b.dim(y.type.shape[2]),
-            columns=self.b.dim(out_width),
-            in_rows=self.b.dim(x.type.shape[2]),
-            in_columns=self.b.dim(width),
-            static_columns=out_width if known and isinstance(out_width, int) else None,
-            static_in_columns=width if known and isinstance(width, int) else None,
-            vertical=vertical,
-            horizontal=horizontal,
-            in_row_stride=x.strides[2],
-        )
-
-    def can_recut(self, plane: _Plane) -> bool:
-        one = Window(1, 1, 1, 0, 0)
-        planes = [self.x, *self.kernel.writes, *(m for m in self.tail_reads() if m.type.shape[2:] != (1, 1))]
-        return plane.vertical == plane.horizontal == one and all(memory.rows_follow for memory in planes)
-
-    def tail_reads(self) -> list[Memory]:
-        """What the tail reads beside the convolution's result: all of a plane, or one number for it."""
-        arguments = self.kernel.arguments
-        return [arguments[v.name] for op in self.tail for v in op.operands if v.name in arguments]
-
-    def recut_plane(self, extent: Dim, rows: int) -> _Plane:
-        """A 1x1 plane as ``rows`` rows of equal length."""
-        one = Window(1, 1, 1, 0, 0)
-        known = extent // rows if isinstance(extent, int) else None
-        columns = known if known is not None else self.b.dim(extent)
-        stride = self.b.imul(columns, self.x.strides[3])
-        return _Plane(rows, columns, rows, columns, known, known, one, one, stride, recut=True)
-
     # --- loops ---
     def emit(self) -> None:
         b = self.b
-        plane = self.plane
+        plane = self.planes[0]
         images = b.dim(self.y.type.shape[0])
         per_group = -(-self.blocks // self.tile.vectors)
         channel_groups = self.groups * per_group
@@ -167,42 +114,54 @@ class _ConvLowering:
                 # neighbouring items share their weights
                 channels, image, row_item = b.split(item.index, [channel_groups, images, row_items])
             row = b.imul(row_item, size)
-            row_end = b.imin(b.iadd(row, size), plane.rows)
             group = b.idiv(channels, per_group)
             within = b.imul(b.irem(channels, per_group), self.tile.vectors)
             rest = self.blocks % self.tile.vectors
             whole = b.icompare("le", within, self.blocks - self.tile.vectors) if rest else True
             with b.when(whole):
-                self.item(group, within, self.tile.vectors, image, row, row_end)
+                self.item(group, within, self.tile.vectors, image, row, size)
             if rest:
                 with b.when(b.icompare("gt", within, self.blocks - self.tile.vectors)):
-                    self.item(group, within, rest, image, row, row_end)
+                    self.item(group, within, rest, image, row, size)
 
     def weights_fit_cache(self) -> bool:
         """Whether all weights stay in half of the L2 cache while the inputs pass by."""
         elements = self.w.type.elements
         return isinstance(elements, int) and elements * 4 <= self.kernel.target.l2_bytes // 2
 
-    def item(
-        self, group: Index, within: Index, vectors: int, image: Index, row: Index, row_end: Index
+    def item(self, group: Index, within: Index, vectors: int, image: Index, row: Index, size: int) -> None:
+        """``size`` rows of some output channels of an image, in every plane."""
+        b = self.b
+        for plane in self.planes:
+            row_end = b.imin(b.iadd(row, size), plane.rows)
+            self.rows(plane, group, within, vectors, image, (row, row_end))
+
+    def rows(
+        self,
+        plane: Plane,
+        group: Index,
+        within: Index,
+        vectors: int,
+        image: Index,
+        rows: tuple[Index, Index],
     ) -> None:
-        """All passes over the input channels for some rows of some output channels of an image."""
+        """All passes over the input channels; only one where no tap has an input."""
         b = self.b
         out_block = b.iadd(b.imul(group, self.blocks), within)
-        with b.loop(0, self.depth, self.tile.depth) as step:
-            end = b.imin(self.depth, b.iadd(step.index, self.tile.depth))
+        depth = self.depth if plane.empty else self.tile.depth
+        with b.loop(0, self.depth, depth) as step:
+            end = b.imin(self.depth, b.iadd(step.index, depth))
             first = b.icompare("eq", step.index, 0)
             last = b.icompare("eq", end, self.depth)
-            with b.loop(row, row_end) as rows:
-                for tile in self.tiles():
+            with b.loop(*rows) as row:
+                for tile in self.tiles(plane):
                     with b.loop(0, tile.repeat) as repeat:
                         column = b.iadd(tile.start, b.imul(repeat.index, tile.size))
-                        _MicroKernel(self, tile, vectors, group, out_block, image, rows.index, column).emit(
-                            step.index, end, first, last
-                        )
+                        _MicroKernel(
+                            self, plane, tile, vectors, group, out_block, image, row.index, column
+                        ).emit(step.index, end, first, last)
 
-    def tiles(self) -> list[Tile]:
-        plane = self.plane
+    def tiles(self, plane: Plane) -> list[Tile]:
         if plane.static_columns is not None and plane.static_in_columns is not None:
             return static_tiles(
                 plane.horizontal, plane.static_columns, plane.static_in_columns, self.tile.pixels
@@ -215,7 +174,8 @@ class _MicroKernel:
 
     def __init__(
         self,
-        conv: _ConvLowering,
+        conv: ConvLowering,
+        plane: Plane,
         tile: Tile,
         vectors: int,
         group: Index,
@@ -225,6 +185,7 @@ class _MicroKernel:
         column: Index,
     ) -> None:
         self.conv = conv
+        self.plane = plane
         self.b = conv.b
         self.tile = tile
         self.vectors = vectors
@@ -257,13 +218,8 @@ class _MicroKernel:
         return [(p, v) for p in range(self.tile.size) for v in range(self.vectors)]
 
     def point(self, pixel: int, vector: int) -> Point:
-        b, plane = self.b, self.conv.plane
-        column = b.iadd(self.column, pixel)
-        row = self.row
-        if plane.recut:
-            along = b.iadd(b.imul(self.row, plane.columns), column)
-            # an index along an axis of one element counts as 0
-            row, column = (along, 0) if self.conv.y.type.shape[3] == 1 else (0, along)
+        b = self.b
+        row, column = self.plane.output(b, self.row, b.iadd(self.column, pixel))
         indices = (self.image, b.iadd(self.out_block, vector), row, column)
         return Point(indices, self.conv.y.type.layout, 1, self.conv.block)
 
@@ -292,8 +248,10 @@ class _MicroKernel:
         """Loop over channel blocks, kernel rows, channels of a block; taps of a row are unrolled."""
         b, conv = self.b, self.conv
         block = conv.block
-        vertical = conv.plane.vertical
-        first_tap, last_tap = vertical.tap_bounds(b, self.row, conv.plane.in_rows)
+        if self.plane.empty:
+            return totals
+        vertical = self.plane.vertical
+        first_tap, last_tap = vertical.tap_bounds(b, self.row, self.plane.in_rows)
         with b.loop(start, end, block, totals) as blocks:
             channels: Index = b.imin(block, b.isub(end, blocks.index))
             if conv.depth % block == 0:
@@ -310,7 +268,7 @@ class _MicroKernel:
     def input_offset(self, channel_block: Index, channel: Index, tap_row: Index) -> Index:
         """Offset of the (possibly virtual) input under the tile's first pixel and tap 0."""
         b, conv = self.b, self.conv
-        x, plane = conv.x, conv.plane
+        x, plane = conv.x, self.plane
         row = b.iadd(
             b.isub(b.imul(self.row, plane.vertical.stride), plane.vertical.before),
             b.imul(tap_row, plane.vertical.dilation),
@@ -325,15 +283,15 @@ class _MicroKernel:
         return b.iadd(b.iadd(at, b.imul(index, x.strides[1])), channel)
 
     def weight_offset(self, channel: Index, tap_row: Index) -> Index:
-        strides = self.conv.w.strides
-        return self.b.linear([self.out_block, channel, tap_row], strides[:3])
+        row, tap = self.plane.weight_tap(self.b, tap_row, 0)
+        return self.b.linear([self.out_block, channel, row, tap], self.conv.w.strides[:4])
 
     def taps(self, totals: list[Value], x_at: Index, w_at: Index) -> list[Value]:
         """One channel, one kernel row: every tap of every pixel."""
         b, conv = self.b, self.conv
-        horizontal = conv.plane.horizontal
+        horizontal = self.plane.horizontal
         if self.tile.taps is None:
-            bounds = horizontal.tap_bounds(b, self.column, conv.plane.in_columns)
+            bounds = horizontal.tap_bounds(b, self.column, self.plane.in_columns)
             with b.loop(*bounds, 1, totals) as tap:
                 tap.carry(self.one_tap(list(tap.carried), x_at, w_at, tap.index, [0]))
             return list(tap.results)
@@ -350,12 +308,13 @@ class _MicroKernel:
     ) -> list[Value]:
         b, conv = self.b, self.conv
         block = conv.block
-        horizontal = conv.plane.horizontal
+        horizontal = self.plane.horizontal
+        tap_stride = b.imul(self.plane.column_phase.tap_step, conv.w.strides[3])
         x_stride = conv.x.strides[3]
         weights = [
             b.load(
                 conv.w.pointer,
-                b.iadd(b.iadd(w_at, b.imul(tap, conv.w.strides[3])), b.imul(v, conv.w.strides[0])),
+                b.iadd(b.iadd(w_at, b.imul(tap, tap_stride)), b.imul(v, conv.w.strides[0])),
                 block,
             )
             for v in range(self.vectors)

@@ -1,8 +1,7 @@
 """Inner products: each weight is read once, in the order of memory; samples are the pixels of a tile.
 
-Two forms. ``columns``: registers run along the outputs, weights blocked by outputs or stored [K, N]; the
-inputs are broadcast, as in the convolution. ``rows``: weights stored [N, K], registers run along K and are
-summed at the end.
+Registers run along the outputs, so the weights are blocked by outputs or stored [K, N]; the inputs are
+broadcast, as in the convolution. For weights stored [N, K] see :mod:`inner_product_rows`.
 """
 
 from __future__ import annotations
@@ -18,18 +17,17 @@ from netc.ir.loop_builder import Index
 from netc.ir.types import TensorType
 
 VECTORS_OF_ONE_SAMPLE = 8
-DOTS_AT_ONCE = 4
 WANTED_ITEMS = 8
 
 
-def columns_applies(anchor: Op) -> bool:
+def applies(anchor: Op) -> bool:
     """The weights of neighbouring outputs lie side by side."""
-    return anchor.attrs.transpose or _weight(anchor).layout is not None
+    return _is_static(anchor) and (anchor.attrs.transpose or _weight(anchor).layout is not None)
 
 
-def rows_applies(anchor: Op) -> bool:
-    """The weights of one output lie side by side."""
-    return not anchor.attrs.transpose and _weight(anchor).layout is None
+def _is_static(anchor: Op) -> bool:
+    """Whether the weight's extents are known: those of a gradient's factor may be symbols."""
+    return all(isinstance(d, int) for d in _weight(anchor).shape)
 
 
 def _weight(anchor: Op) -> TensorType:
@@ -46,7 +44,7 @@ class _Samples:
     size: int
 
 
-def lower_columns(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
+def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """y[m, n..n+lanes] += x[m, k] * w[n..n+lanes, k]."""
     _Columns(kernel, anchor, tail).emit()
 
@@ -186,57 +184,3 @@ class _Columns:
             self.b.store(total, self.y.pointer, at)
         else:
             self.b.store_first(total, self.y.pointer, at, point.count)
-
-
-def lower_rows(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """y[m, n] = sum of a register that ran along K."""
-    b = kernel.b
-    x, w = kernel.operand(anchor.operands[0]), kernel.operand(anchor.operands[1])
-    bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
-    outputs, depth = w.type.static_shape
-    samples = b.dim(x.type.shape[0])
-    at_once = min(DOTS_AT_ONCE, outputs)
-    groups = -(-outputs // at_once)
-    first, last = kernel.share(b.imul(samples, groups))
-    whole = depth // b.lanes * b.lanes
-    with b.loop(first, last) as item:
-        group, sample = b.split(item.index, [groups, samples])
-        # the last group overlaps its neighbour rather than being shorter
-        column = b.imin(b.imul(group, at_once), outputs - at_once)
-        zero = b.const(0.0, f"f32x{b.lanes}")
-        x_row = b.imul(sample, x.strides[0])
-        totals: Sequence[Value] = [zero] * at_once
-        if whole:
-            with b.loop(0, whole, b.lanes, totals) as k:
-                part = b.load(x.pointer, b.iadd(x_row, k.index), b.lanes)
-                k.carry(_dot_step(kernel, w.pointer, column, depth, k.index, part, k.carried, None))
-            totals = k.results
-        if depth > whole:
-            part = b.load_first(x.pointer, b.iadd(x_row, whole), depth - whole, b.lanes)
-            totals = _dot_step(kernel, w.pointer, column, depth, whole, part, totals, depth - whole)
-        for i, total in enumerate(totals):
-            n = b.iadd(column, i)
-            value = b.reduce("sum", total)
-            if bias is not None:
-                value = b.add(value, b.load(bias.pointer, n))
-            finish_at(kernel, anchor, value, tail, kernel.writes, Point((sample, n), None, 1, 0))
-
-
-def _dot_step(
-    kernel: Kernel,
-    weights: Value,
-    column: Index,
-    depth: int,
-    k: Index,
-    x: Value,
-    totals: Sequence[Value],
-    count: int | None,
-) -> list[Value]:
-    """Add the products of one register of inputs with the weights of neighbouring outputs."""
-    b = kernel.b
-    sums = []
-    for i, total in enumerate(totals):
-        at = b.iadd(b.imul(b.iadd(column, i), depth), k)
-        w = b.load(weights, at, b.lanes) if count is None else b.load_first(weights, at, count, b.lanes)
-        sums.append(b.fma(x, w, total))
-    return sums

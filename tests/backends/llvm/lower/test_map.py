@@ -31,6 +31,23 @@ def test_a_unary_op_on_contiguous_memory(shape: tuple[int, ...], target: str) ->
     check_launch(launch, [random(shape)], target=target)
 
 
+EXTREMES = np.array([-np.inf, -2, -0.0, 0, 3, np.inf, np.nan], np.float32)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("slope", [0.0, 0.25, -0.5])
+def test_a_relu_of_infinities(slope: float, target: str) -> None:
+    launch = launch_of([f32(7)], one_op("math.relu", ReluAttrs(slope)))
+    check_launch(launch, [EXTREMES], target=target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_infinite_slopes(target: str) -> None:
+    x, slopes = (np.ascontiguousarray(each) for each in np.broadcast_arrays(EXTREMES, EXTREMES[:, None]))
+    launch = launch_of([f32(7, 7), f32(7, 7)], one_op("math.prelu"))
+    check_launch(launch, [x, slopes], target=target)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     ("left", "right"),

@@ -1,0 +1,1 @@
+"""ONNX files: the ops of a net as nodes of another program's graph."""

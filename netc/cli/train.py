@@ -1,0 +1,93 @@
+"""``netc train``: trains the net of a solver, and shows how it goes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from netc.cli.output import progress, put, say
+from netc.cli.plot import show
+from netc.cli.plot_png import check_library, write_png
+from netc.cli.signals import actions_of_signals
+from netc.cli.tensorboard_log import TensorBoardLog
+from netc.cli.training_view import TrainingView
+from netc.ir.diagnostics import NetcError
+from netc.runtime.solver.caffe_log import CaffeLog
+from netc.runtime.solver.curves import Curves
+from netc.runtime.solver.json_log import JsonLog
+from netc.runtime.solver.reports import Reporter
+from netc.runtime.solver.solver import Action, Solver
+
+IN_TERMINAL = "-"  # what --plot without a file stands for
+
+
+def command(
+    solver: str,
+    weights: Sequence[str],
+    snapshot: str | None,
+    iterations: int | None,
+    threads: int | None,
+    target: str,
+    opt_level: str,
+    level: int,
+    stages: Sequence[str],
+    log_format: str | None,
+    plot: str | None,
+    sigint_effect: str,
+    sighup_effect: str,
+    tensorboard: str | None,
+) -> None:
+    """``netc train``."""
+    if snapshot and weights:
+        raise NetcError(
+            "--snapshot goes on with a run, --weights starts a new one: give one of them",
+            remedy="a snapshot names its own weights",
+        )
+    if plot not in (None, IN_TERMINAL):
+        check_library()
+    with ExitStack() as closing:
+        curves = Curves()
+        reporters: list[Reporter] = [curves]
+        log_format = log_format or ("rich" if sys.stderr.isatty() else "caffe")
+        if log_format == "rich":
+            view = TrainingView(picture=plot is not None)
+            closing.callback(view.close)
+            reporters.append(view)
+        else:
+            reporters.append(CaffeLog(say) if log_format == "caffe" else JsonLog(_put_now))
+        if tensorboard is not None:
+            reporters.append(TensorBoardLog(tensorboard))
+        with progress("compiling kernels") as on_kernel:
+            trainer = Solver(
+                solver,
+                weights=weights or None,
+                target=target,
+                opt_level=int(opt_level),
+                threads=threads,
+                level=level,
+                stages=stages,
+                reporters=reporters,
+                on_kernel=on_kernel,
+            )
+        closing.callback(trainer.close)
+        actions = closing.enter_context(actions_of_signals(Action(sigint_effect), Action(sighup_effect)))
+        trainer.action = actions.take
+        trainer.solve(snapshot, iterations)
+    if plot is not None:
+        _show_curves(curves, plot, to_stdout=log_format != "json")
+
+
+def _put_now(line: str) -> None:
+    put(line)
+    sys.stdout.flush()
+
+
+def _show_curves(curves: Curves, plot: str, *, to_stdout: bool) -> None:
+    found = [curve for curve in curves.found.values() if curve.values]
+    if to_stdout:
+        for curve in found:
+            show(curve, curve.name)
+    if plot != IN_TERMINAL:
+        write_png(plot, [("", found)])
+        say(f"wrote {plot}")

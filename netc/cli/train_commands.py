@@ -1,0 +1,209 @@
+"""The commands around training, and ``netc caffe``, which takes the flags of the original's program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import click
+
+EFFECTS = ("stop", "snapshot", "none")
+LOG_FORMATS = ("caffe", "json", "rich")
+
+Callback = Callable[..., None]
+Parameter = Callable[[Callback], Callback]
+
+
+def _command(name: str, summary: str, text: str, work: Callback, *parameters: Parameter) -> click.Command:
+    decorated: Callback = work
+    for decorate in reversed(parameters):
+        decorated = decorate(decorated)
+    return click.command(name, short_help=summary, help=text)(decorated)
+
+
+def _runs(module: str) -> Callback:
+    """Calls the function ``command`` of a module, which is imported then."""
+
+    def callback(**given: Any) -> None:
+        import_module(module).command(**given)
+
+    return callback
+
+
+def _effect(signal: str, default: str) -> Parameter:
+    return click.option(
+        f"--{signal}-effect",
+        type=click.Choice(EFFECTS),
+        default=default,
+        show_default=True,
+        help=f"What {signal.upper()} does: stop after the iteration, write a snapshot, or nothing.",
+    )
+
+
+_RUNNING: tuple[Parameter, ...] = (
+    click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
+    click.option("--target", default="cpu", show_default=True, help="cpu, cpu:avx2, cpu:avx512, or numpy."),
+    click.option(
+        "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
+    ),
+    click.option("--level", type=int, default=0, help="Selects layers: the level."),
+    click.option("--stage", "stages", multiple=True, metavar="NAME", help="Selects layers: a stage."),
+)
+
+TRAIN = _command(
+    "train",
+    "Train the net of a solver.",
+    """Train the net of the solver SOLVER (a .prototxt) as Caffe does.
+
+    Paths start at the current directory, as in Caffe; a net that is not there is looked for beside SOLVER.
+    """,
+    _runs("netc.cli.train"),
+    click.option("--solver", required=True, metavar="FILE", help="The solver (.prototxt)."),
+    click.option("-w", "--weights", multiple=True, metavar="FILE,...", help="Trained weights to start from."),
+    click.option("--snapshot", metavar="FILE", help="Go on with a run: its .solverstate or .solverstate.h5."),
+    click.option(
+        "--iterations", type=click.IntRange(0), metavar="N", help="Train to this iteration: max_iter."
+    ),
+    *_RUNNING,
+    click.option(
+        "--log-format",
+        type=click.Choice(LOG_FORMATS),
+        help="caffe: the original's lines (stderr); json: a line an event (stdout); rich: a bar.",
+    ),
+    click.option(
+        "--plot", is_flag=False, flag_value="-", metavar="[FILE.png]", help="Draw the loss; also to a file."
+    ),
+    click.option("--tensorboard", metavar="DIR", help="Write events for TensorBoard there."),
+    _effect("sigint", "stop"),
+    _effect("sighup", "snapshot"),
+)
+
+_TEST_HELP = """Run batches of the net's own data through it, and print the mean of each output.
+
+The net is read for the phase TEST.
+"""
+
+TEST = _command(
+    "test",
+    "Measure a net on its own data.",
+    _TEST_HELP,
+    _runs("netc.cli.test"),
+    click.option("--model", required=True, metavar="FILE", help="The net (.prototxt)."),
+    click.option("-w", "--weights", required=True, metavar="FILE,...", help="Trained weights."),
+    click.option(
+        "--iterations", type=click.IntRange(1), default=50, show_default=True, help="Batches to run."
+    ),
+    *_RUNNING,
+    click.option("--log-format", type=click.Choice(["caffe"]), help="caffe: the original's lines (stderr)."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+)
+
+PARSE_LOG = _command(
+    "parse-log",
+    "Make tables of a log of training.",
+    """Write the outputs in LOG as tables, DIR/LOG.train and DIR/LOG.test, as Caffe's parse_log.py does.
+
+    LOG is what the original or `netc train` logged.
+    """,
+    _runs("netc.cli.parse_log"),
+    click.argument("log", type=click.Path()),
+    click.argument("folder", metavar="[DIR]", default=".", type=click.Path()),
+    click.option("--delimiter", default=",", show_default=True, help="What stands between columns."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON, and write no file."),
+)
+
+PLOT = _command(
+    "plot",
+    "Draw the curves in logs of training.",
+    "Draw the loss and the tests in each LOG: in the terminal, or with -o in a file (needs matplotlib).",
+    _runs("netc.cli.plot"),
+    click.argument("logs", nargs=-1, required=True, metavar="LOG...", type=click.Path()),
+    click.option("-o", "--output", metavar="FILE", help="File to write: .png, .svg or .pdf."),
+)
+
+
+def _flag(name: str, **settings: Any) -> Parameter:
+    """A flag as gflags takes it: with one dash or two."""
+    return click.option(f"-{name}", f"--{name}", **settings)
+
+
+_STATE: tuple[Parameter, ...] = (
+    _flag("gpu", default="", help="There is no GPU target: ignored, with a warning."),
+    _flag("level", type=int, default=0, help="Selects layers: the level."),
+    _flag("stage", default="", help="Selects layers: stages, with commas between."),
+)
+
+
+def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
+    _warn_of_gpu(gpu)
+    import_module("netc.cli.train").command(
+        weights=tuple(filter(None, [weights])),
+        stages=tuple(filter(None, stage.split(","))),
+        iterations=None,
+        threads=None,
+        target="cpu",
+        opt_level="3",
+        log_format="caffe",
+        plot=None,
+        tensorboard=None,
+        **given,
+    )
+
+
+def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
+    _warn_of_gpu(gpu)
+    import_module("netc.cli.test").command(
+        stages=tuple(filter(None, stage.split(","))),
+        threads=None,
+        target="cpu",
+        opt_level="3",
+        log_format="caffe",
+        as_json=False,
+        **given,
+    )
+
+
+def _warn_of_gpu(gpu: str) -> None:
+    if gpu:
+        click.echo("warning: there is no GPU target yet: running on the CPU", err=True)
+
+
+@click.group("caffe", short_help="The original's program: caffe train, caffe test.")
+def caffe() -> None:
+    """Take the arguments of the original's program `caffe`, and log as it does."""
+
+
+caffe.add_command(
+    _command(
+        "train",
+        "Train the net of a solver.",
+        "Train the net of a solver; `netc train` has more options.",
+        _caffe_train,
+        _flag("solver", required=True, metavar="FILE", help="The solver."),
+        _flag("snapshot", metavar="FILE", help="Go on with a run."),
+        _flag("weights", default="", metavar="FILE,...", help="Trained weights to start from."),
+        *_STATE,
+        _flag("sigint_effect", type=click.Choice(EFFECTS), default="stop", help="What SIGINT does: stop."),
+        _flag(
+            "sighup_effect",
+            type=click.Choice(EFFECTS),
+            default="snapshot",
+            help="What SIGHUP does: snapshot.",
+        ),
+    )
+)
+caffe.add_command(
+    _command(
+        "test",
+        "Measure a net on its own data.",
+        _TEST_HELP,
+        _caffe_test,
+        _flag("model", required=True, metavar="FILE", help="The net."),
+        _flag("weights", required=True, metavar="FILE", help="Trained weights."),
+        _flag("iterations", type=click.IntRange(1), default=50, help="Batches to run: 50."),
+        *_STATE,
+    )
+)
+
+TRAIN_COMMANDS = (TRAIN, TEST, PARSE_LOG, PLOT, caffe)

@@ -1,0 +1,149 @@
+"""Solvers: ``caffe.SGDSolver("solver.prototxt")`` and its kin."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from netc.frontend.net_file import load_solver
+from netc.frontend.protobuf_messages import to_protobuf
+from netc.ir.diagnostics import NetcError
+from netc.pycaffe.mode import next_seed, target
+from netc.pycaffe.solver_net import SolverNet, TrainingNet
+from netc.runtime.options import CompileOptions, Phase
+from netc.runtime.solver.caffe_log import CaffeLog
+from netc.runtime.solver.solver import Solver
+from netc.runtime.solver.test_net import TestNet
+from netc.runtime.solver.train_net import TrainNet
+
+Path = str | os.PathLike[str]
+_LEVEL = "GLOG_minloglevel"  # glog's own name
+
+
+class SGDSolver:
+    """Trains a net by stochastic gradient descent with momentum. Logs to stderr as the original does."""
+
+    kind = "SGD"
+
+    def __init__(self, param_file: Path) -> None:
+        self._on_start: list[Callable[[], None]] = []
+        self._solver = Solver(
+            param_file,
+            kind=self.kind,
+            target=target(),
+            seed=next_seed() % 2**31,
+            reporters=[CaffeLog(_log)],
+        )
+        self.net = TrainingNet(self._solver, _options(self._solver.net))
+        self.test_nets = [SolverNet(net, _options(net)) for net in self._solver.test_nets]
+        self.param: Any = to_protobuf(self._solver.param)
+        """The solver's fields, to be read."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.net.name} at iteration {self.iter}>"
+
+    @property
+    def iter(self) -> int:
+        """How many updates have been made."""
+        return self._solver.iter
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next iteration."""
+        return self._solver.lr
+
+    def step(self, iterations: int) -> None:
+        """Make some updates, with the tests and snapshots that fall among them."""
+        if not self._on_start:
+            self._solver.step(iterations)
+            self.net.stepped()
+            return
+        for _ in range(iterations):
+            for call in self._on_start:
+                call()
+            self._solver.step(1)
+            self.net.stepped()
+
+    def solve(self, resume_file: Path | None = None) -> None:
+        """Train to ``max_iter``, from a snapshot if one is given."""
+        self._solver.solve(resume_file)
+        self.net.stepped()
+
+    def snapshot(self) -> None:
+        """Write a snapshot now."""
+        self._solver.snapshot()
+
+    def restore(self, state_file: Path) -> None:
+        """Go on where a snapshot was taken."""
+        self._solver.restore(state_file)
+        self.net.parameters_changed()
+
+    def add_callback(
+        self, on_start: Callable[[], None], on_gradients_ready: Callable[[], None] | None
+    ) -> None:
+        """Call ``on_start`` before every iteration."""
+        if on_gradients_ready is not None:
+            raise NetcError(
+                "on_gradients_ready cannot be called: gradients and update are one program",
+                remedy="pass None, and look at the diff of parameters after the step",
+            )
+        self._on_start.append(on_start)
+
+
+class NesterovSolver(SGDSolver):
+    """Nesterov's accelerated gradient."""
+
+    kind = "Nesterov"
+
+
+class AdaGradSolver(SGDSolver):
+    """Steps that shrink with the sum of all squared gradients."""
+
+    kind = "AdaGrad"
+
+
+class RMSPropSolver(SGDSolver):
+    """Steps that shrink with the mean of the last squared gradients."""
+
+    kind = "RMSProp"
+
+
+class AdaDeltaSolver(SGDSolver):
+    """Steps in the units of the parameters."""
+
+    kind = "AdaDelta"
+
+
+class AdamSolver(SGDSolver):
+    """Steps by the means of gradients and of their squares."""
+
+    kind = "Adam"
+
+
+_SOLVERS = {
+    solver.kind: solver
+    for solver in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
+}
+
+
+def get_solver(param_file: Path) -> SGDSolver:
+    """The solver of the type that the file states."""
+    param = load_solver(param_file)
+    kind = param.text("type")
+    if kind not in _SOLVERS:
+        raise NetcError(
+            f"unknown solver type '{kind}'; there are {', '.join(_SOLVERS)}", location=param.where("type")
+        )
+    return _SOLVERS[kind](param_file)
+
+
+def _options(net: TrainNet | TestNet) -> CompileOptions:
+    phase: Phase = "TRAIN" if net.message.message("state").text("phase") == "TRAIN" else "TEST"
+    return CompileOptions(target=target(), phase=phase)
+
+
+def _log(line: str) -> None:
+    if os.environ.get(_LEVEL, "0") == "0":
+        print(line, file=sys.stderr)

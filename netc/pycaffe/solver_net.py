@@ -1,0 +1,132 @@
+"""The nets of a solver: its parameters, its data, and blobs that show what the last step did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from netc.pycaffe.blob import Storage
+from netc.pycaffe.net import Net
+from netc.pycaffe.parameters import ParamSlot
+from netc.pycaffe.segment import is_source
+from netc.runtime.data.open_source import SOURCES
+from netc.runtime.memory import Array
+from netc.runtime.options import CompileOptions
+from netc.runtime.params import ParamStore
+from netc.runtime.solver.feed import Feed
+from netc.runtime.solver.solver import Solver
+from netc.runtime.solver.test_net import TestNet
+from netc.runtime.solver.train_net import TrainNet
+
+_BY_CALLER = ("MemoryData",)  # the net itself hands out what the caller gave it
+
+
+class FeedSource:
+    """Fills the tops of all data layers with the next batch."""
+
+    def __init__(self, feed: Feed, storages: Mapping[str, Storage]) -> None:
+        self._feed = feed
+        self._storages = storages
+
+    def fill(self) -> None:
+        """Write the batch."""
+        wanted = {name: None for name in self._feed.shapes if name in self._storages}
+        for name, array in self._feed.next(wanted).items():
+            self._storages[name].write(array)
+
+
+class SolverNet(Net):
+    """A net of a solver. Its parameters are the solver's, ``forward`` takes the next batch of its data."""
+
+    def __init__(self, net: TrainNet | TestNet, options: CompileOptions) -> None:
+        shapes = tuple(sorted(net.feed.shapes.items()))
+        self._set_up(net.message, replace(options, input_shapes=shapes), None)
+        self._store: ParamStore = net.store
+        values = {(info.owner, info.index): info.value.name for info in net.net.params}
+        for key, (slot, _) in self._parameters.slots.items():
+            slot.move(ParamSlot(net.store, values[key]))
+        self._engine.set_params(self._parameters.slots)
+        self._take_data(net.feed)
+        net.feed.give(self._given)
+
+    def parameters_changed(self) -> None:
+        """What kernels read of the parameters has to be made anew."""
+        for name in self._store.versions:
+            self._store.versions[name] += 1
+
+    def _forward(self, first: int, last: int, wanted: object = ()) -> None:
+        self.parameters_changed()
+        super()._forward(first, last, wanted)  # type: ignore[arg-type]
+
+    def _take_data(self, feed: Feed) -> None:
+        for position, layer in enumerate(self._layer_messages):
+            if layer.text("type") in SOURCES and layer.text("type") not in _BY_CALLER:
+                self._sources[position] = FeedSource(feed, self._storages)
+                return
+
+    def _given(self) -> dict[str, Array]:
+        """What the caller wrote into the blobs that he fills, or layers that draw their data."""
+        by_caller = (m for m in self._layer_messages if is_source(m) and m.text("type") not in SOURCES)
+        tops = (top for layer in by_caller for top in layer.texts("top") if top in self._storages)
+        return {top: self._storages[top].data.copy() for top in tops}
+
+
+class TrainingNet(SolverNet):
+    """The net that a solver trains. After a step its blobs and their ``diff`` are those of its last batch.
+
+    ``diff`` of a parameter is what the update took from it. All that is computed when somebody looks for the
+    first time, by repeating the last iteration; from then on in every iteration, which takes longer.
+    """
+
+    def __init__(self, solver: Solver, options: CompileOptions) -> None:
+        self._solver = solver
+        self._behind = False
+        super().__init__(solver.net, options)
+        solver.remember = True
+
+    def stepped(self) -> None:
+        """Show the outputs of the step; the other blobs follow when somebody looks."""
+        self._engine.forget_pass()
+        self._behind = True
+        for name in self._outputs:
+            array = self._solver.net.results.get(name)
+            if array is not None:
+                self._storages[name].write(array)
+        if self._solver.detailed:
+            self._catch_up()
+
+    def _forward(self, first: int, last: int, wanted: object = ()) -> None:
+        self._catch_up_if_part(first)
+        super()._forward(first, last, wanted)
+
+    def _catch_up_if_part(self, first: int) -> None:
+        """A pass that begins in the middle of the net reads blobs of the step."""
+        if self._behind and first > 0:
+            self._catch_up()
+        self._behind = False
+
+    def _before_read(self, blob: str) -> None:
+        if self._behind and blob not in self._outputs:
+            self._catch_up()
+        super()._before_read(blob)
+
+    def _before_diff(self) -> None:
+        if self._behind:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        self._behind = False
+        self._solver.detailed = True
+        details = self._solver.net.look_closer()
+        if details is None:
+            return
+        for name, array in details.blobs.items():
+            if name in self._storages:
+                self._storages[name].write(array)
+        for name, array in details.gradients.items():
+            self._storages[name].diff[...] = array
+        for blobs in self._params.values():
+            for blob in blobs:
+                step = details.steps.get(blob.slot.name)
+                if step is not None:
+                    blob.write_diff(step)

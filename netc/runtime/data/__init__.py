@@ -1,0 +1,1 @@
+"""Data sets: the databases and files that Caffe's data layers read and its tools write."""

@@ -1,0 +1,77 @@
+"""An iteration that tells everything: every blob, every gradient, and what each parameter lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from netc.frontend.imported_net import ImportedNet
+from netc.frontend.message import Message
+from netc.passes.differentiate import STOP, gradient_name
+from netc.passes.update_params import step_name
+from netc.runtime.compiler import import_message
+from netc.runtime.memory import Array
+from netc.runtime.options import CompileOptions
+from netc.runtime.shapes import tensor_of
+from netc.runtime.solver.losses import Objective
+from netc.runtime.training import trained_params
+from netc.runtime.training_step import TrainingStep
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Of the last batch of an iteration: blobs and their gradients by name; of layers in place the last.
+
+    ``steps`` is what each parameter, by the name of its value, lost by the update.
+    """
+
+    blobs: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    steps: Mapping[str, Array]
+
+
+class DetailedStep:
+    """Does the same as another step, on the same memory; slower, as nothing can be left out."""
+
+    def __init__(self, message: Message, options: CompileOptions, like: TrainingStep) -> None:
+        plain = like.net
+        inputs = {value.name for value in plain.module.func("main").args}
+        made = tuple(name for name, value in plain.blobs.items() if value.name not in inputs)
+        kept = replace(options, keep=made)
+        self._net = Objective(import_message(message, kept)).net
+        self._gradients = _with_gradient(self._net)
+        self._step = TrainingStep(
+            self._net,
+            kept,
+            like.params,
+            like.rule,
+            blob_gradients=self._gradients,
+            keep_steps=True,
+            like=like,
+        )
+
+    def run(
+        self, batches: Sequence[Mapping[str, Array]], rate: float, iteration: int
+    ) -> tuple[list[dict[str, Array]], Details]:
+        """One iteration; the results of each batch, and the details of the last."""
+        found = self._step.run(batches, rate, iteration)
+        last = found[-1]
+        values = {name: value.name for name, value in self._net.blobs.items()}
+        blobs = {name: last[name] for name in values if name in last}
+        blobs.update({name: batches[-1][value] for name, value in values.items() if value in batches[-1]})
+        gradients = {name: last[gradient_name(values[name])] for name in self._gradients}
+        steps = {name: last[step_name(name)] for name in self._step.params.arrays if step_name(name) in last}
+        return found, Details(blobs, gradients, steps)
+
+
+def _with_gradient(net: ImportedNet) -> tuple[str, ...]:
+    """The blobs that a gradient flows through: what depends on a trained parameter, and is no integer."""
+    moved = {param.name for param in trained_params(net)}
+    for op in net.module.func("main").ops:
+        if op.name != STOP and any(value.name in moved for value in op.operands):
+            moved.update(result.name for result in op.results)
+    return tuple(
+        name
+        for name, value in net.blobs.items()
+        if value.name in moved and tensor_of(value.type).dtype.startswith("f")
+    )

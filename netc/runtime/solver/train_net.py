@@ -1,0 +1,142 @@
+"""The net that a solver trains: the compiled step with its data, its parameters and what lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netc.frontend.message import Message
+from netc.passes.update_params import UpdateRule
+from netc.runtime.api import filled_params
+from netc.runtime.compiler import OnKernel, import_message, with_shapes
+from netc.runtime.memory import Array
+from netc.runtime.options import CompileOptions
+from netc.runtime.params import ParamStore
+from netc.runtime.solver.detailed_step import DetailedStep, Details
+from netc.runtime.solver.feed import Feed
+from netc.runtime.solver.losses import Objective
+from netc.runtime.training_step import TrainingStep
+
+Weights = Mapping[str, Sequence[Any]]
+
+
+class TrainNet:
+    """A net with a compiled training step. ``store`` holds its parameters, ``results`` the last batch's."""
+
+    def __init__(
+        self,
+        message: Message,
+        options: CompileOptions,
+        rule: UpdateRule,
+        *,
+        weights: Weights | None,
+        seed: int,
+        root: Path,
+        on_kernel: OnKernel | None = None,
+    ) -> None:
+        self.message = message
+        self.feed = Feed(message, phase=options.phase, seed=seed, root=root)
+        self.options = with_shapes(options, self.feed.shapes)
+        self.objective = Objective(import_message(message, self.options))
+        self.net = self.objective.net
+        self.store: ParamStore
+        self.store, warnings = filled_params(self.net, weights, seed)
+        self.warnings = self.net.warnings + warnings
+        self.step = TrainingStep(self.net, self.options, self.store, rule, on_kernel=on_kernel)
+        self.results: dict[str, Array] = {}
+        self.details: Details | None = None
+        seed_states(self.step.states, seed)
+        self._detailed: DetailedStep | None = None
+        self._last: _Iteration | None = None
+        self._rule = rule
+        self._inputs = {value.name: value for value in self.net.inputs}
+
+    @property
+    def name(self) -> str:
+        """The net's name."""
+        return self.net.module.name
+
+    @property
+    def params(self) -> dict[str, list[Array]]:
+        """Layer name -> its parameters. Edit the arrays in place: the next iteration sees it."""
+        return self.store.by_layer()
+
+    def iterate(
+        self, rate: float, iteration: int, *, detailed: bool = False, remember: bool = False
+    ) -> float:
+        """One update, on the next batches; the loss.
+
+        ``detailed`` computes :attr:`details` too, which takes longer; with ``remember``, :meth:`look_closer`
+        can do that afterwards.
+        """
+        batches = [self.feed.next(self._inputs) for _ in range(self._rule.iter_size)]
+        self.details = None
+        self._last = _Iteration(rate, iteration, batches, self._content()) if remember else None
+        if detailed:
+            found, self.details = self._detailed_step().run(batches, rate, iteration)
+        else:
+            found = self.step.run(batches, rate, iteration)
+        self.results = found[-1]
+        total = np.float32(0)
+        for results in found:
+            total += np.float32(self.objective.loss(results))
+        return float(total / np.float32(self._rule.iter_size))
+
+    def evaluate(self) -> float:
+        """The loss on the next batch; nothing is learned, and nothing that lasts changes."""
+        before = self._content()
+        batch = self.feed.next(self._inputs)
+        try:
+            self.results = self.step.run([batch] * self._rule.iter_size, 0.0, 0)[0]
+        finally:
+            self._set_content(before)
+        return self.objective.loss(self.results)
+
+    def look_closer(self) -> Details | None:
+        """The details of the last iteration: repeated if need be; None if it cannot be."""
+        if self.details is None and self._last is not None:
+            last, now = self._last, self._content()
+            self._set_content(last.before)
+            try:
+                _, self.details = self._detailed_step().run(last.batches, last.rate, last.iteration)
+            finally:
+                self._set_content(now)
+        return self.details
+
+    def _detailed_step(self) -> DetailedStep:
+        if self._detailed is None:
+            self._detailed = DetailedStep(self.message, self.options, self.step)
+        return self._detailed
+
+    def _lasting(self) -> list[Array]:
+        """Everything that an iteration changes."""
+        histories = (array for arrays in self.step.history.values() for array in arrays)
+        return [*self.store.arrays.values(), *self.step.states.values(), *histories]
+
+    def _content(self) -> list[Array]:
+        return [array.copy() for array in self._lasting()]
+
+    def _set_content(self, content: Sequence[Array]) -> None:
+        for array, copy in zip(self._lasting(), content, strict=True):
+            array[...] = copy
+
+
+@dataclass(frozen=True, slots=True)
+class _Iteration:
+    """What it takes to repeat an iteration: ``before`` is what lasted when it began."""
+
+    rate: float
+    iteration: int
+    batches: Sequence[Mapping[str, Array]]
+    before: Sequence[Array]
+
+
+def seed_states(states: Mapping[str, Array], seed: int) -> None:
+    """Begin the random numbers among the states: (seed, step)."""
+    for array in states.values():
+        if array.dtype == np.int64:
+            array[...] = (seed, 0)
