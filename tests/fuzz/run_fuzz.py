@@ -18,12 +18,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .judge import Fault, fault_of, limit_memory
+from .judge import Fault, cpu_seconds, fault_of, limit_memory
 from .minimise import minimised
 from .mutation import mutated
 from .targets import TARGETS, Target
 
-STUCK_SECONDS = 60  # on a busy machine; a case that Python itself could stop would have been stopped
+STUCK_CPU_SECONDS = 60  # for one input; where Python itself could stop it, it would have been stopped
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 60
 STOPPED = "the process ended"
@@ -83,7 +83,7 @@ class Worker:
 
     def _start(self, numbers: range) -> None:
         self.at.value = numbers.start
-        self.seen, self.since = -1, time.monotonic()
+        self.seen, self.cpu_before = -1, 0.0
         self.process = _processes.Process(target=self._run, args=(numbers,), daemon=True)
         self.process.start()
 
@@ -95,10 +95,11 @@ class Worker:
     def watch(self) -> Finding | None:
         """Look after the process; the finding if an input has ended it or never ends."""
         number = self.at.value
-        if number != self.seen:
-            self.seen, self.since = number, time.monotonic()
         if self.process.is_alive():
-            if time.monotonic() - self.since < STUCK_SECONDS:
+            cpu = cpu_seconds(self.process.pid)
+            if number != self.seen:
+                self.seen, self.cpu_before = number, cpu
+            if cpu - self.cpu_before < STUCK_CPU_SECONDS:
                 return None
             self.process.kill()
             self.process.join()
