@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import Window
@@ -85,10 +86,10 @@ def plane_of_rows(b: LoopBuilder, x: Memory, y: Memory, vertical: Window, horizo
     )
 
 
-def can_recut(plane: Plane, x: Memory, y: Memory) -> bool:
-    """Whether windows are single points and the rows of both sides follow each other."""
+def can_recut(plane: Plane, memories: Sequence[Memory]) -> bool:
+    """Whether windows are single points, and rows follow each other in all that is read or written along."""
     one = Window(1, 1, 1, 0, 0)
-    return plane.vertical == plane.horizontal == one and x.rows_follow and y.rows_follow
+    return plane.vertical == plane.horizontal == one and all(memory.rows_follow for memory in memories)
 
 
 def recut_plane(b: LoopBuilder, x: Memory, extent: Dim, rows: int) -> Plane:
