@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from netc.cli import commands
+from netc.cli import commands, train_commands
 from netc.cli import main as run_netc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,7 +81,9 @@ def test_the_commands_of_the_usage_page_run(monkeypatch, tmp_path, capsys):
         assert capsys.readouterr().err == "", line
 
 
-@pytest.mark.parametrize("command", commands.COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize(
+    "command", [*commands.COMMANDS, *train_commands.PLAIN_COMMANDS], ids=lambda command: command.name
+)
 def test_the_usage_page_names_every_option(command):
     page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
     options = [p for p in command.params if isinstance(p, click.Option)]

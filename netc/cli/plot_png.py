@@ -21,7 +21,7 @@ def check_library() -> None:
 def write_png(path: str, runs: Sequence[tuple[str, Sequence[Curve]]]) -> None:
     """Draw the curves of each run: losses in one field, everything else in one below."""
     library = _library()
-    named = [(run, curve) for run, curves in runs for curve in curves if curve.values]
+    named = [(run, curve) for run, curves in runs for curve in curves if curve.points]
     fields = [
         [(run, curve) for run, curve in named if ("loss" in curve.name) == losses] for losses in (True, False)
     ]

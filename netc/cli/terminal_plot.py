@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from netc.runtime.solver.curves import Curve
 
@@ -19,11 +19,8 @@ def draw(curve: Curve, width: int, height: int, *, unicode: bool = True) -> list
 
     Without ``unicode`` a character is one dot.
     """
-    points = [
-        (x, y)
-        for x, y in zip(curve.iterations, curve.values, strict=True)
-        if math.isfinite(x) and math.isfinite(y)
-    ]
+    # a copy: training may go on in another thread
+    points = [(x, y) for x, y in list(curve.points) if math.isfinite(x) and math.isfinite(y)]
     columns, rows = max(1, width - _LABEL - 2), max(1, height - 1)
     if not points or width < _LABEL + 4 or height < 2:
         return []
@@ -50,18 +47,25 @@ def _grid(points: Sequence[tuple[float, float]], width: int, height: int) -> lis
         place = (x - left) / (right - left) if right > left else 0.0
         columns[min(width - 1, max(0, int(place * (width - 1) + 0.5)))].append(y)
     grid = [[False] * width for _ in range(height)]
-    before: int | None = None
+    before: tuple[int, int] | None = None
     for column, values in enumerate(columns):
         if not values:
             continue
         mean = sum(values) / len(values)
         share = (mean - low) / (high - low) if high > low else 0.5
-        row = int((1 - share) * (height - 1) + 0.5)
-        start = row if before is None else before
-        for between in range(min(start, row), max(start, row) + 1):
-            grid[between][column] = True
-        before = row
+        here = column, int((1 - share) * (height - 1) + 0.5)
+        for x, y in _line(here if before is None else before, here):
+            grid[y][x] = True
+        before = here
     return grid
+
+
+def _line(start: tuple[int, int], end: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """The dots of a straight line."""
+    across, down = end[0] - start[0], end[1] - start[1]
+    steps = max(abs(across), abs(down), 1)
+    for step in range(steps + 1):
+        yield start[0] + round(across * step / steps), start[1] + round(down * step / steps)
 
 
 def _cell(grid: list[list[bool]], column: int, row: int, unicode: bool) -> str:

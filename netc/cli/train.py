@@ -51,7 +51,7 @@ def command(
         reporters: list[Reporter] = [curves]
         log_format = log_format or ("rich" if sys.stderr.isatty() else "caffe")
         if log_format == "rich":
-            view = TrainingView(picture=plot is not None)
+            view = TrainingView(curves, picture=plot is not None)
             closing.callback(view.close)
             reporters.append(view)
         else:
@@ -84,7 +84,7 @@ def _put_now(line: str) -> None:
 
 
 def _show_curves(curves: Curves, plot: str, *, to_stdout: bool) -> None:
-    found = [curve for curve in curves.found.values() if curve.values]
+    found = [curve for curve in curves.found.values() if curve.points]
     if to_stdout:
         for curve in found:
             show(curve, curve.name)

@@ -27,11 +27,14 @@ _PER_SECOND = 4
 
 
 class TrainingView(Reporter):
-    """Writes to stderr; where that is no terminal, a line for each test and snapshot. Close it at the end."""
+    """Writes to stderr; where that is no terminal, a line for each test and snapshot. Close it at the end.
 
-    def __init__(self, *, picture: bool) -> None:
+    ``curves`` hear of each iteration before; with ``picture`` their loss is drawn.
+    """
+
+    def __init__(self, curves: Curves, *, picture: bool) -> None:
         self._console = Console(stderr=True)
-        self._curves = Curves()
+        self._curves = curves
         self._picture = picture
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -65,7 +68,6 @@ class TrainingView(Reporter):
 
     def on_iteration(self, report: IterationReport) -> None:
         """Move the bar."""
-        self._curves.on_iteration(report)
         if self._task is not None:
             self._progress.update(
                 self._task, completed=report.iteration + 1, loss=report.smoothed_loss, rate=report.rate

@@ -34,6 +34,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
         yield temporary
         _flush(temporary)
         os.replace(temporary, name)
+        _flush_folder(os.path.dirname(name) or ".")
     except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
@@ -56,3 +57,13 @@ def _flush(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_folder(path: str) -> None:
+    """Wait until the names in a folder are on the disk, so that they appear there in the order of writing."""
+    with suppress(OSError):  # not every system can
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -6,7 +6,7 @@ Does: puts every op of ``@main`` that computes into ``fusion``; each becomes one
     each kernel that reads one computes it (again) where that saves memory traffic. So a kernel that computes
     holds one elementwise op or reduction and all that leads to it from values in memory.
 2.  Reductions of the same axes that share an operand are joined: one walk over memory, several results.
-3.  An anchor (conv, deconv, inner_product, pool, global_pool, lrn, softmax, …) takes in the elementwise
+3.  An anchor (a convolution, inner_product, pool, global_pool, lrn, softmax, …) takes in the elementwise
     kernel that is the only reader of its result, a reduction or ``moments`` any that reads it. The other
     operands of such a kernel are of the result's type, or have extent 1 everywhere but on the channel axis.
     Where two anchors meet in one kernel (a residual sum), the one computed last takes it, so that the other

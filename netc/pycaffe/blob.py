@@ -52,15 +52,15 @@ class Storage:
         self.data[...] = array
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """For blobs that are what they are when somebody looks."""
 
 
 class Blob:
     """A blob of a net. ``before_read`` and ``before_diff`` are called before its memory is handed out."""
 
     def __init__(
-        self, storage: Storage, before_read: Callable[[], None], before_diff: Callable[[], None] = _nothing
+        self, storage: Storage, before_read: Callable[[], None], before_diff: Callable[[], None] = nothing
     ) -> None:
         self._storage = storage
         self._before_read = before_read
@@ -133,7 +133,7 @@ class ParamBlob(Blob):
         slot: ParamSlot,
         shape: Shape,
         before_read: Callable[[], None],
-        before_diff: Callable[[], None] = _nothing,
+        before_diff: Callable[[], None] = nothing,
     ) -> None:
         super().__init__(Storage(shape), before_read, before_diff)
         self.slot = slot

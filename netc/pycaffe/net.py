@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
 from netc.frontend.save_net import save_net
 from netc.ir.diagnostics import NetcError
-from netc.pycaffe.blob import Blob, ParamBlob, Storage
+from netc.pycaffe.blob import Blob, ParamBlob, Storage, nothing
 from netc.pycaffe.engine import Engine
 from netc.pycaffe.mode import TEST, TRAIN, target
 from netc.pycaffe.net_params import NetParams
@@ -103,7 +103,7 @@ class Net:
         }
         self._storages = storages
         self._blobs = OrderedDict(
-            (name, Blob(storage, partial(self._before_read, name), self._before_diff))
+            (name, Blob(storage, self._before_read(name), self._before_diff()))
             for name, storage in storages.items()
         )
         self.layers = self._make_layers()
@@ -273,12 +273,13 @@ class Net:
 
     # ---- inside
 
-    def _before_read(self, blob: str) -> None:
-        """Called before somebody looks at a blob."""
-        self._engine.before_read(blob)
+    def _before_read(self, blob: str) -> Callable[[], None]:
+        """What is called before somebody looks at a blob; blobs outlive their net."""
+        return partial(self._engine.before_read, blob)
 
-    def _before_diff(self) -> None:
-        """Called before somebody looks at a gradient."""
+    def _before_diff(self) -> Callable[[], None]:
+        """What is called before somebody looks at a gradient."""
+        return nothing
 
     def _forward(self, first: int, last: int, wanted: Iterable[str] = ()) -> None:
         for position, source in self._sources.items():
@@ -337,7 +338,7 @@ class Net:
         blobs: dict[int, list[ParamBlob]] = {}
         for (position, _), (slot, shape) in sorted(self._parameters.slots.items(), key=lambda each: each[0]):
             blobs.setdefault(position, []).append(
-                ParamBlob(slot, shape, self._engine.before_edit, self._before_diff)
+                ParamBlob(slot, shape, self._engine.before_edit, self._before_diff())
             )
         return [Layer(m.text("type"), blobs.get(i, ())) for i, m in enumerate(self._layer_messages)]
 

@@ -81,7 +81,7 @@ class SGDSolver:
         self.net.parameters_changed()
 
     def add_callback(
-        self, on_start: Callable[[], None], on_gradients_ready: Callable[[], None] | None
+        self, on_start: Callable[[], None], on_gradients_ready: Callable[[], None] | None = None
     ) -> None:
         """Call ``on_start`` before every iteration."""
         if on_gradients_ready is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
+from netc.ir.diagnostics import NetcError
 from netc.pycaffe.blob import Storage
 from netc.pycaffe.net import Net
 from netc.pycaffe.parameters import ParamSlot
@@ -17,8 +20,6 @@ from netc.runtime.solver.feed import Feed
 from netc.runtime.solver.solver import Solver
 from netc.runtime.solver.test_net import TestNet
 from netc.runtime.solver.train_net import TrainNet
-
-_BY_CALLER = ("MemoryData",)  # the net itself hands out what the caller gave it
 
 
 class FeedSource:
@@ -46,8 +47,14 @@ class SolverNet(Net):
         for key, (slot, _) in self._parameters.slots.items():
             slot.move(ParamSlot(net.store, values[key]))
         self._engine.set_params(self._parameters.slots)
+        self._feed = net.feed
         self._take_data(net.feed)
         net.feed.give(self._given)
+
+    def set_input_arrays(self, data: Array, labels: Array) -> None:
+        """The data set of the net's MemoryData layers: each pass and each step takes the next batch of it."""
+        if not self._feed.set_arrays(np.asarray(data), np.asarray(labels)):
+            raise NetcError("set_input_arrays is for nets with a MemoryData layer")
 
     def parameters_changed(self) -> None:
         """What kernels read of the parameters has to be made anew."""
@@ -60,7 +67,7 @@ class SolverNet(Net):
 
     def _take_data(self, feed: Feed) -> None:
         for position, layer in enumerate(self._layer_messages):
-            if layer.text("type") in SOURCES and layer.text("type") not in _BY_CALLER:
+            if layer.text("type") in SOURCES:
                 self._sources[position] = FeedSource(feed, self._storages)
                 return
 
@@ -105,14 +112,22 @@ class TrainingNet(SolverNet):
             self._catch_up()
         self._behind = False
 
-    def _before_read(self, blob: str) -> None:
-        if self._behind and blob not in self._outputs:
-            self._catch_up()
-        super()._before_read(blob)
+    def _before_read(self, blob: str) -> Callable[[], None]:
+        before = super()._before_read(blob)
 
-    def _before_diff(self) -> None:
-        if self._behind:
-            self._catch_up()
+        def catch_up() -> None:
+            if self._behind and blob not in self._outputs:
+                self._catch_up()
+            before()
+
+        return catch_up
+
+    def _before_diff(self) -> Callable[[], None]:
+        def catch_up() -> None:
+            if self._behind:
+                self._catch_up()
+
+        return catch_up
 
     def _catch_up(self) -> None:
         self._behind = False

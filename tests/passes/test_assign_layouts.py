@@ -175,3 +175,38 @@ def test_concat_at_odd_boundaries_is_row_major() -> None:
 def test_weights_that_are_data_are_not_converted() -> None:
     text = main("%x: f32[1,8,3,3], %w: f32[8,8,1,1]", f"%y: f32[1,8,3,3] = nn.conv %x, %w {UNIT}")
     stays(blocked, text)
+
+
+def test_weights_that_are_states_are_converted_where_they_are_used() -> None:
+    before = main("%x: f32[1,8,4,4], %w: state f32[8,8,1,1]", f"%y: f32[1,8,4,4] = nn.conv %x, %w {UNIT}")
+    after = main(
+        "%x: f32[1,8,4,4], %w: state f32[8,8,1,1]",
+        f"""
+        %xb: f32[1,8,4,4]{{1:4}} = layout.convert %x {{axis = 1, size = 4}}
+        %wb: f32[8,8,1,1]{{0:4}} = layout.convert %w {{axis = 0, size = 4}}
+        %c: f32[1,8,4,4]{{1:4}} = nn.conv %xb, %wb {UNIT}
+        %y: f32[1,8,4,4] = layout.convert %c {{axis = none, size = 1}}
+        """,
+    )
+    becomes(blocked, before, after)
+
+
+def test_the_gradient_of_a_weight_is_blocked_and_what_is_computed_of_it_is_not() -> None:
+    attrs = UNIT.replace("{", "{kernel = [1, 1], ")
+    before = main(
+        "%x: f32[1,3,4,4], %dy: f32[1,8,4,4], %w: state f32[8,3,1,1]",
+        f"""
+        %d: f32[8,3,1,1] = nn.conv_weight_gradient %x, %dy {attrs}
+        %y: f32[8,3,1,1] = math.sub %w, %d
+        """,
+    )
+    after = main(
+        "%x: f32[1,3,4,4], %dy: f32[1,8,4,4], %w: state f32[8,3,1,1]",
+        f"""
+        %dyb: f32[1,8,4,4]{{1:4}} = layout.convert %dy {{axis = 1, size = 4}}
+        %d: f32[8,3,1,1]{{0:4}} = nn.conv_weight_gradient %x, %dyb {attrs}
+        %dr: f32[8,3,1,1] = layout.convert %d {{axis = none, size = 1}}
+        %y: f32[8,3,1,1] = math.sub %w, %dr
+        """,
+    )
+    becomes(blocked, before, after)

@@ -12,6 +12,8 @@ from netc.ir.core import Module, Value
 from netc.ir.opdef import opdef
 from netc.ir.ops.elementwise import PowAttrs, ThresholdAttrs
 from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
+from netc.ir.parser import parse_module
+from netc.ir.verify import verify
 from netc.passes.fuse import fuse
 
 VIEWS = {"layout.convert", "tensor.concat", "tensor.reshape", "tensor.slice"}
@@ -231,3 +233,21 @@ def test_the_text_of_a_residual_block() -> None:
         }}
         %t: f32[4,16] = tensor.reshape %y {{shape = [4, 16]}}"""
     becomes(fuse, main(args, before, "t = %t"), main(args, after, "t = %t"))
+
+
+def test_what_forward_needs_is_a_kernel_of_its_own() -> None:
+    ops = """
+        %a: f32[2,8] = math.exp %x
+        %y: f32[2,8] = math.abs %a
+        %b: f32[2,8] = math.mul %a, %s
+        %z: f32[2,8] = math.mul %b, %y
+    """
+    module = parse_module(main("%x: f32[2,8], %s: f32[2,8]", ops, "y = %y, z = %z"), "<before>")
+    outcome = fuse(module, forward=["y"])
+    verify(outcome)
+    bodies = [op.body.ops for op in outcome.func("main").ops if op.body is not None]
+    assert [[op.name for op in body] for body in bodies] == [
+        ["math.exp", "math.abs"],
+        ["math.mul", "math.mul"],
+    ]
+    keeps_meaning(lambda m: fuse(m, forward=["y"]), module)

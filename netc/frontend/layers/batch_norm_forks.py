@@ -15,14 +15,14 @@ _SEGNET_EPS = 1e-9
 STORED_BLOBS = 4
 
 
-@layer("BN", tops=(1, 3))
+@layer("BN", tops=(1, 3), source="SegNet, PSPNet")
 def import_bn(ctx: LayerContext) -> None:
     """``slope (x - mean) / sqrt(variance + eps) + shift`` per channel.
 
-    With ``slope_filler``, ``bias_filler``, ``momentum``, ``frozen`` or ``eps``, or with four ``param``, it is
-    PSPNet's: four blobs, slope, shift, mean and variance, and TEST uses the stored ones. Otherwise it is that
-    of SegNet and ENet: two blobs; ``bn_mode: INFERENCE`` is ``slope x + shift``, because the statistics were
-    worked into both, and LEARN normalises by the batch's own, in TEST too, with eps 1e-9.
+    With ``slope_filler``, ``bias_filler``, ``momentum``, ``frozen``, ``eps`` or ``icnet``, or with four
+    ``param``, it is PSPNet's: four blobs, slope, shift, mean and variance, and TEST uses the stored ones.
+    Otherwise it is that of SegNet and ENet: two blobs; ``bn_mode: INFERENCE`` is ``slope x + shift``, because
+    the statistics were worked into both, and LEARN normalises by the batch's own, in TEST too, with eps 1e-9.
     """
     param = ctx.param(_P)
     if len(ctx.shape()) < 2:
@@ -36,6 +36,8 @@ def import_bn(ctx: LayerContext) -> None:
 
 
 def _has_statistics(param: Message) -> bool:
+    if param.flag("icnet"):
+        return True
     if param.has("scale_filler") or param.has("shift_filler") or param.has("bn_mode"):
         return False
     return any(param.has(f) for f in ("slope_filler", "bias_filler", "momentum", "frozen", "eps"))

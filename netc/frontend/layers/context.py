@@ -17,9 +17,8 @@ from netc.ir.dim import Dim, product, symbols
 from netc.ir.location import Location
 from netc.ir.ops.random import STATE, UniformAttrs
 from netc.ir.ops.shape import ReshapeAttrs, TransposeAttrs
-from netc.ir.types import TensorType
+from netc.ir.types import MAX_ELEMENTS, TensorType
 
-MAX_ELEMENTS = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
 
 Shape = tuple[Dim, ...]
@@ -76,6 +75,7 @@ class LayerContext:
         self.tops: dict[int, Value] = {}
         self.params: list[ParamInfo] = []
         self.params_read: set[str] = set()
+        self.fed = False  # its tops are inputs of the net
 
     # ---- reading
 
@@ -185,6 +185,7 @@ class LayerContext:
         A top without a shape that no layer reads is left out. ``remedy`` is another way out than to state
         the shape.
         """
+        self.fed = True
         name = self.top_names[index]
         shape = self.net.input_shapes.get(name, declared)
         if shape is None:
@@ -251,6 +252,20 @@ class LayerContext:
         if shared_name and first is None:
             self.net.shared[shared_name] = info
         return self.reshape(value, static, part=role)
+
+    def stored_value(self, role: str, shape: Shape, path: str) -> Value:
+        """An array that a field of the layer names the file of (a BlobProto), read with the parameters."""
+        static = self._static(role, shape)
+        self.check_size(static, f"its {role}")
+        value = self.net.builder.arg(f"{self.label}.{role}", TensorType("f32", static), "param")
+        message, field = path.split(".")
+        info = ParamInfo(
+            value, self.name, 0, static, None, self.where(path), self.position, learnable=False,
+            file=self.param(message).text(field),
+        )  # fmt: skip
+        self.net.params.append(info)
+        self.params.append(info)
+        return value
 
     # ---- what lasts from run to run
 

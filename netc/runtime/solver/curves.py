@@ -6,32 +6,50 @@ from dataclasses import dataclass, field
 
 from netc.runtime.solver.reports import IterationReport, Reporter, TestReport
 
-LOSS, RATE = "loss", "learning rate"
+LOSS = "loss"
+MOST_POINTS = 4000
 
 
 @dataclass(slots=True)
 class Curve:
-    """Values by iteration."""
+    """Values by iteration, as pairs."""
 
     name: str
-    iterations: list[float] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    points: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def iterations(self) -> list[float]:
+        """The iterations alone."""
+        return [iteration for iteration, _ in self.points]
+
+    @property
+    def values(self) -> list[float]:
+        """The values alone."""
+        return [value for _, value in self.points]
 
     def add(self, iteration: float, value: float) -> None:
         """Append a point."""
-        self.iterations.append(iteration)
-        self.values.append(value)
+        self.points.append((iteration, value))
 
 
 class Curves(Reporter):
-    """Collects the loss of every iteration, and what the tests say, in ``found`` by name."""
+    """Collects the loss, and what the tests say, in ``found`` by name.
+
+    Of a long run every second, fourth, … iteration is kept: a picture shows no more.
+    """
 
     def __init__(self) -> None:
         self.found: dict[str, Curve] = {LOSS: Curve(LOSS)}
+        self._every = 1
 
     def on_iteration(self, report: IterationReport) -> None:
         """The smoothed loss."""
-        self.found[LOSS].add(report.iteration, report.smoothed_loss)
+        loss = self.found[LOSS]
+        if report.iteration % self._every == 0:
+            loss.add(report.iteration, report.smoothed_loss)
+        if len(loss.points) >= MOST_POINTS:
+            self._every *= 2
+            loss.points = [point for point in loss.points if point[0] % self._every == 0]
 
     def on_test(self, report: TestReport) -> None:
         """Each output that is one number."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
+from netc.runtime.data.memory import MemoryArrays
 from netc.runtime.data.open_source import data_shapes
 from netc.runtime.data.prefetch import Prefetcher
 from netc.runtime.memory import Array
@@ -40,6 +41,14 @@ class Feed:
         """Draw the order of the data, and what is random in their preparation, anew."""
         self.close()
         self._sources, self.shapes = self._open(seed=seed)
+
+    def set_arrays(self, data: Array, labels: Array) -> bool:
+        """Give the MemoryData layers their data set; False if there are none."""
+        layers = [source for source in self._sources if isinstance(source, MemoryArrays)]
+        for layer in layers:
+            layer.set_arrays(data, labels)
+        self.seek(0)
+        return bool(layers)
 
     def give(self, inputs: GiveInputs | None) -> None:
         """Take the inputs that no data layer makes from a function."""

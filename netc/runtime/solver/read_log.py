@@ -43,7 +43,7 @@ class TrainingLog:
 
     def curves(self) -> list[Curve]:
         """The loss, or the outputs of the net to train if no loss was logged, and those of the test nets."""
-        found = [self.loss] if self.loss.values else _columns(self.train, "train {}")
+        found = [self.loss] if self.loss.points else _columns(self.train, "train {}")
         return found + _columns(self.test, "test {}")
 
 
@@ -60,7 +60,7 @@ def read_log(path: str | os.PathLike[str]) -> TrainingLog:
         raise NetcError(f"{name}: {error.strerror or error}") from None
     except ValueError as error:
         raise NetcError(f"{name!r}: is no path" if "null" in str(error) else f"{name}: {error}") from None
-    if not (log.train or log.test or log.loss.values):
+    if not (log.train or log.test or log.loss.points):
         raise NetcError(
             f"{name}: no lines of training in it",
             remedy="give what 'netc train' or the original wrote to stderr, or --log-format json to stdout",

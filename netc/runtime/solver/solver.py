@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -15,12 +15,12 @@ from netc.frontend.message import Message
 from netc.frontend.solver_check import check_snapshot_prefix
 from netc.frontend.solver_file import SolverNet, read_solver
 from netc.frontend.solver_state import ResumeState
-from netc.frontend.weights import load_weights
 from netc.runtime.compiler import OnKernel
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
 from netc.runtime.solver.debug_info import debug_lines
 from netc.runtime.solver.feed import Feed, GiveInputs
+from netc.runtime.solver.initial_weights import WeightPaths, load_initial_weights, weight_paths
 from netc.runtime.solver.loss_average import LossAverage
 from netc.runtime.solver.rates import RatePolicy
 from netc.runtime.solver.reports import (
@@ -31,6 +31,7 @@ from netc.runtime.solver.reports import (
     StartReport,
     TestReport,
 )
+from netc.runtime.solver.resume import give_resume_state, take_resume_state
 from netc.runtime.solver.snapshots import read_snapshot, write_snapshot, write_weights
 from netc.runtime.solver.test_net import TestNet
 from netc.runtime.solver.train_net import TrainNet
@@ -62,7 +63,7 @@ class Solver:
         self,
         source: str | os.PathLike[str] | Message,
         *,
-        weights: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        weights: WeightPaths | None = None,
         target: str = "cpu",
         opt_level: int = 3,
         threads: int | None = None,
@@ -94,7 +95,7 @@ class Solver:
         if self.param.integer("snapshot"):
             check_snapshot_prefix(self.param, self._prefix)
         self.seed = self._seed(seed)
-        given = _load(_paths(weights) or _paths(self.param.texts("weights")))
+        given = load_initial_weights(weight_paths(weights) or weight_paths(self.param.texts("weights")))
         options = CompileOptions(target=target, opt_level=opt_level, threads=threads)
 
         def settings(net: SolverNet) -> dict[str, Any]:
@@ -197,14 +198,7 @@ class Solver:
         """Write a snapshot now; its two paths."""
         check_snapshot_prefix(self.param, self._prefix)
         hdf5 = self.param.text("snapshot_format") == "HDF5"
-        resume = ResumeState(
-            self.seed,
-            self.net.feed.position,
-            tuple(net.feed.position for net in self.test_nets),
-            float(self._average.value),
-            self._average.window,
-            self._states(),
-        )
+        resume = take_resume_state(self.seed, self._average, self.net, self.test_nets)
         report = write_snapshot(
             self._prefix,
             hdf5=hdf5,
@@ -335,32 +329,14 @@ class Solver:
         self._notes.append(f"note: random_seed: {drawn} was drawn, as the solver states none")
         return drawn
 
-    def _states(self) -> dict[str, Array]:
-        """All that passes leave for the next, by net and name."""
-        found = {f"train/{name}": array for name, array in self.net.step.states.items()}
-        for index, net in enumerate(self.test_nets):
-            found.update({f"test{index}/{name}": array for name, array in net.module.states.items()})
-        return found
-
     def _resume(self, resume: ResumeState) -> None:
         """Take over what netc keeps in a snapshot beyond the original's content."""
         if resume.seed != self.seed:
             self.seed = resume.seed
             for feed in self._feeds:
                 feed.reseed(self.seed)
-        self.net.feed.seek(resume.train_batches)
-        self._average.restore(resume.smoothed_loss, resume.losses)
+        give_resume_state(resume, self._average, self.net, self.test_nets)
         self._resumed = True
-        for name, array in self.net.step.states.items():
-            saved = resume.states.get(f"train/{name}")
-            if saved is not None and (saved.shape, saved.dtype) == (array.shape, array.dtype):
-                array[...] = saved
-        for index, (net, position) in enumerate(zip(self.test_nets, resume.test_batches, strict=False)):
-            net.feed.seek(position)
-            prefix = f"test{index}/"
-            net.module.restore_states(
-                {n.removeprefix(prefix): a for n, a in resume.states.items() if n.startswith(prefix)}
-            )
 
     @property
     def _feeds(self) -> list[Feed]:
@@ -372,20 +348,3 @@ class Solver:
     def _tell(self, call: Callable[[Reporter], None]) -> None:
         for reporter in self.reporters:
             call(reporter)
-
-
-def _paths(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None) -> list[str]:
-    """Paths as a caller, a solver or a command line gives them; a text may hold several between commas."""
-    if given is None:
-        return []
-    each = [given] if isinstance(given, str | os.PathLike) else given
-    parts = [part.strip() for one in each for part in os.fspath(one).split(",")]
-    return [part for part in parts if part]
-
-
-def _load(paths: Sequence[str]) -> dict[str, Sequence[Any]] | None:
-    """The weights of all files; of layers that several have, those of the last."""
-    found: dict[str, Sequence[Any]] = {}
-    for path in paths:
-        found.update(load_weights(path))
-    return found if paths else None

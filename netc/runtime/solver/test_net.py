@@ -82,7 +82,7 @@ class TestNet:
                 sums[name] = sums[name] + array if name in sums else array.astype(np.float32)
             if on_batch is not None and not on_batch(index, own, outputs):
                 return None
-        means = {name: total / np.float32(batches) for name, total in sums.items()}
+        means = {name: np.asarray(total / np.float32(batches)) for name, total in sums.items()}
         return float(loss / np.float32(batches)) if batches else 0.0, Outputs(means, weights)
 
     def parameters_changed(self) -> None:

@@ -27,6 +27,7 @@ from netc.backends.llvm.lower import (
     lrn,
     lrn_gradient,
     map,
+    pad,
     pool,
     pool_generic,
     pool_gradient,
@@ -117,6 +118,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "tensor.tile": (Lowering("tile", _always, copy.lower_tile),),
     "tensor.top_k": (Lowering("arg_max", arg_max.applies, arg_max.lower),),
     "tensor.slice": (Lowering("slice", _always, copy.lower_slice),),
+    "tensor.pad": (Lowering("pad", pad.applies, pad.lower),),
     "tensor.fill": (Lowering("fill", _always, copy.lower_fill),),
     "layout.convert": (Lowering("convert", _always, transpose.lower_convert),),
 }
