@@ -18,8 +18,8 @@ class ParamInfo:
     Layers that share a parameter have one entry each, with the same ``value``; ``shape`` is the layer's
     own, which under PERMISSIVE sharing may differ from the value's. ``stored`` is a blob that the
     definition itself holds; without one ``filler`` draws the first values, where None means zeros. A blob
-    that is not ``learnable`` comes from no file of weights (DummyData). ``owner`` is the position of its
-    layer among all layers: names may repeat.
+    that is not ``learnable`` comes from no file of weights (DummyData); it may have a ``file`` of its own.
+    ``owner`` is the position of its layer among all layers: names may repeat.
     """
 
     value: Value
@@ -33,6 +33,7 @@ class ParamInfo:
     stored: Message | None = field(default=None, compare=False)
     lr_mult: float | None = None
     decay_mult: float | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
