@@ -13,6 +13,7 @@ from netc.cli.signals import actions_of_signals
 from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView
 from netc.ir.diagnostics import NetcError
+from netc.runtime.memory import parse_bytes
 from netc.runtime.solver.caffe_log import CaffeLog
 from netc.runtime.solver.curves import Curves
 from netc.runtime.solver.json_log import JsonLog
@@ -32,6 +33,7 @@ def command(
     opt_level: str,
     level: int,
     stages: Sequence[str],
+    memory_limit: str | None,
     log_format: str | None,
     plot: str | None,
     sigint_effect: str,
@@ -67,6 +69,7 @@ def command(
                 threads=threads,
                 level=level,
                 stages=stages,
+                memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
                 reporters=reporters,
                 on_kernel=on_kernel,
             )

@@ -67,6 +67,11 @@ TRAIN = _command(
     ),
     *_RUNNING,
     click.option(
+        "--memory-limit",
+        metavar="SIZE",
+        help="Bytes for training (also 500MB, 2GB): activations are computed twice as needed.",
+    ),
+    click.option(
         "--log-format",
         type=click.Choice(LOG_FORMATS),
         help="caffe: the original's lines (stderr); json: a line an event (stdout); rich: a bar.",
@@ -144,6 +149,7 @@ def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
         threads=None,
         target="cpu",
         opt_level="3",
+        memory_limit=None,
         log_format="caffe",
         plot=None,
         tensorboard=None,

@@ -56,7 +56,8 @@ class Solver:
     of the solver's own. ``level`` and ``stages`` add to the state of the net to train. Paths of data start at
     ``root``. ``kind`` is the solver's type instead of the one that it states. ``seed`` counts where the
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
-    every batch. ``reporters`` listen.
+    every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes, activations are computed twice as
+    far as is needed.
     For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
@@ -73,6 +74,7 @@ class Solver:
         root: str | os.PathLike[str] = ".",
         kind: str | None = None,
         seed: int | None = None,
+        memory_limit: int | None = None,
         inputs: GiveInputs | None = None,
         reporters: Iterable[Reporter] = (),
         on_kernel: OnKernel | None = None,
@@ -109,8 +111,15 @@ class Solver:
                 "on_kernel": on_kernel,
             }
 
-        self.net = TrainNet(file.train.message, rule=update_rule(self.param), **settings(file.train))
+        self.net = TrainNet(
+            file.train.message,
+            rule=update_rule(self.param),
+            memory_limit=memory_limit,
+            **settings(file.train),
+        )
         self._notes += self.net.warnings
+        if self.net.step.recomputation is not None:
+            self._notes.append(f"note: {self.net.step.recomputation}")
         self.test_nets = [TestNet(net.message, trained=self.net, **settings(net)) for net in file.tests]
         self._test_batches = [net.iterations for net in file.tests]
         if inputs is not None:
