@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from netc.frontend.message import Message
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.solver_check import check_snapshot_prefix
 from netc.frontend.solver_file import SolverNet, read_solver
 from netc.frontend.solver_state import ResumeState
@@ -55,8 +56,8 @@ class Solver:
     of the solver's own. ``level`` and ``stages`` add to the state of the net to train. Paths of data start at
     ``root``. ``kind`` is the solver's type instead of the one that it states. ``seed`` counts where the
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
-    every batch. ``reporters`` listen.
-    For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
+    every batch. ``reporters`` listen. ``allow_python_layers`` runs the code that the nets' Python layers
+    name. For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Solver:
         inputs: GiveInputs | None = None,
         reporters: Iterable[Reporter] = (),
         on_kernel: OnKernel | None = None,
+        allow_python_layers: bool = False,
     ) -> None:
         file = read_solver(source, level=level, stages=stages, kind=kind)
         self.param = file.param
@@ -101,7 +103,9 @@ class Solver:
         def settings(net: SolverNet) -> dict[str, Any]:
             phase: Literal["TRAIN", "TEST"] = "TRAIN" if net.phase == "TRAIN" else "TEST"
             return {
-                "options": replace(options, phase=phase),
+                "options": replace(
+                    options, phase=phase, python_layers=PythonLayers(allowed=allow_python_layers)
+                ),
                 "weights": given,
                 "seed": self.seed,
                 "root": Path(root),
