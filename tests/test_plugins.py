@@ -123,3 +123,27 @@ def test_the_documented_kernel_computes_what_the_reference_does_and_fuses(layer_
     kernels = [op for op in module.compiled.buffer.func("main").ops if op.name == "buffer.launch"]
     assert [op.name for op in kernels[0].body.ops] == ["math.relu", "user.round_fast"]
     assert len(kernels) == 1
+
+
+def test_a_plug_ins_settings_are_read_by_the_rules_of_the_text_format():
+    seen = {}
+
+    def rule(ctx):
+        param = ctx.custom_param("read_param")
+        seen.update(
+            path=param.text("path", ""), mode=param.text("mode", ""), size=param.integer("size", 0),
+            rates=param.numbers("rate"),
+        )  # fmt: skip
+        ctx.top(0, ctx.bottoms[0])
+
+    netc.register_layer("Read", rule)
+    settings = r"""path: "a\tb\\c\"d\344\270\255" 'it''s' mode: FAST size: 0x10 rate: [1.5f, -2, 1e-3]"""
+    imported(f'layer {{ type: "Read" bottom: "data" top: "t" read_param {{ {settings} }} }}')
+    assert seen == {"path": 'a\tb\\c"d中its', "mode": "FAST", "size": 16, "rates": (1.5, -2.0, 0.001)}
+
+
+def test_a_plug_ins_string_with_a_wrong_escape_is_a_located_error():
+    netc.register_layer("Wrong", lambda ctx: ctx.custom_param("wrong_param").text("s", ""))
+    with pytest.raises(netc.NetcError, match=r"wrong_param.s: unknown escape '\\y' in a string") as caught:
+        imported(r"""layer { type: "Wrong" bottom: "data" top: "t" wrong_param { s: "x\y" } }""")
+    assert caught.value.location is not None

@@ -19,9 +19,9 @@ class ParamInfo:
 
     Layers that share a parameter have one entry each, with the same ``value``; ``shape`` is the layer's
     own, which under PERMISSIVE sharing may differ from the value's. ``stored`` is a blob that the
-    definition itself holds; without one its first values are ``initial``, or ``filler`` draws them, where None
-    means zeros. A blob that is not ``learnable`` comes from no file of weights (DummyData). ``owner`` is the
-    position of its layer among all layers: names may repeat.
+    definition itself holds; without one its first values are ``initial``, or ``filler`` draws them,
+    where None means zeros. A blob that is not ``learnable`` comes from no file of weights (DummyData); it may
+    have a ``file`` of its own. ``owner`` is the position of its layer among all layers: names may repeat.
     """
 
     value: Value
@@ -35,6 +35,7 @@ class ParamInfo:
     stored: Message | None = field(default=None, compare=False)
     lr_mult: float | None = None
     decay_mult: float | None = None
+    file: str | None = None
     initial: Array | None = field(default=None, compare=False)
 
 
@@ -101,8 +102,8 @@ class ImportedNet:
     Its arguments are the input blobs (role ``input``) and the parameters (role ``param``), in the order
     of the layers; its results are named after blobs. ``blobs`` holds the last value of every blob.
     ``counted`` are the results, by name, whose number of rows a run decides; their counts are results too.
-    ``states`` are arguments with a result that replaces them after a run. ``code`` is what Python layers run, by
-    key.
+    ``states`` are arguments with a result that replaces them after a run. ``code`` is what Python layers
+    run, by key.
     """
 
     module: Module

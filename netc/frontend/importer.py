@@ -30,6 +30,7 @@ from netc.ir.types import TensorType
 __all__ = ["ImportedNet", "LayerInfo", "ParamInfo", "import_net"]
 
 DEFAULT_NAME = "net"
+_DATA = "Data"  # what the types of layers that read files end with
 SHOWN_BLOBS = 3
 
 
@@ -231,6 +232,8 @@ class _Results:
 def _find_type(message: Message) -> LayerType:
     name = message.text("type")
     entry = layer_type(name)
+    if entry is None and name.endswith(_DATA) and not message.list("bottom"):
+        entry = layer_type(_DATA)  # a fork's: where it reads from does not matter
     if entry is not None:
         return entry
     layer = message.text("name") or None

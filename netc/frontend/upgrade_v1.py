@@ -48,6 +48,21 @@ V2_TYPES: Mapping[str, str] = {
     "TANH": "TanH",
     "WINDOW_DATA": "WindowData",
     "THRESHOLD": "Threshold",
+    "BN": "BN",
+    "BATCH_NORM": "BatchNorm",
+    "CROP": "AlignedCrop",
+    "DENSE_IMAGE_DATA": "DenseImageData",
+    "IMAGE_SEG_DATA": "ImageSegData",
+    "INTERP": "Interp",
+    "PRELU": "PReLU",
+    "RESHAPE": "Reshape",
+    "ROI_POOLING": "ROIPooling",
+    "SCALE": "Scale",
+    "SEG_ACCURACY": "SegAccuracy",
+    "SMOOTH_L1_LOSS": "SmoothL1Loss",
+    "UNPOOLING": "Unpooling",
+    "UPSAMPLE": "Upsample",
+    "WINDOW_SEG_DATA": "WindowSegData",
 }
 """V1's type names with V2's."""
 

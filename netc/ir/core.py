@@ -141,11 +141,23 @@ def users(func: Func) -> dict[str, list[Op]]:
 
 
 def fresh_name(base: str, taken: set[str]) -> str:
-    """``base``, or ``base.1``, ``base.2`` … if it is taken; the result is added to ``taken``."""
-    name, count = base, 0
-    while name in taken:
-        count += 1
-        name = f"{base}.{count}"
+    """``base``, or ``base.1``, ``base.2`` … if it is taken; the result is added to ``taken``.
+
+    The number follows a taken one, and is the first free one where there are no gaps: it is found by
+    bisection, as thousands of values may have one hint.
+    """
+    name = base
+    if name in taken:
+        used, free = 0, 1
+        while f"{base}.{free}" in taken:
+            used, free = free, 2 * free
+        while free - used > 1:
+            middle = (used + free) // 2
+            if f"{base}.{middle}" in taken:
+                used = middle
+            else:
+                free = middle
+        name = f"{base}.{free}"
     taken.add(name)
     return name
 

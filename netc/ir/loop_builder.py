@@ -272,7 +272,7 @@ class LoopBuilder:
         return self.const(value, str(like.type))
 
     def binary(self, name: str, x: Value, y: Value) -> Value:
-        """add, sub, mul, div, min, max, and, or, shl, shr of two values of one type."""
+        """add, sub, mul, div, min, max, and, or, xor, shl, shr of two values of one type."""
         return self.op(name, (x, y), x.type)
 
     def unary(self, name: str, x: Value) -> Value:
@@ -332,6 +332,10 @@ class LoopBuilder:
         if isinstance(count, int) and count >= lanes:
             return True
         return self.op("first_lanes", (self.value(count),), VectorType("i1", lanes), LanesAttrs(lanes))
+
+    def lane_numbers(self, lanes: int) -> Value:
+        """0, 1, 2, … as i64."""
+        return self.op("lane_numbers", (), VectorType("i64", lanes), LanesAttrs(lanes))
 
     def shuffle(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
         """Lanes picked from x followed by y."""

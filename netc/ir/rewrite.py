@@ -14,7 +14,7 @@ from netc.ir.builder import OpAdder, infer_types
 from netc.ir.core import Block, Func, Module, Op, Value, walk
 from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.dim import Dim, SymDim, substitute
-from netc.ir.types import BufferType, TensorType, substitute_type
+from netc.ir.types import MAX_ELEMENTS, BufferType, TensorType, Type, substitute_type
 
 
 class Rewriter(OpAdder):
@@ -98,7 +98,7 @@ def bind_symbols(module: Module, values: Mapping[str, Dim]) -> Module:
     """The module with symbols replaced by numbers (or other dimensions) in every type and attribute.
 
     Types are replaced first and then inferred again, so that rules that had to trust a symbol (a window
-    larger than its input, say) are checked now: NetcError.
+    larger than its input, say) are checked now, and that no result has too many elements: NetcError.
     """
     for name, value in values.items():
         if isinstance(value, int) and value < 1:
@@ -128,6 +128,7 @@ def _bind_func(func: Func, values: Mapping[str, Dim]) -> Func:
                 f"{o.name} gives {', '.join(map(str, types))} where the net needs "
                 f"{', '.join(str(r.type) for r in results)}"
             ).at(o.location)
+        _check_sizes(o, types)
         return replace(o, operands=operands, attrs=attrs, results=results, body=body)
 
     return replace(
@@ -136,6 +137,19 @@ def _bind_func(func: Func, values: Mapping[str, Dim]) -> Func:
         ops=tuple(map(op, func.ops)),
         results=tuple(map(value, func.results)),
     )
+
+
+def _check_sizes(op: Op, types: Sequence[Type]) -> None:
+    """Refuse results that the sizes make too large; the importer could not see that."""
+    for type_ in types:
+        tensor = type_.tensor if isinstance(type_, BufferType) else type_
+        if not isinstance(tensor, TensorType):
+            continue
+        elements = tensor.elements
+        if isinstance(elements, int) and elements > MAX_ELEMENTS:
+            raise OpError(
+                f"{op.name} gives {tensor}, {elements} elements; Caffe's limit is {MAX_ELEMENTS}"
+            ).at(op.location)
 
 
 def bind_attrs(attrs: Any, values: Mapping[str, Dim]) -> Any:

@@ -18,6 +18,8 @@ from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim, product, substitute, symbols
 from netc.ir.layout import Layout, storage_elements, storage_shape
 
+MAX_ELEMENTS = 2**31 - 1  # of a tensor: Caffe counts them in an int
+
 DTYPE_BYTES: Mapping[str, int] = {
     "f32": 4,
     "f64": 8,

@@ -13,7 +13,10 @@ convolutions and is carried on for as long as the ops can carry it:
 5.  ``concat``, ``slice``: blocked if an operand is and the boundaries fall between blocks.
 6.  ``inner_product``: param-only weights ``{0:block}``; input and result are row-major.
 7.  ``reduce``, ``moments``: the operand's layout, unless the channels are reduced.
-8.  all else, and the results of the function: row-major.
+8.  ``lrn_gradient``, ``max_pool_gradient``: the layout of what the forward pass left.
+9.  ``ave_pool_gradient``, ``broadcast``: blocked behind the first blocked op. What is spread is small, and
+    read where the forward pass was blocked.
+10. all else, and the results of the function: row-major.
 
 Operations on params and states alone stay row-major; their values are converted where they are used. Other
 weights are never converted. ``adjoint_weight`` makes each layout that is wanted of it.
@@ -63,7 +66,17 @@ from netc.ir.rewrite import Rewriter
 from netc.ir.types import TensorType
 
 ROW_MAJOR_CHANNELS = 4  # an input of so few channels is not worth padding to a block
-_FOLLOWERS = frozenset({"nn.pool", "nn.global_pool", "nn.lrn", "nn.dropout"})
+# ops and the operand whose layout all have, and the results
+_FOLLOWERS = {
+    "nn.dropout": 0,
+    "nn.global_max_gradient": 1,
+    "nn.global_pool": 0,
+    "nn.lrn": 0,
+    "nn.lrn_gradient": 1,
+    "nn.max_pool_choice": 0,
+    "nn.max_pool_gradient": 1,
+    "nn.pool": 0,
+}
 
 
 def assign_layouts(module: Module, *, block: int) -> Module:
@@ -82,6 +95,7 @@ class _Assigner:
         self.params = param_only(func)
         self.weights = param_only(func, states=True)
         self.adjoints: dict[str, Op] = {}
+        self.blocked = False  # whether a value blocked by channels was made
         self.versions: dict[str, dict[Layout, Value]] = {a.name: {None: a} for a in func.args}
         self.made: dict[str, Value] = {a.name: a for a in func.args}
 
@@ -102,7 +116,7 @@ class _Assigner:
         elif rule is not None:
             layouts = rule(self, op)
         elif op.name in _FOLLOWERS:
-            layouts = [self._layout(op.operands[0])]
+            layouts = [self._layout(op.operands[_FOLLOWERS[op.name]])] * len(op.operands)
         elif opdef(op.name).elementwise:
             layouts = self._elementwise(op)
         else:
@@ -114,6 +128,7 @@ class _Assigner:
         for result in results:
             self.made[result.name] = result
             self.versions[result.name] = {_tensor(result).layout: result}
+            self.blocked |= _tensor(result).layout == self.channels
 
     def _defer(self, op: Op) -> None:
         """An adjoint weight is made where it is used, in the layout that is wanted there."""
@@ -217,6 +232,20 @@ class _Assigner:
         """Case 7."""
         return [None if 1 in op.attrs.axes else self._layout(op.operands[0])]
 
+    def spread(self, op: Op) -> Sequence[Layout]:
+        """Case 9."""
+        (x,) = op.operands
+        layout, type_ = self._layout(x), _tensor(x)
+        channels = type_.shape[1] if type_.rank > 2 else 1
+        many = not isinstance(channels, int) or channels > ROW_MAJOR_CHANNELS
+        if layout is None and self.blocked and many and channels == _tensor(op.result).shape[1]:
+            layout = self.channels
+        return [layout]
+
+    def dropout(self, op: Op) -> Sequence[Layout]:
+        """Case 3."""
+        return [self._layout(op.operands[0]), None]
+
     def _blocked_if_legal(self, op: Op, layouts: Sequence[Layout]) -> Sequence[Layout]:
         if not any(self._layout(v) == self.channels for v in op.operands):
             return [None] * len(op.operands)
@@ -246,12 +275,15 @@ def _tensor(value: Value) -> TensorType:
 
 
 _RULES: dict[str, Callable[[_Assigner, Op], Sequence[Layout]]] = {
+    "math.broadcast": _Assigner.spread,
+    "nn.ave_pool_gradient": _Assigner.spread,
     "nn.conv": _Assigner.conv,
     "nn.conv_weight_gradient": _Assigner.conv_weight_gradient,
     "nn.deconv": _Assigner.deconv,
     "nn.fractional_conv": _Assigner.conv,
     "nn.inner_product": _Assigner.inner_product,
     "nn.moments": _Assigner.reduce,
+    "random.dropout": _Assigner.dropout,
     "tensor.concat": _Assigner.concat,
     "tensor.reduce": _Assigner.reduce,
     "tensor.slice": _Assigner.slice,

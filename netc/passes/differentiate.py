@@ -131,7 +131,8 @@ class _Differentiator:
         reached = _leading_to(self.func.ops, [n for n in self.seeds if n in self.active], self.active)
         differentiated: list[Op] = []
         for op in self.func.ops:
-            if any(r.name in reached for r in op.results):
+            passes_on = any(v.name in self.active for v in op.operands)
+            if passes_on and any(r.name in reached for r in op.results):
                 op = self._recorded(op)
                 differentiated.append(op)
             self.rewriter.append(op)

@@ -33,6 +33,7 @@ from netc.passes.forward_first import forward_first
 from netc.passes.fuse import fuse
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
+from netc.passes.join_pads import join_pads
 from netc.passes.recompute import recompute
 from netc.passes.share_buffers import share_buffers
 from netc.passes.widen_groups import widen_groups
@@ -88,6 +89,7 @@ def tensor_pipeline(
         stages += [
             Stage("canonicalize", canonicalize, "one spelling a meaning, so that later patterns are few"),
             Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
+            Stage("join_pads", join_pads, "before layouts: differentiation leaves a sum for every slice"),
             Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
             Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
             Stage(

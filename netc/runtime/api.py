@@ -21,6 +21,7 @@ from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes, as_names
 from netc.runtime.params import ParamStore, own_params, param_entries
 from netc.runtime.read_artifact import read_artifact
+from netc.runtime.states import StateStore
 from netc.runtime.training_module import TrainingModule, compile_differentiable
 
 NetSource: TypeAlias = "str | os.PathLike[str] | Message"
@@ -135,4 +136,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Module:
     compiled = found.compiled
     if threads is not None:
         compiled = replace(compiled, options=replace(compiled.options, threads=threads))
-    return Module(found.message, compiled, ParamStore(param_entries(compiled.net), found.params))
+    params = ParamStore(param_entries(compiled.net), found.params)
+    states = StateStore(found.seed)
+    states.restore(found.states)
+    return Module(found.message, compiled, params, states=states)

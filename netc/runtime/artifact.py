@@ -11,6 +11,7 @@ member              content
 ``buffer.ir``       the module on memory, a kernel for each launch
 ``kernels/NAME.o``  machine code, an object file a kernel
 ``params/N.npy``    the parameters, in the order of the manifest
+``states/N.npy``    what the last run left for the next one: hidden states, the state of the random numbers
 ==================  ===============================================================================
 
 Nothing is compressed and nothing is unpickled, so a damaged file gives an error, not a surprise. But the
@@ -26,7 +27,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import IO, Any
 
 import numpy as np
@@ -41,12 +42,13 @@ from netc.runtime.compiler import Compiled
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 NET, TENSOR, BUFFER = "net.prototxt", "tensor.ir", "buffer.ir"
 KERNEL = "kernels/{}.o"
 PARAM = "params/{}.npy"
 SAVED_OPTIONS = frozenset(f.name for f in fields(CompileOptions)) - {"python_layers"}
+STATE = "states/{}.npy"
 NEW_FILE_MODE = 0o666
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time: equal modules give equal files
 
@@ -58,6 +60,8 @@ class Artifact:
     message: Message
     compiled: Compiled
     params: Mapping[str, Array]
+    seed: int = 0
+    states: Mapping[str, Array] = field(default_factory=dict)
 
 
 def write_artifact(path: str | os.PathLike[str], artifact: Artifact) -> None:
@@ -115,14 +119,17 @@ def _write(file: IO[bytes], artifact: Artifact) -> None:
         },
         "places": [_place(layer.location) for layer in compiled.net.layers],
         "params": [{"value": value, "shape": list(array.shape)} for value, array in artifact.params.items()],
+        "seed": artifact.seed,
+        "states": [{"value": value, "shape": list(array.shape)} for value, array in artifact.states.items()],
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_member(MANIFEST), json.dumps(manifest, indent=1))
         for name, data in members.items():
             archive.writestr(_member(name), data)
-        for index, array in enumerate(artifact.params.values()):
-            with archive.open(_member(PARAM.format(index)), "w", force_zip64=True) as target:
-                np.lib.format.write_array(target, array, allow_pickle=False)
+        for member, arrays in ((PARAM, artifact.params), (STATE, artifact.states)):
+            for index, array in enumerate(arrays.values()):
+                with archive.open(_member(member.format(index)), "w", force_zip64=True) as target:
+                    np.lib.format.write_array(target, array, allow_pickle=False)
 
 
 def _place(location: Location | None) -> list[str | int] | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from netc.frontend.imported_net import ImportedNet, ParamInfo
 from netc.frontend.message import Message
+from netc.frontend.weights import load_blob
 from netc.ir.diagnostics import NetcError
 from netc.ir.types import TensorType
 from netc.runtime.fillers import fill
@@ -144,8 +145,26 @@ def _as_array(info: ParamInfo, blob: Any) -> Array:
     return array
 
 
+def _file_values(info: ParamInfo, path: str) -> Array:
+    """The array in the file that a layer names."""
+    try:
+        array = load_blob(path)
+    except NetcError as error:
+        error.location, error.layer = info.location, info.layer
+        raise
+    if array.size != math.prod(info.shape):
+        raise NetcError(
+            f"{path} has {array.size} numbers, {math.prod(info.shape)} are needed for {_show(info.shape)}",
+            location=info.location,
+            layer=info.layer,
+        )
+    return array.astype(np.float32)
+
+
 def _first_values(info: ParamInfo, seed: int) -> Array:
     shape = _value_shape(info)
+    if info.file is not None:
+        return _file_values(info, info.file).reshape(shape)
     if info.stored is not None:
         return _stored_values(info, info.stored).reshape(shape)
     if info.initial is not None:

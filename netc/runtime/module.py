@@ -193,9 +193,11 @@ class Module:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file, for :func:`netc.load`."""
+        """Write everything to one file, for :func:`netc.load`: what runs left for the next one too."""
         with self._lock:
-            write_artifact(path, Artifact(self._message, self.compiled, self._params.arrays))
+            states = self._states
+            kept = (states.first_seed, states.arrays)
+            write_artifact(path, Artifact(self._message, self.compiled, self._params.arrays, *kept))
 
     def specialise(self, **inputs: Any) -> tuple[Runner, Binding, dict[str, Array]]:
         """What a run with these inputs uses: the runner, the values of its symbols, the inputs as arrays."""

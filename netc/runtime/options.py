@@ -11,11 +11,12 @@ from typing import Literal
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim, SymDim, symbol
+from netc.ir.types import MAX_ELEMENTS
 
 Phase = Literal["TRAIN", "TEST"]
 Shape = tuple[Dim, ...]
 
-MAX_EXTENT = 2**31 - 1  # Caffe counts the elements of a blob in an int
+MAX_EXTENT = MAX_ELEMENTS
 MAX_THREADS = 1024
 NUMPY_TARGET = "numpy"
 _SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -21,7 +22,9 @@ from netc.ir.core import Module
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import parse_dim
 from netc.ir.location import Location
+from netc.ir.opdef import numpy_dtype
 from netc.ir.parser import parse_module
+from netc.ir.types import TensorType
 from netc.runtime.artifact import (
     BUFFER,
     FORMAT,
@@ -30,6 +33,7 @@ from netc.runtime.artifact import (
     NET,
     PARAM,
     SAVED_OPTIONS,
+    STATE,
     TENSOR,
     Artifact,
 )
@@ -37,7 +41,7 @@ from netc.runtime.compiler import Compiled, compile_imported, import_message
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamEntry, param_entries
-from netc.runtime.shapes import show_shape
+from netc.runtime.shapes import show_shape, tensor_of
 
 MAX_MANIFEST_BYTES = 16 << 20
 
@@ -84,7 +88,9 @@ class _Reader:
             compiled = Compiled(
                 options, self._with_places(net), tensor, buffer, self._objects(buffer), machine
             )
-        return Artifact(message, compiled, self._params(param_entries(net)))
+        params = self._params(param_entries(net))
+        seed = self._get(self._manifest, "seed", int)
+        return Artifact(message, compiled, params, seed, self._states(net))
 
     # --- members
 
@@ -167,9 +173,27 @@ class _Reader:
         stated = self._get(self._manifest, "params", list)
         if [(p.get("value"), p.get("shape")) for p in stated] != [(e.value, list(e.shape)) for e in entries]:
             raise self._damaged("its parameters are not those of its net")
-        return {entry.value: self._param(PARAM.format(i), entry) for i, entry in enumerate(entries)}
+        return {
+            entry.value: self._array(
+                PARAM.format(i), entry.shape, np.dtype(np.float32), f"parameter {entry.value}"
+            )
+            for i, entry in enumerate(entries)
+        }
 
-    def _param(self, member: str, entry: ParamEntry) -> Array:
+    def _states(self, net: ImportedNet) -> dict[str, Array]:
+        """What the last run left; a state whose size was free then has that run's."""
+        types = {state.value.name: tensor_of(state.value.type) for state in net.carried}
+        found: dict[str, Array] = {}
+        for index, stated in enumerate(self._get(self._manifest, "states", list)):
+            name, shape = stated.get("value"), stated.get("shape")
+            type_ = types.get(name)
+            if type_ is None or name in found or not _fits(shape, type_):
+                raise self._damaged("its states are not those of its net")
+            what = f"state {name}"
+            found[name] = self._array(STATE.format(index), tuple(shape), numpy_dtype(type_.dtype), what)
+        return found
+
+    def _array(self, member: str, wanted: tuple[int, ...], kind: np.dtype[Any], what: str) -> Array:
         """Read straight into aligned memory; the zip's checksum is compared at the end of the member."""
         info = self._infos.get(member)
         if info is None:
@@ -180,9 +204,13 @@ class _Reader:
             if version != (1, 0):
                 raise self._damaged(f"{member} is of version {version}")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            if shape != entry.shape or fortran or dtype != np.dtype("<f4"):
-                raise self._damaged(f"{member} is {dtype} {show_shape(shape)}, not {show_shape(entry.shape)}")
-            array = aligned_zeros(entry.shape, what=f"parameter {entry.value}")
+            if shape != wanted or fortran or dtype != kind.newbyteorder("<"):
+                raise self._damaged(
+                    f"{member} is {dtype} {show_shape(shape)}, not {kind} {show_shape(wanted)}"
+                )
+            if info.file_size < math.prod(wanted) * kind.itemsize:
+                raise self._damaged(f"{member} ends early")
+            array = aligned_zeros(wanted, kind, what=what)
             target = array.reshape(-1).view(np.uint8).data
             done = 0
             while done < len(target):
@@ -229,6 +257,14 @@ class _Reader:
 
     def _damaged(self, message: str) -> NetcError:
         return NetcError(f"{self._name}: damaged: {message}", remedy="compile the net again")
+
+
+def _fits(shape: object, type_: TensorType) -> bool:
+    """Whether a shape from a file is one that the type may have."""
+    if not isinstance(shape, list) or len(shape) != type_.rank:
+        return False
+    pairs = zip(shape, type_.shape, strict=True)
+    return all(type(n) is int and n >= 1 and (n == d or not isinstance(d, int)) for n, d in pairs)
 
 
 def _runs_here(machine: Target, options: CompileOptions) -> bool:

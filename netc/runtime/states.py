@@ -34,6 +34,11 @@ class StateStore:
         self._seed = np.uint64(seed % 2**64).astype(np.int64)
         self._arrays = {name: a for name, a in self._arrays.items() if a.dtype != np.int64}
 
+    @property
+    def first_seed(self) -> int:
+        """What the random numbers began with, as a signed integer."""
+        return int(self._seed)
+
     def reset(self) -> None:
         """Forget everything but the seed."""
         self._arrays = {}

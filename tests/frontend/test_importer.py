@@ -235,3 +235,15 @@ def test_unknown_fields_of_the_net_are_warnings():
 def test_equal_nets_import_equally():
     layers = inner("f", "x") + relu("f", "f")
     assert imported(layers).module == imported(layers).module
+
+
+def test_a_data_layer_of_a_fork_gives_inputs_whatever_its_settings():
+    net = import_net(
+        load_net(
+            'layer { name: "d" type: "DenseImageData" top: "x" dense_image_data_param { source: "list" } }\n'
+            + relu("x", "y")
+        ),
+        input_shapes={"x": (1, 3)},
+    )
+    assert [value.name for value in net.inputs] == ["x"]
+    assert net.warnings == ("<string>:1:1: warning: layer 'd': ignored unknown field dense_image_data_param",)

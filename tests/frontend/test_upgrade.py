@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from netc.frontend.message import Message, UnknownField
+from netc.frontend.net_file import read_net
 from netc.frontend.schema import message_type
 from netc.frontend.text_format import parse_text
 from netc.frontend.upgrade import upgrade_net, upgrade_solver
@@ -232,3 +233,13 @@ def test_upgrading_leaves_its_argument_as_it_is():
     net = golden("NetUpgradeTest.TestImageNet__v0_proto")
     upgrade_net(net)
     assert net == golden("NetUpgradeTest.TestImageNet__v0_proto")
+
+
+def test_layers_of_forks_in_the_second_generation_become_their_own_types():
+    net = read_net(
+        'layers { name: "b" type: BN bottom: "x" top: "y" bn_param { scale_filler { value: 1 } } }\n'
+        'layers { name: "u" type: UNPOOLING bottom: "y" bottom: "m" top: "z" unpooling_param { unpool_size: 4 } }\n'
+        'layers { name: "d" type: WINDOW_SEG_DATA top: "x" }'
+    )
+    assert [layer.text("type") for layer in net.messages("layer")] == ["BN", "Unpooling", "WindowSegData"]
+    assert net.messages("layer")[1].message("unpooling_param").integer("unpool_size") == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import signal
@@ -15,8 +16,10 @@ from types import FrameType
 from netc.ir.diagnostics import NetcError
 
 CPU_SECONDS = 1.0
-_NAMED_PLACE = re.compile(r"/case\.|function '|module '")
 MEGABYTES = 256  # of address space above what the process has before its first input
+
+# how an error without a location says where: the file of the input, a part of the IR
+_NAMED_PLACE = re.compile(r"/case\.|function '|module '")
 
 Reader = Callable[[bytes], None]
 
@@ -65,6 +68,15 @@ def limit_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + (MEGABYTES << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has used; 0 where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def check_error(error: NetcError) -> None:

@@ -12,17 +12,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from .judge import Fault, fault_of, limit_memory
+from .judge import Fault, cpu_seconds, fault_of, limit_memory
 from .minimise import minimised
 from .mutation import mutated
 from .targets import TARGETS, Target
 
-STUCK_SECONDS = 60  # on a busy machine; a case that Python itself could stop would have been stopped
+STUCK_CPU_SECONDS = 60  # for one input; where Python itself could stop it, it would have been stopped
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 60
 STOPPED = "the process ended"
@@ -47,26 +48,24 @@ def case(target: Target, seed: int, number: int) -> bytes:
     return mutated(pieces, target.mutators, Random(f"{seed} {number}"))
 
 
-def run_cases(target: Target, seed: int, numbers: range, at: Any = None) -> Iterator[Finding]:
+def run_cases(target: Target, seed: int, numbers: range, files: Path, at: Any) -> Iterator[Finding]:
     """The findings among some inputs, one for each fault; ``at`` is told each number before it is read."""
     known: set[tuple[str, str]] = set()
-    with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
-        read = target.reader(Path(folder))
-        for number in numbers:
-            if at is not None:
-                at.value = number
-            data = case(target, seed, number)
-            fault = fault_of(read, data)
-            if fault is None or fault.key in known:
-                continue
-            key = fault.key
-            known.add(key)
+    read = target.reader(files)
+    for number in numbers:
+        at.value = number
+        data = case(target, seed, number)
+        fault = fault_of(read, data)
+        if fault is None or fault.key in known:
+            continue
+        key = fault.key
+        known.add(key)
 
-            def shows(shorter: bytes, key: tuple[str, str] = key) -> bool:
-                again = fault_of(read, shorter)
-                return again is not None and again.key == key
+        def shows(shorter: bytes, key: tuple[str, str] = key) -> bool:
+            again = fault_of(read, shorter)
+            return again is not None and again.key == key
 
-            yield Finding(number, fault, minimised(data, shows))
+        yield Finding(number, fault, minimised(data, shows))
 
 
 def _memory_folder() -> str | None:
@@ -77,29 +76,30 @@ def _memory_folder() -> str | None:
 class Worker:
     """A process that reads a range of inputs; it is replaced when an input ends or stops it."""
 
-    def __init__(self, target: Target, seed: int, numbers: range, results: Any) -> None:
-        self.target, self.seed, self.numbers, self.results = target, seed, numbers, results
+    def __init__(self, target: Target, seed: int, numbers: range, files: Path, results: Any) -> None:
+        self.target, self.seed, self.numbers, self.files, self.results = target, seed, numbers, files, results
         self.at = _processes.Value("q", numbers.start, lock=False)
         self._start(numbers)
 
     def _start(self, numbers: range) -> None:
         self.at.value = numbers.start
-        self.seen, self.since = -1, time.monotonic()
+        self.seen, self.cpu_before = -1, 0.0
         self.process = _processes.Process(target=self._run, args=(numbers,), daemon=True)
         self.process.start()
 
     def _run(self, numbers: range) -> None:
         limit_memory()
-        for finding in run_cases(self.target, self.seed, numbers, self.at):
+        for finding in run_cases(self.target, self.seed, numbers, self.files, self.at):
             self.results.put(finding)
 
     def watch(self) -> Finding | None:
         """Look after the process; the finding if an input has ended it or never ends."""
         number = self.at.value
-        if number != self.seen:
-            self.seen, self.since = number, time.monotonic()
         if self.process.is_alive():
-            if time.monotonic() - self.since < STUCK_SECONDS:
+            cpu = cpu_seconds(self.process.pid)
+            if number != self.seen:
+                self.seen, self.cpu_before = number, cpu
+            if cpu - self.cpu_before < STUCK_CPU_SECONDS:
                 return None
             self.process.kill()
             self.process.join()
@@ -112,7 +112,7 @@ class Worker:
     @property
     def done(self) -> int:
         """How many inputs were read."""
-        return self.numbers.index(self.at.value)
+        return (self.at.value - self.numbers.start) // self.numbers.step
 
     @property
     def is_finished(self) -> bool:
@@ -124,28 +124,30 @@ def fuzz(target: Target, seed: int, runs: int, jobs: int, folder: Path) -> list[
     """Read ``runs`` inputs in ``jobs`` processes; findings are written to ``folder`` as they come."""
     assert target.pieces.seeds  # read before the processes part
     results = _processes.SimpleQueue()  # what is put is there, even if the process ends at once
-    workers = [Worker(target, seed, range(job, runs, jobs), results) for job in range(jobs)]
     findings: dict[tuple[str, str], Finding] = {}
     begun = reported = time.monotonic()
 
-    def take(finding: Finding) -> None:
-        if finding.fault.key not in findings:
+    def take(finding: Finding | None) -> None:
+        if finding is not None and finding.fault.key not in findings:
             findings[finding.fault.key] = finding
             _write(finding, folder)
 
-    while not all(worker.is_finished for worker in workers):
-        time.sleep(POLL_SECONDS)
-        for worker in workers:
-            stopped = worker.watch()
-            if stopped is not None:
-                take(stopped)
+    with ExitStack() as stack:
+        workers = []
+        for job in range(jobs):
+            files = stack.enter_context(tempfile.TemporaryDirectory(dir=_memory_folder()))
+            workers.append(Worker(target, seed, range(job, runs, jobs), Path(files), results))
+        while not all(worker.is_finished for worker in workers):
+            time.sleep(POLL_SECONDS)
+            for worker in workers:
+                take(worker.watch())
+            while not results.empty():
+                take(results.get())
+            if time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                _report(target, sum(worker.done for worker in workers), len(findings), reported - begun)
         while not results.empty():
             take(results.get())
-        if time.monotonic() - reported > REPORT_SECONDS:
-            reported = time.monotonic()
-            _report(target, sum(worker.done for worker in workers), len(findings), reported - begun)
-    while not results.empty():
-        take(results.get())
     _report(target, runs, len(findings), time.monotonic() - begun)
     return list(findings.values())
 

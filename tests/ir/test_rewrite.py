@@ -82,6 +82,25 @@ def test_uses_and_definitions_are_found():
     assert "a.2" in taken
 
 
+def test_many_values_with_one_hint_are_numbered_without_trying_every_number():
+    class Counting(set):
+        looks = 0
+
+        def __contains__(self, name):
+            Counting.looks += 1
+            return super().__contains__(name)
+
+    taken = Counting()
+    assert [fresh_name("a", taken) for _ in range(1000)] == ["a", *(f"a.{i}" for i in range(1, 1000))]
+    assert Counting.looks < 25 * 1000
+
+
+def test_a_fresh_name_is_free_where_numbers_are_missing():
+    taken = {"a", "a.1", "a.2", "a.4", "a.8"}
+    made = [fresh_name("a", taken) for _ in range(50)]
+    assert len(taken) == 5 + len(set(made)) == 55
+
+
 def test_without_a_rule_that_fits_a_function_stays_as_it_is():
     assert rewrite_func(chain(), [lambda op, rewriter: None]) == chain()
 
@@ -209,6 +228,17 @@ def test_rounding_comes_out_the_same_before_and_after_binding():
     rows = builder.add1("tensor.reshape", [doubled], ReshapeAttrs((8 * floordiv(H, 2),)), hint="r")
     module = Module("m", "tensor", (builder.finish([rows], ["r"]),))
     assert str(bind_symbols(module, {"H": 7}).func("main").results[0].type) == "f32[24]"
+
+
+def test_sizes_that_give_too_many_elements_are_refused_at_the_layer():
+    text = """module m tensor {
+    func @main(%x: f32[N,1000]) -> (y = %y) { %y: f32[N,1000000] = tensor.tile %x {axis = 1, tiles = 1000} @"n":7:1 }
+    }"""
+    module = parse_module(text)
+    assert bind_symbols(module, {"N": 2147}).func("main").results[0].type.shape == (2147, 1_000_000)
+    with pytest.raises(NetcError, match="2148000000 elements; Caffe's limit is 2147483647") as caught:
+        bind_symbols(module, {"N": 2148})
+    assert str(caught.value.location) == "n:7:1"
 
 
 def test_types_that_an_op_does_not_make_are_reported():

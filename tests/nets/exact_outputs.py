@@ -20,7 +20,7 @@ from netc.runtime.load_params import bind_weights
 
 Array = npt.NDArray[Any]
 
-OPT_LEVELS = (0, 3)
+PROGRAMS = ((0, 1), (3, 3))  # level of optimisation, threads: how they share work is compared as well
 NOISE = 2.0**-23  # of a value, relative: the distance of neighbours in float32
 NOISY_RUNS = 3
 LEAST_ERROR = 2.0**-21  # of the largest output: two to four of its last bits
@@ -30,8 +30,8 @@ FACTOR = 8.0  # the runs are few, and rounding may add up worse than in any of t
 def check_net(text: str) -> None:
     """Programs with and without optimisations give the exact outputs of a net, but for rounding."""
     expected = expected_outputs(text)
-    for opt_level in OPT_LEVELS:
-        module = netc.compile(text, expected.weights, opt_level=opt_level, threads=1)
+    for opt_level, threads in PROGRAMS:
+        module = netc.compile(text, expected.weights, opt_level=opt_level, threads=threads)
         found = module.run(**expected.inputs)
         assert set(found) == set(expected.outputs)
         for name, want in expected.outputs.items():

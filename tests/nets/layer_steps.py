@@ -215,7 +215,7 @@ def concat(net: CaffeNet, x: Blob, draw: st.DrawFn) -> bool:
     fits = [
         y
         for y in net.blobs
-        if y.shape[:axis] == x.shape[:axis] and y.shape[axis + 1 :] == x.shape[axis + 1 :]
+        if len(y.shape) == len(x.shape) and _with(y.shape, axis, 0) == _with(x.shape, axis, 0)
     ]
     both = [x, *draw(st.lists(st.sampled_from(fits), min_size=1, max_size=2))]
     shape = _with(x.shape, axis, sum(each.shape[axis] for each in both))

@@ -133,7 +133,7 @@ def _tensor(value: Value) -> TensorType:
 def prepared_arguments(module: Module, args: Mapping[str, Array], dtype: Any = "f64") -> dict[str, Array]:
     """The arguments of ``@main`` after ``@prepare`` has run on the params among ``args``."""
     main = module.func("main")
-    given = {a.name: args[a.name] for a in main.inputs}
+    given = {a.name: args[a.name] for a in (*main.inputs, *main.states)}
     if not any(f.name == "prepare" for f in module.funcs):
         return {**given, **{a.name: args[a.name] for a in main.params}}
     prepare = module.func("prepare")

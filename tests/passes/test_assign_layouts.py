@@ -9,7 +9,12 @@ from nets import NETS, Net, random_nets
 
 from netc.ir.core import Module
 from netc.ir.layout import Blocked
-from netc.ir.ops.pool import GlobalPoolAttrs
+from netc.ir.ops.elementwise import BroadcastAttrs
+from netc.ir.ops.normalize import LrnAttrs
+from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs
+from netc.ir.ops.pool_gradient import PoolGradientAttrs
+from netc.ir.ops.random import STATE, RandomDropoutAttrs
+from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.types import TensorType
 from netc.passes.assign_layouts import assign_layouts
 from netc.passes.hoist_prepare import hoist_prepare
@@ -105,6 +110,61 @@ def test_an_operand_of_one_channel_is_row_major_beside_blocked_ones() -> None:
     keeps_meaning(blocked, net.module(net.op("math.mul", x, mask)))
 
 
+def test_gradients_of_poolings_have_the_layout_of_what_was_pooled() -> None:
+    net = Net()
+    x = net.conv(net.input(1, 3, 6, 6), 8)
+    pool = PoolAttrs("max", (2, 2), (2, 2), ((0, 0), (0, 0)))
+    y, choice = net.add("nn.max_pool_choice", [x], pool, hint="y")
+    dx = net.op("nn.max_pool_gradient", y, choice, attrs=PoolGradientAttrs.of(pool, (4, 4)))
+    assert conversions(net.module(dx)) == ["f32[1,8,4,4]"]
+
+
+def test_gradients_of_local_response_normalisation_have_the_layout_of_its_input() -> None:
+    net = Net()
+    x = net.conv(net.input(1, 3, 6, 6), 8)
+    dy = net.input(1, 8, 4, 4)
+    dx = net.op("nn.lrn_gradient", dy, x, attrs=LrnAttrs(3, 1.0, 0.75, 1.0))
+    assert conversions(net.module(dx)) == ["f32[1,8,4,4]{1:4}", "f32[1,8,4,4]"]
+
+
+def test_what_is_spread_is_blocked_while_it_is_small() -> None:
+    net = Net()
+    x = net.conv(net.input(1, 3, 6, 6), 8)
+    small = net.input(1, 8, 1, 1)
+    wide = net.op("math.broadcast", small, attrs=BroadcastAttrs((1, 8, 4, 4)))
+    kernel = PoolAttrs("ave", (4, 4), (1, 1), ((0, 0), (0, 0)))
+    other = net.op("nn.ave_pool_gradient", small, attrs=PoolGradientAttrs.of(kernel, (4, 4)))
+    total = net.op("math.add", net.op("math.mul", x, wide), other)
+    assert conversions(net.module(total)) == ["f32[1,8,1,1]{1:4}", "f32[1,8,4,4]"]
+
+
+def test_what_is_spread_before_any_block_stays_row_major() -> None:
+    net = Net()
+    x = net.input(1, 8, 1, 1)
+    assert conversions(net.module(net.op("math.broadcast", x, attrs=BroadcastAttrs((1, 8, 4, 4))))) == []
+
+
+def test_sums_and_statistics_of_channels_stay_blocked_and_those_over_channels_do_not() -> None:
+    net = Net()
+    x = net.conv(net.input(1, 3, 6, 6), 8)
+    mean, variance = net.add("nn.moments", [x], MomentsAttrs((0, 2, 3)), hint="m")
+    both = net.op("math.add", mean, variance)
+    assert conversions(net.module(both)) == ["f32[1,8,1,1]"]
+    net = Net()
+    x = net.conv(net.input(1, 3, 6, 6), 8)
+    total = net.op("tensor.reduce", x, attrs=ReduceAttrs("sum", (1,)))
+    assert conversions(net.module(total)) == ["f32[1,8,4,4]"]
+
+
+def test_dropout_has_the_layout_of_its_operand() -> None:
+    net = Net()
+    x = net.conv(net.input(1, 3, 6, 6), 8)
+    state = net.arg("state", STATE, "input")
+    assert conversions(net.module(net.op("random.dropout", x, state, attrs=RandomDropoutAttrs(0.5, 0)))) == [
+        "f32[1,8,4,4]"
+    ]
+
+
 def test_concat_at_odd_boundaries_is_row_major() -> None:
     net = Net()
     x = net.input(1, 3, 4, 4)
@@ -115,3 +175,38 @@ def test_concat_at_odd_boundaries_is_row_major() -> None:
 def test_weights_that_are_data_are_not_converted() -> None:
     text = main("%x: f32[1,8,3,3], %w: f32[8,8,1,1]", f"%y: f32[1,8,3,3] = nn.conv %x, %w {UNIT}")
     stays(blocked, text)
+
+
+def test_weights_that_are_states_are_converted_where_they_are_used() -> None:
+    before = main("%x: f32[1,8,4,4], %w: state f32[8,8,1,1]", f"%y: f32[1,8,4,4] = nn.conv %x, %w {UNIT}")
+    after = main(
+        "%x: f32[1,8,4,4], %w: state f32[8,8,1,1]",
+        f"""
+        %xb: f32[1,8,4,4]{{1:4}} = layout.convert %x {{axis = 1, size = 4}}
+        %wb: f32[8,8,1,1]{{0:4}} = layout.convert %w {{axis = 0, size = 4}}
+        %c: f32[1,8,4,4]{{1:4}} = nn.conv %xb, %wb {UNIT}
+        %y: f32[1,8,4,4] = layout.convert %c {{axis = none, size = 1}}
+        """,
+    )
+    becomes(blocked, before, after)
+
+
+def test_the_gradient_of_a_weight_is_blocked_and_what_is_computed_of_it_is_not() -> None:
+    attrs = UNIT.replace("{", "{kernel = [1, 1], ")
+    before = main(
+        "%x: f32[1,3,4,4], %dy: f32[1,8,4,4], %w: state f32[8,3,1,1]",
+        f"""
+        %d: f32[8,3,1,1] = nn.conv_weight_gradient %x, %dy {attrs}
+        %y: f32[8,3,1,1] = math.sub %w, %d
+        """,
+    )
+    after = main(
+        "%x: f32[1,3,4,4], %dy: f32[1,8,4,4], %w: state f32[8,3,1,1]",
+        f"""
+        %dyb: f32[1,8,4,4]{{1:4}} = layout.convert %dy {{axis = 1, size = 4}}
+        %d: f32[8,3,1,1]{{0:4}} = nn.conv_weight_gradient %x, %dyb {attrs}
+        %dr: f32[8,3,1,1] = layout.convert %d {{axis = none, size = 1}}
+        %y: f32[8,3,1,1] = math.sub %w, %dr
+        """,
+    )
+    becomes(blocked, before, after)

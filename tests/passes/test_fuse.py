@@ -7,8 +7,13 @@ from checks import UNIT, becomes, keeps_meaning, main
 from hypothesis import HealthCheck, given, settings
 from nets import NETS, Net, random_nets
 
-from netc.ir.core import Module
+from netc.backends.llvm.lower.body import parts_of
+from netc.ir.core import Module, Value
 from netc.ir.opdef import opdef
+from netc.ir.ops.elementwise import PowAttrs, ThresholdAttrs
+from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
+from netc.ir.parser import parse_module
+from netc.ir.verify import verify
 from netc.passes.fuse import fuse
 
 VIEWS = {"layout.convert", "tensor.concat", "tensor.reshape", "tensor.slice"}
@@ -36,9 +41,9 @@ def test_a_kernel_is_one_anchor_and_what_follows_or_a_map(module: Module) -> Non
         assert (op.name in VIEWS) != (op.name == "fusion")
         if op.body is not None:
             assert len(op.body.ops) <= 4
-            first = op.body.ops[0]
-            assert op.attrs.anchor == ("map" if opdef(first.name).elementwise else first.name)
-            assert all(opdef(inner.name).elementwise for inner in op.body.ops[1:])
+            anchors = {inner.name for inner in op.body.ops if not opdef(inner.name).elementwise}
+            assert anchors == ({op.attrs.anchor} - {"map"})
+            parts_of(op.body)
 
 
 def test_one_op_a_kernel_at_a_limit_of_one() -> None:
@@ -78,13 +83,18 @@ def test_a_residual_sum_goes_to_the_convolution_computed_last() -> None:
     assert [v.name for v in last.operands] == ["data", "w.4", "w.5", "conv.1"]
 
 
-def test_a_value_read_twice_ends_a_kernel() -> None:
+def test_a_value_that_only_one_kernel_reads_does_not_end_one() -> None:
     net = Net()
     x = net.relu(net.conv(net.input(1, 4, 4, 4), 4))
-    assert kernels(net.module(net.op("math.mul", net.op("math.sigmoid", x), x))) == [
-        ["conv", "relu"],
-        ["sigmoid", "mul"],
-    ]
+    swish = net.op("math.mul", net.op("math.sigmoid", x), x)
+    assert kernels(net.module(swish)) == [["conv", "relu", "sigmoid", "mul"]]
+
+
+def test_a_value_that_other_kernels_read_ends_one() -> None:
+    net = Net()
+    x = net.relu(net.conv(net.input(1, 4, 4, 4), 4))
+    y = net.op("math.mul", net.op("math.sigmoid", x), net.conv(x, 4, 1))
+    assert kernels(net.module(y)) == [["conv", "relu"], ["conv", "sigmoid", "mul"]]
 
 
 def test_a_value_that_one_op_reads_twice_does_not() -> None:
@@ -122,6 +132,90 @@ def test_an_anchor_takes_no_operand_with_one_number_a_sample() -> None:
     assert kernels(net.module(net.op("math.mul", net.conv(x, 4, 1), gate))) == [["conv"], ["mul"]]
 
 
+def sums(net: Net, *xs: Value) -> list[Value]:
+    return [net.op("tensor.reduce", x, attrs=ReduceAttrs("sum", (0, 2, 3))) for x in xs]
+
+
+def test_reductions_of_one_operand_share_a_kernel_with_what_leads_to_them() -> None:
+    net = Net()
+    x, y = net.input(2, 4, 4, 4), net.input(2, 4, 4, 4)
+    module = net.module(*sums(net, net.op("math.mul", x, y), x))
+    assert kernels(module) == [["mul", "reduce", "reduce"]]
+    keeps_meaning(fuse, module)
+
+
+def test_reductions_without_a_common_operand_share_no_kernel() -> None:
+    net = Net()
+    x, y = net.input(2, 4, 4, 4), net.input(2, 4, 4, 4)
+    assert kernels(net.module(*sums(net, x, y))) == [["reduce"], ["reduce"]]
+
+
+def test_a_reduction_that_needs_another_has_its_own_kernel() -> None:
+    net = Net()
+    x = net.input(2, 4, 4, 4)
+    (total,) = sums(net, x)
+    module = net.module(*sums(net, net.op("math.sub", x, total)), total)
+    assert kernels(module) == [["reduce"], ["sub", "reduce"]]
+
+
+def test_mean_and_variance_take_in_what_follows_and_stay_for_others() -> None:
+    net = Net()
+    x = net.input(2, 4, 4, 4)
+    mean, variance = net.add("nn.moments", [x], MomentsAttrs((0, 2, 3)), hint="moments")
+    centred = net.op("math.sub", x, mean)
+    factor = net.op("math.pow", variance, attrs=PowAttrs(-0.5))
+    module = net.module(net.op("math.mul", centred, factor))
+    assert kernels(module) == [["moments", "pow"], ["sub", "mul"]]
+    keeps_meaning(fuse, module)
+
+
+def test_a_cheap_value_is_computed_in_each_kernel_that_reads_it() -> None:
+    net = Net()
+    x = net.input(2, 4, 4, 4)
+    y = net.op("math.abs", x)
+    first = net.op("math.mul", y, *sums(net, y))
+    assert kernels(net.module(first)) == [["abs", "reduce"], ["abs", "mul"]]
+
+
+def test_a_costly_value_is_computed_once() -> None:
+    net = Net()
+    x = net.input(2, 4, 4, 4)
+    y = net.op("math.exp", x)
+    module = net.module(net.op("math.mul", y, *sums(net, y)))
+    assert kernels(module) == [["exp"], ["reduce"], ["mul"]]
+
+
+def test_a_value_that_an_anchor_makes_in_passing_is_kept() -> None:
+    net = Net()
+    y = net.relu(net.conv(net.input(2, 4, 4, 4), 4, 1))
+    module = net.module(net.op("math.mul", y, *sums(net, y)))
+    assert kernels(module) == [["conv", "relu"], ["reduce"], ["mul"]]
+
+
+def test_an_anchor_takes_in_what_is_computed_beside_it() -> None:
+    net = Net()
+    x, z = net.input(2, 4, 4, 4), net.input(2, 4, 4, 4)
+    mask = net.op("math.threshold", z, attrs=ThresholdAttrs(0.0))
+    module = net.module(net.op("math.mul", net.conv(x, 4, 1), mask))
+    assert [sorted(ops) for ops in kernels(module)] == [["conv", "mul", "threshold"]]
+    keeps_meaning(fuse, module)
+
+
+def test_a_value_of_the_forward_pass_is_computed_again_behind_it() -> None:
+    net = Net()
+    x, g = net.input(2, 4, 4, 4), net.input(2, 4, 4, 4)
+    y = net.op("math.abs", x)
+    first = net.op("math.mul", y, *sums(net, y))
+    module = net.module(first, net.op("math.mul", g, y))
+    found = [
+        [inner.name.partition(".")[2] for inner in op.body.ops]
+        for op in fuse(module, forward=module.func("main").result_names[:1]).func("main").ops
+        if op.body is not None
+    ]
+    assert found == [["abs", "reduce"], ["abs", "mul"], ["abs", "mul"]]
+    keeps_meaning(fuse, module)
+
+
 def test_the_text_of_a_residual_block() -> None:
     args = "%x: f32[1,4,4,4], %w: param f32[4,4,1,1], %b: param f32[4]"
     before = f"""
@@ -139,3 +233,21 @@ def test_the_text_of_a_residual_block() -> None:
         }}
         %t: f32[4,16] = tensor.reshape %y {{shape = [4, 16]}}"""
     becomes(fuse, main(args, before, "t = %t"), main(args, after, "t = %t"))
+
+
+def test_what_forward_needs_is_a_kernel_of_its_own() -> None:
+    ops = """
+        %a: f32[2,8] = math.exp %x
+        %y: f32[2,8] = math.abs %a
+        %b: f32[2,8] = math.mul %a, %s
+        %z: f32[2,8] = math.mul %b, %y
+    """
+    module = parse_module(main("%x: f32[2,8], %s: f32[2,8]", ops, "y = %y, z = %z"), "<before>")
+    outcome = fuse(module, forward=["y"])
+    verify(outcome)
+    bodies = [op.body.ops for op in outcome.func("main").ops if op.body is not None]
+    assert [[op.name for op in body] for body in bodies] == [
+        ["math.exp", "math.abs"],
+        ["math.mul", "math.mul"],
+    ]
+    keeps_meaning(lambda m: fuse(m, forward=["y"]), module)

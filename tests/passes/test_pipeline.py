@@ -102,6 +102,7 @@ def test_every_stage_says_why_it_stands_where_it_does() -> None:
         "inner_product_to_conv",
         "canonicalize",
         "cse",
+        "join_pads",
         "fold_affine",
         "canonicalize",
         "deconv_to_conv",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import netc
 from netc.frontend.importer import ImportedNet, import_net
 from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
@@ -154,3 +155,27 @@ def test_an_unknown_filler_matters_only_where_it_is_needed():
     bind_weights(net(odd), {"f": [WEIGHT, BIAS]})
     with pytest.raises(NetcError, match="unknown filler type 'fancy'"):
         bind_weights(net(odd))
+
+
+INFOGAIN = """layer { type: "Input" top: "p" input_param { shape { dim: 2 dim: 3 } } }
+layer { type: "Input" top: "t" input_param { shape { dim: 2 } } }
+layer { name: "l" type: "InfogainLoss" bottom: "p" bottom: "t" top: "l" infogain_loss_param { source: "%s" } }
+"""
+
+
+def test_the_matrix_of_an_infogain_loss_is_read_from_the_file_it_names(tmp_path):
+    from netc.pycaffe.io import array_to_blobproto
+
+    matrix = np.array([[1, 0, 0], [0.5, 2, 0], [0, 0, 3]], np.float32)
+    path = tmp_path / "gain.binaryproto"
+    path.write_bytes(array_to_blobproto(matrix.reshape(1, 1, 3, 3)).SerializeToString())
+    module = netc.compile(INFOGAIN % path)
+    scores = np.array([[1.0, 2, 3], [0, 0, 0]], np.float32)
+    logs = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    expected = -(matrix[1] @ logs[0] + matrix[2] @ logs[1]) / 2
+    np.testing.assert_allclose(module.run(p=scores, t=[1, 2])["l"], expected, rtol=1e-5)
+
+
+def test_a_missing_matrix_is_an_error_at_its_layer(tmp_path):
+    with pytest.raises(NetcError, match=r"layer 'l': .*no\.binaryproto: No such file"):
+        netc.compile(INFOGAIN % (tmp_path / "no.binaryproto"))

@@ -1,5 +1,8 @@
 """What lasts from run to run, on the reference and on compiled programs."""
 
+import json
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -104,11 +107,54 @@ def test_a_filter_hands_out_as_many_samples_as_were_chosen(target, chosen):
     np.testing.assert_array_equal(module.run(x=x, s=selector)["y"], x[chosen])
 
 
-def test_a_saved_module_keeps_its_states_apart(tmp_path, target):
+def test_a_saved_module_goes_on_where_it_was(tmp_path, target):
     module = netc.compile(DROPOUT, target=target, phase="TRAIN")
+    module.seed(7)
     first = module.run(x=ONES)["a"]
     module.save(tmp_path / "net.netc")
-    np.testing.assert_array_equal(netc.load(tmp_path / "net.netc").run(x=ONES)["a"], first)
+    loaded = netc.load(tmp_path / "net.netc")
+    np.testing.assert_array_equal(loaded.run(x=ONES)["a"], module.run(x=ONES)["a"])
+    loaded.reset_states()
+    np.testing.assert_array_equal(loaded.run(x=ONES)["a"], first)
+
+
+def test_a_saved_sequence_goes_on_whatever_its_size(tmp_path, target):
+    module = netc.compile(LSTM, target=target, input_shapes={"x": (2, "N", 4), "cont": (2, "N")})
+    x, go_on = np.ones((2, 5, 4), "f4"), np.ones((2, 5), "f4")
+    first = module.run(x=x, cont=go_on)["y"]
+    module.save(tmp_path / "net.netc")
+    loaded = netc.load(tmp_path / "net.netc")
+    second = loaded.run(x=x, cont=go_on)["y"]
+    np.testing.assert_array_equal(second, module.run(x=x, cont=go_on)["y"])
+    assert np.abs(second - first).max() > 1e-3
+
+
+def test_a_module_that_never_ran_has_no_states_to_save(tmp_path, target):
+    netc.compile(LSTM, target=target).save(tmp_path / "net.netc")
+    with zipfile.ZipFile(tmp_path / "net.netc") as archive:
+        assert not [name for name in archive.namelist() if name.startswith("states/")]
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{"value": "r.c", "shape": [1, 4, 5]}, {"value": "r.c", "shape": [1, -3, 5]}, {"value": "r.x", "shape": [1, 3, 5]},
+     {"value": "r.c", "shape": "1"}, {"value": "r.h", "shape": [1, 3, 5]}],
+)  # fmt: skip
+def test_states_of_another_net_are_an_error(tmp_path, stated):
+    module = netc.compile(LSTM, target="numpy")
+    module.run(x=np.ones((2, 3, 4)), cont=np.ones((2, 3)))
+    path = tmp_path / "net.netc"
+    module.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(members["manifest.json"])
+    assert [each["value"] for each in manifest["states"]] == ["r.h", "r.c"]
+    manifest["states"][1] = stated
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (members | {"manifest.json": json.dumps(manifest)}).items():
+            archive.writestr(name, data)
+    with pytest.raises(netc.NetcError, match="damaged: its states are not those of its net"):
+        netc.load(path)
 
 
 def test_hdf5_output_writes_its_inputs_at_every_run(tmp_path, target):

@@ -104,3 +104,12 @@ def test_a_fully_convolutional_net_says_for_each_window_what_the_net_says(tiny, 
         for x in range(3):
             window = net.run(data=image[:, :, y : y + 8, x : x + 8])["prob"]
             np.testing.assert_allclose(found[:, :, y, x], window, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["cpu", "numpy"])
+def test_a_size_that_makes_a_blob_too_large_is_refused_before_it_is_allocated(target):
+    text = """input: "x" layer { name: "t" type: "Tile" bottom: "x" top: "y" tile_param { tiles: 100000 } }"""
+    module = netc.compile(text, input_shapes={"x": ("N", 10)}, target=target)
+    assert module.run(x=np.ones((1, 10)))["y"].shape == (1, 1_000_000)
+    with pytest.raises(netc.NetcError, match="3000000000 elements; Caffe's limit is 2147483647"):
+        module.run(x=np.ones((3000, 10)))

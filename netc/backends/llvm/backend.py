@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from netc.backends.llvm.compile_pool import Job, compile_all
 from netc.backends.llvm.emit import emit_kernel
-from netc.backends.llvm.lower.table import fingerprint, has_kernel, lower_launch
+from netc.backends.llvm.lower.table import fingerprint, has_kernel, lower_launch, split_body
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.backends.llvm.target import Target
 from netc.ir.core import Block, Func, Module, Op, Value
@@ -61,7 +61,7 @@ def kernel_name(launch: Op) -> str:
     """A name made of the anchor op and a digest of the key."""
     assert launch.body is not None
     digest = hashlib.sha256(kernel_key(launch).encode()).hexdigest()[:16]
-    anchor = launch.body.ops[0].name.rpartition(".")[2] if launch.body.ops else "copy"
+    anchor = split_body(launch)[0].name.rpartition(".")[2] if launch.body.ops else "copy"
     return f"{anchor}_{digest}"
 
 

@@ -270,6 +270,12 @@ def _first_lanes(k: _KernelEmitter, op: Op) -> None:
     k.names[op.result.name] = k.first_lanes(op.operands[0], type_.lanes)
 
 
+def _lane_numbers(k: _KernelEmitter, op: Op) -> None:
+    type_ = op.result.type
+    assert isinstance(type_, VectorType)
+    k.names[op.result.name] = "<" + ", ".join(f"i64 {i}" for i in range(type_.lanes)) + ">"
+
+
 def _load(k: _KernelEmitter, op: Op) -> None:
     pointer, index = op.operands
     address = k.address(pointer, index)
@@ -424,6 +430,7 @@ _EMITTERS: dict[str, Callable[[_KernelEmitter, Op], None]] = {
     "loop.rem": _arithmetic("frem", "urem"),
     "loop.and": _arithmetic("", "and"),
     "loop.or": _arithmetic("", "or"),
+    "loop.xor": _arithmetic("", "xor"),
     "loop.shl": _arithmetic("", "shl"),
     "loop.shr": _arithmetic("", "lshr"),
     "loop.min": _min_max("olt", "slt"),
@@ -439,6 +446,7 @@ _EMITTERS: dict[str, Callable[[_KernelEmitter, Op], None]] = {
     "loop.cast": _cast,
     "loop.splat": _splat,
     "loop.first_lanes": _first_lanes,
+    "loop.lane_numbers": _lane_numbers,
     "loop.load": _load,
     "loop.load_first": _load_first,
     "loop.load_strided": _load_strided,

@@ -49,12 +49,6 @@ def compile_to_object(llvm_text: str, target: Target, opt_level: int = DEFAULT_O
         return _emit(module, target, opt_level, as_object=True)
 
 
-def emit_llvm(llvm_text: str, target: Target, opt_level: int = DEFAULT_OPT_LEVEL) -> str:
-    """The LLVM IR that code is generated from, after the passes of this level."""
-    with llvm.create_context() as context, _optimized(llvm_text, target, opt_level, context) as module:
-        return str(module)
-
-
 def emit_assembly(llvm_text: str, target: Target, opt_level: int = DEFAULT_OPT_LEVEL) -> str:
     """The assembler text of the module."""
     with llvm.create_context() as context, _optimized(llvm_text, target, opt_level, context) as module:

@@ -77,6 +77,15 @@ def _reduce(graph: OnnxGraph, op: Op) -> None:
         emit(graph, op, {"mean": "ReduceMean", "max": "ReduceMax"}[op.attrs.kind], axes=axes, keepdims=1)
 
 
+def _moments(graph: OnnxGraph, op: Op) -> None:
+    (x,), (mean, variance) = op.operands, map(graph.name, op.results)
+    axes = list(op.attrs.axes)
+    graph.node("ReduceMean", [graph.name(x)], mean, axes=axes, keepdims=1)
+    centred = graph.step("Sub", [graph.name(x), mean], variance)
+    square = graph.step("Mul", [centred, centred], variance)
+    graph.node("ReduceMean", [square], variance, axes=axes, keepdims=1)
+
+
 RULES: Mapping[str, Rule] = {
     "math.abs": plain("Abs"),
     "math.add": plain("Add"),
@@ -100,6 +109,7 @@ RULES: Mapping[str, Rule] = {
     "math.tanh": plain("Tanh"),
     "math.threshold": _threshold,
     "nn.inner_product": _inner_product,
+    "nn.moments": _moments,
     "nn.softmax": _softmax,
     "tensor.reduce": _reduce,
 }

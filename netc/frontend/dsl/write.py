@@ -170,7 +170,8 @@ def _scalar(field: FieldType, value: bool | int | float | str | bytes) -> str:
         return _string(value.decode("utf-8", "replace"))  # no field of a layer holds bytes
     if isinstance(value, str):
         return value if field.enum is not None else _string(value)
-    return show_number(value)
+    # without its point it would be the integer 0, which has no sign
+    return "-0.0" if repr(value) == "-0.0" else show_number(value)
 
 
 def _unknown_value(field: UnknownField) -> str:

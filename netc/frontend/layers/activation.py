@@ -30,7 +30,7 @@ def import_relu(ctx: LayerContext) -> None:
         ctx.top(0, ctx.emit("math.relu", ctx.bottoms, attrs))
 
 
-@layer("ReLU6")
+@layer("ReLU6", source="MobileNet")
 def import_relu6(ctx: LayerContext) -> None:
     """``min(max(x, 0), 6)`` plus ``negative_slope min(x, 0)`` (MobileNet's forks)."""
     slope = ctx.param("relu_param").number("negative_slope")
@@ -38,7 +38,7 @@ def import_relu6(ctx: LayerContext) -> None:
     ctx.top(0, _at_most(ctx, relu, RELU6_LIMIT))
 
 
-@layer("HardSwish")
+@layer("HardSwish", source="Synopsys")
 def import_hard_swish(ctx: LayerContext) -> None:
     """``x min(max(x + 3, 0), 6) / 6`` (MobileNet v3's forks)."""
     (x,) = ctx.bottoms
@@ -46,7 +46,7 @@ def import_hard_swish(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.mul", (x, gate)))
 
 
-@layer("HardSigmoid")
+@layer("HardSigmoid", source="Synopsys")
 def import_hard_sigmoid(ctx: LayerContext) -> None:
     """``alpha x + beta``, cut at 0 and 1."""
     param = ctx.param("hard_sigmoid_param")

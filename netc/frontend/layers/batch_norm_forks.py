@@ -8,21 +8,21 @@ from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
 from netc.ir.ops.elementwise import AffineAttrs, PowAttrs
-from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.reduce import MomentsAttrs
 
 _P = "bn_param"
 _SEGNET_EPS = 1e-9
 STORED_BLOBS = 4
 
 
-@layer("BN", tops=(1, 3))
+@layer("BN", tops=(1, 3), source="SegNet, PSPNet")
 def import_bn(ctx: LayerContext) -> None:
     """``slope (x - mean) / sqrt(variance + eps) + shift`` per channel.
 
-    With ``slope_filler``, ``bias_filler``, ``momentum``, ``frozen`` or ``eps``, or with four ``param``, it is
-    PSPNet's: four blobs, slope, shift, mean and variance, and TEST uses the stored ones. Otherwise it is that
-    of SegNet and ENet: two blobs; ``bn_mode: INFERENCE`` is ``slope x + shift``, because the statistics were
-    worked into both, and LEARN normalises by the batch's own, in TEST too, with eps 1e-9.
+    With ``slope_filler``, ``bias_filler``, ``momentum``, ``frozen``, ``eps`` or ``icnet``, or with four
+    ``param``, it is PSPNet's: four blobs, slope, shift, mean and variance, and TEST uses the stored ones.
+    Otherwise it is that of SegNet and ENet: two blobs; ``bn_mode: INFERENCE`` is ``slope x + shift``, because
+    the statistics were worked into both, and LEARN normalises by the batch's own, in TEST too, with eps 1e-9.
     """
     param = ctx.param(_P)
     if len(ctx.shape()) < 2:
@@ -36,6 +36,8 @@ def import_bn(ctx: LayerContext) -> None:
 
 
 def _has_statistics(param: Message) -> bool:
+    if param.flag("icnet"):
+        return True
     if param.has("scale_filler") or param.has("shift_filler") or param.has("bn_mode"):
         return False
     return any(param.has(f) for f in ("slope_filler", "bias_filler", "momentum", "frozen", "eps"))
@@ -62,11 +64,9 @@ def _import_segnet(ctx: LayerContext, param: Message) -> None:
             raise ctx.error("bn_mode INFERENCE has no statistics to give as tops", "top", 1)
         _scaled(ctx, x, slope, shift)
         return
-    over = ReduceAttrs("mean", tuple(a for a in range(len(ctx.shape())) if a != 1))
-    mean = ctx.emit("tensor.reduce", (x,), over, part="mean")
+    over = MomentsAttrs(tuple(a for a in range(len(ctx.shape())) if a != 1))
+    mean, variance = ctx.emit_all("nn.moments", (x,), over, part="moments")
     centred = ctx.emit("math.sub", (x, mean), part="centred")
-    square = ctx.emit("math.mul", (centred, centred), part="square")
-    variance = ctx.emit("tensor.reduce", (square,), over, part="variance")
     _scaled(ctx, _divided(ctx, centred, variance, _SEGNET_EPS), slope, shift)
     for top, value in enumerate((mean, variance)[: len(ctx.top_names) - 1], start=1):
         ctx.top(top, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from netc.frontend.layers.arithmetic import broadcast
 from netc.frontend.layers.context import LayerContext, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
@@ -132,7 +133,7 @@ def import_split(ctx: LayerContext) -> None:
         ctx.top(index, ctx.bottoms[0])
 
 
-@layer("Mul", bottoms=(1, 2))
+@layer("Mul", bottoms=(1, 2), source="Synopsys")
 def import_mul(ctx: LayerContext) -> None:
     """The product of two inputs, broadcast as in NumPy; a missing one is learned, of shape ``mul_shape``."""
     path = "mul_param"
@@ -141,19 +142,7 @@ def import_mul(ctx: LayerContext) -> None:
         if extent < 1:
             raise ctx.error(f"mul_shape must be at least 1, got {extent}", f"{path}.mul_shape", index)
     other = ctx.bottoms[1] if len(ctx.bottoms) == 2 else ctx.param_value("factor", extents, 0)
-    shapes = [value.type.shape for value in (ctx.bottoms[0], other)]  # type: ignore[union-attr]
-    rank = max(map(len, shapes))
-    wide = [(1,) * (rank - len(shape)) + shape for shape in shapes]
-    for axis, (first, second) in enumerate(zip(*wide, strict=True)):
-        if first != second and 1 not in (first, second):
-            message = (
-                f"cannot multiply {show_shape(shapes[0])} by {show_shape(shapes[1])}: axis {axis} differs"
-            )
-            raise ctx.error(message, "bottom" if len(ctx.bottoms) == 2 else path)
-    operands = [
-        ctx.reshape(value, shape, part="wide")
-        for value, shape in zip((ctx.bottoms[0], other), wide, strict=True)
-    ]
+    operands = broadcast(ctx, (ctx.bottoms[0], other), "bottom" if len(ctx.bottoms) == 2 else path)
     ctx.top(0, ctx.emit("math.mul", operands))
 
 

@@ -20,9 +20,8 @@ from netc.ir.opdef import Array
 from netc.ir.ops.python_layer import CALLS, LayerCode, PythonLayerAttrs
 from netc.ir.ops.random import STATE, UniformAttrs
 from netc.ir.ops.shape import ReshapeAttrs, TransposeAttrs
-from netc.ir.types import TensorType
+from netc.ir.types import MAX_ELEMENTS, TensorType
 
-MAX_ELEMENTS = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
 
 Shape = tuple[Dim, ...]
@@ -83,6 +82,7 @@ class LayerContext:
         self.tops: dict[int, Value] = {}
         self.params: list[ParamInfo] = []
         self.params_read: set[str] = set()
+        self.fed = False  # its tops are inputs of the net
 
     # ---- reading
 
@@ -192,6 +192,7 @@ class LayerContext:
         A top without a shape that no layer reads is left out. ``remedy`` is another way out than to state
         the shape.
         """
+        self.fed = True
         name = self.top_names[index]
         shape = self.net.input_shapes.get(name, declared)
         if shape is None:
@@ -254,13 +255,27 @@ class LayerContext:
             learnable,
             stored,
             *self._multipliers(index, trainable=trainable and learnable),
-            initial,
+            initial=initial,
         )
         self.net.params.append(info)
         self.params.append(info)
         if shared_name and first is None:
             self.net.shared[shared_name] = info
         return self.reshape(value, static, part=role)
+
+    def stored_value(self, role: str, shape: Shape, path: str) -> Value:
+        """An array that a field of the layer names the file of (a BlobProto), read with the parameters."""
+        static = self._static(role, shape)
+        self.check_size(static, f"its {role}")
+        value = self.net.builder.arg(f"{self.label}.{role}", TensorType("f32", static), "param")
+        message, field = path.split(".")
+        info = ParamInfo(
+            value, self.name, 0, static, None, self.where(path), self.position, learnable=False,
+            file=self.param(message).text(field),
+        )  # fmt: skip
+        self.net.params.append(info)
+        self.params.append(info)
+        return value
 
     # ---- what lasts from run to run
 
@@ -279,12 +294,18 @@ class LayerContext:
 
     def uniform(self, shape: Shape, *, part: str) -> Value:
         """Numbers from [0, 1), new ones in every run."""
+        state, stream = self.random_stream()
+        return self.emit(
+            "random.uniform", (state,), UniformAttrs(TensorType("f32", shape), stream), part=part
+        )
+
+    def random_stream(self) -> tuple[Value, int]:
+        """The state of the random numbers, and the number of a draw of its own."""
         net = self.net
         if net.random is None:
             net.random = net.builder.arg("random.state", STATE, "input")
         net.streams += 1
-        attrs = UniformAttrs(TensorType("f32", shape), net.streams - 1)
-        return self.emit("random.uniform", (net.random,), attrs, part=part)
+        return net.random, net.streams - 1
 
     def call_python(self, inputs: Sequence[Value], attrs: PythonLayerAttrs) -> tuple[Value, ...]:
         """The results of code outside of netc, which is called behind that of the layers before."""

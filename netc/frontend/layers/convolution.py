@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
+from netc.frontend.layers.same_padding import same_pads, stated_same
 from netc.frontend.message import Message
 from netc.ir.core import Value
 from netc.ir.dim import Dim, product
@@ -44,7 +45,14 @@ def import_convolution(ctx: LayerContext) -> None:
     _import(ctx, param, param.integer("group"))
 
 
-@layer("DepthwiseConvolution", "ConvolutionDepthwise", bottoms=(1, None), tops=(1, None), paired=True)
+@layer(
+    "DepthwiseConvolution",
+    "ConvolutionDepthwise",
+    bottoms=(1, None),
+    tops=(1, None),
+    paired=True,
+    source="MobileNet",
+)
 def import_depthwise_convolution(ctx: LayerContext) -> None:
     """A Convolution with as many groups as input channels, where ``group`` does not say otherwise.
 
@@ -134,12 +142,16 @@ def read_window(ctx: LayerContext, param: Message, axes: int) -> Window:
     for field, values in (("kernel_size", kernel), ("stride", stride), ("dilation", dilation)):
         if min(values) < 1:
             raise ctx.error(f"{field} must be at least 1, got {min(values)}", _path(param, field))
-    return Window(kernel, stride, _pads(ctx, param, axes), dilation)
+    if stated_same(ctx, _P):
+        if ctx.type == "Deconvolution":
+            raise ctx.refuse(f"{_P}.pad_type")
+        pads = same_pads(ctx, _P, ctx.shape()[-axes:], kernel, stride, dilation)
+    else:
+        pads = _pads(ctx, param, axes)
+    return Window(kernel, stride, pads, dilation)
 
 
 def _pads(ctx: LayerContext, param: Message, axes: int) -> tuple[tuple[int, int], ...]:
-    if param.integer("pad_type") != 0:
-        raise ctx.refuse(f"{_P}.pad_type")
     if not any(param.has(side) for side in _SIDES):
         return tuple((p, p) for p in _extents(ctx, param, "pad", "pad", axes, 0))
     side = next(side for side in _SIDES if param.has(side))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from netc.frontend.message import UnknownField
+from netc.frontend.schema import FieldType, Scalar
+from netc.frontend.text_values import ValueTextError, parse_value
 from netc.ir.diagnostics import NetcError
 from netc.ir.location import Location
+
+_QUOTES = ('"', "'")
 
 
 class CustomParam:
@@ -25,8 +29,8 @@ class CustomParam:
         return any(f.name == name for f in self.fields)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """All values of a scalar field, as strings without their quotes."""
-        return tuple(f.value.strip("\"'") for f in self.fields if f.name == name and isinstance(f.value, str))
+        """All values of a scalar field: strings without quotes and escapes, others as written."""
+        return tuple(self._text(name, value) for value in self._written(name))
 
     def text(self, name: str, default: str) -> str:
         """The value of a string or an enum."""
@@ -34,7 +38,7 @@ class CustomParam:
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """All values of a number."""
-        return tuple(self._number(name, text) for text in self.texts(name))
+        return tuple(float(self._parsed(name, "double", value)) for value in self._written(name))
 
     def number(self, name: str, default: float) -> float:
         """The value of a number."""
@@ -54,11 +58,22 @@ class CustomParam:
             raise self._error(name, f"expected true or false, got '{text}'")
         return text in ("true", "1")
 
-    def _number(self, name: str, text: str) -> float:
+    def _written(self, name: str) -> tuple[str, ...]:
+        """The values of a field as they stand in the text; a message is none."""
+        return tuple(f.value for f in self.fields if f.name == name and isinstance(f.value, str))
+
+    def _text(self, name: str, written: str) -> str:
+        return str(self._parsed(name, "string", written)) if written[:1] in _QUOTES else written
+
+    def _parsed(self, name: str, kind: str, written: str) -> Scalar:
+        """A value by the rules of the text format for fields of this kind."""
         try:
-            return float(text)
-        except ValueError:
-            raise self._error(name, f"expected a number, got '{text}'") from None
+            return parse_value(FieldType(name, 0, kind, False, False, False, kind), written)
+        except ValueTextError as error:
+            if kind == "string":
+                raise self._error(name, str(error)) from None
+            shown = written.strip("\"'")
+            raise self._error(name, f"expected a number, got '{shown}'") from None
 
     def _error(self, name: str, message: str) -> NetcError:
         found = next((f.location for f in self.fields if f.name == name and f.location), self.location)

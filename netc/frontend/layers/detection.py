@@ -16,16 +16,19 @@ _OUTPUT = "detection_output_param"
 _DEFAULT_VARIANCE = (0.1,)
 _SAME_RATIO = 1e-6  # ratios closer than this are one
 _CODES: dict[str, BoxCode] = {"CORNER": "corner", "CENTER_SIZE": "center_size", "CORNER_SIZE": "corner_size"}
+_FINEST = 60  # the side of the boxes that TensorFlow's SSD makes smaller
 LOWEST = -3.4028234663852886e38  # -FLT_MAX: every score is above
 
 
-@layer("PriorBox", bottoms=(1, 2))
+@layer("PriorBox", bottoms=(1, 2), source="SSD")
 def import_prior_box(ctx: LayerContext) -> None:
     """Default boxes for every cell of the first bottom, as shares of the image, which is the second bottom.
 
     A cell has for each ``min_size`` a square of it, one of ``sqrt(min_size max_size)`` where there is a
-    ``max_size``, and boxes of that area for each ``aspect_ratio`` and, with ``flip``, its inverse. The top is
-    (1, 2, 4 H W P): corners, then variances. As in the original, sizes lose what follows their decimal point.
+    ``max_size``, and boxes of the first square's area for each ``aspect_ratio`` and, with ``flip``, its
+    inverse. The top is (1, 2, 4 H W P): corners, then variances. As in the original, sizes lose what follows
+    their decimal point. ``box_width`` and ``box_height`` state all sizes (OpenCV's fork), ``tf`` orders them
+    as TensorFlow does and ``yx_order`` the corners (Synopsys' fork).
     """
     param = ctx.param(_PRIOR)
     feature = _plane(ctx, 0)
@@ -37,6 +40,7 @@ def import_prior_box(ctx: LayerContext) -> None:
         offset=param.number("offset"),
         clip=param.flag("clip"),
         variance=_variance(ctx, param),
+        y_first=param.flag("yx_order"),
     )
     ctx.top(0, ctx.emit("detect.prior_box", (), attrs))
 
@@ -50,6 +54,8 @@ def _plane(ctx: LayerContext, bottom: int) -> tuple[Dim, Dim]:
 
 def _sizes(ctx: LayerContext, param: Message) -> tuple[tuple[float, float], ...]:
     """(width, height) of the boxes of a cell, in the order of the original."""
+    if param.has("box_width") or param.has("box_height"):
+        return _stated_sizes(ctx, param)
     least, most = param.numbers("min_size"), param.numbers("max_size")
     if not least:
         raise ctx.error("min_size is missing", _PRIOR)
@@ -67,13 +73,34 @@ def _sizes(ctx: LayerContext, param: Message) -> tuple[tuple[float, float], ...]
     sizes: list[tuple[float, float]] = []
     for index, stated in enumerate(least):
         low = math.floor(stated)
-        sizes.append((low, low))
-        side: float = low
+        larger: list[tuple[float, float]] = []
         if most:
-            side = math.sqrt(low * math.floor(most[index]))
-            sizes.append((side, side))
-        sizes += [(side * math.sqrt(ratio), side / math.sqrt(ratio)) for ratio in ratios]
+            larger = [(math.sqrt(low * math.floor(most[index])),) * 2]
+        others = [(low * math.sqrt(ratio), low / math.sqrt(ratio)) for ratio in ratios]
+        if param.flag("tf"):
+            sizes += [_first_of_tensorflow(ctx, param, low), *others, *larger]
+        else:
+            sizes += [(low, low), *larger, *others]
     return tuple(sizes)
+
+
+def _stated_sizes(ctx: LayerContext, param: Message) -> tuple[tuple[float, float], ...]:
+    """Those of ``box_width`` and ``box_height``, which take the place of all other sizes."""
+    widths, heights = param.numbers("box_width"), param.numbers("box_height")
+    if len(widths) != len(heights):
+        message = f"as many box_height as box_width expected, {len(widths)}, got {len(heights)}"
+        raise ctx.error(message, f"{_PRIOR}.box_height")
+    return tuple(zip(widths, heights, strict=True))
+
+
+def _first_of_tensorflow(ctx: LayerContext, param: Message, side: float) -> tuple[float, float]:
+    """The square of a cell; that of the finest map is a tenth of the image smaller."""
+    if side != _FINEST:
+        return side, side
+    height, width = _image(ctx, param)
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise ctx.error("tf needs an image of fixed size", f"{_PRIOR}.tf")
+    return side - width / 10, side - height / 10
 
 
 def _ratios(ctx: LayerContext, param: Message) -> list[float]:
@@ -133,12 +160,13 @@ def _variance(ctx: LayerContext, param: Message) -> tuple[float, ...]:
     return variance
 
 
-@layer("DetectionOutput", bottoms=(3, 3))
+@layer("DetectionOutput", bottoms=(3, 5), source="SSD, RefineDet")
 def import_detection_output(ctx: LayerContext) -> None:
     """Detections (image, label, score, x1, y1, x2, y2) from locations, scores and default boxes.
 
     The top is (1, 1, K, 7), where a run decides K; see ``detect.ssd``. What ``save_output_param`` says about
-    files is left to the caller.
+    files is left to the caller. RefineDet's fourth and fifth bottoms are the scores (N, 2 P) and locations
+    (N, 4 P) of the anchors; a fourth bottom with planes is the image that SSD's fork draws on, and not read.
     """
     param = ctx.param(_OUTPUT)
     if not param.has("num_classes"):
@@ -158,6 +186,7 @@ def import_detection_output(ctx: LayerContext) -> None:
         eta=nms.number("eta"),
         candidates=top_k.integer("top_k") if top_k.has("top_k") else -1,
         kept=param.integer("keep_top_k"),
+        least_anchor_score=param.number("objectness_score"),
     )
     fields = {
         "classes": f"{_OUTPUT}.num_classes",
@@ -166,11 +195,15 @@ def import_detection_output(ctx: LayerContext) -> None:
         "overlap_threshold": f"{_OUTPUT}.nms_param.nms_threshold" if nested else f"{_OUTPUT}.nms_threshold",
         "candidates": f"{_OUTPUT}.nms_param.top_k" if nested else f"{_OUTPUT}.top_k",
     }
-    operands = (
+    operands = [
         ctx.reshape(ctx.bottoms[0], _rows(ctx, 0), part="locations"),
         ctx.reshape(ctx.bottoms[1], _rows(ctx, 1), part="scores"),
         ctx.bottoms[2],
-    )
+    ]
+    if not (len(ctx.bottoms) == 4 and any(d != 1 for d in ctx.shape(3)[2:])):
+        operands += [
+            ctx.reshape(ctx.bottoms[i], _rows(ctx, i), part=f"anchors{i}") for i in range(3, len(ctx.bottoms))
+        ]
     rows, _count = ctx.emit_all("detect.ssd", operands, attrs, fields=fields)
     ctx.top(0, rows)
 

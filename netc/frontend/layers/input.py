@@ -78,10 +78,9 @@ def import_parameter(ctx: LayerContext) -> None:
     ctx.top(0, ctx.param_value("blob", _extents(ctx, param.message("shape"), "parameter_param.shape"), 0))
 
 
-@layer(
-    "AnnotatedData", "Data", "HDF5Data", "ImageData", "ImageLabelmapData", "VideoData", "WindowData",
-    bottoms=ANY, tops=SOME,
-)  # fmt: skip
+@layer("AnnotatedData", "VideoData", bottoms=ANY, tops=SOME, source="SSD")
+@layer("ImageLabelmapData", bottoms=ANY, tops=SOME, source="HED")
+@layer("Data", "HDF5Data", "ImageData", "WindowData", bottoms=ANY, tops=SOME)
 def import_data(ctx: LayerContext) -> None:
     """Reads files while training. Here its tops are inputs, whose shapes the caller must state."""
     for index in range(len(ctx.top_names)):

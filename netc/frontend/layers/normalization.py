@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netc.frontend.layers.activation import constant_filler
-from netc.frontend.layers.context import MAX_ELEMENTS, LayerContext, Shape, show_shape
+from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.frontend.message import Message
 from netc.ir.core import Value
@@ -11,8 +11,9 @@ from netc.ir.dim import product
 from netc.ir.ops.elementwise import AffineAttrs, ClipAttrs, PowAttrs, SqrtAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
 from netc.ir.ops.pool import PoolAttrs
-from netc.ir.ops.reduce import ReduceAttrs
+from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.ops.shape import CountAttrs
+from netc.ir.types import MAX_ELEMENTS
 
 _LEAST_SCALED_EPS = 1e-5
 
@@ -65,9 +66,10 @@ def import_batch_norm(ctx: LayerContext) -> None:
     and the number ``f number + 1``. There is no scale and shift: that is the Scale layer.
 
     NVIDIA's fork has both as two more blobs with ``scale_bias``, or where a filler for one of them is
-    given; its eps is at least 1e-5.
+    given; its eps is at least 1e-5. With ``add_eps_before_sqrt: false`` eps is added to the deviation.
     """
     param = ctx.param("batch_norm_param")
+    outside = not param.flag("add_eps_before_sqrt")
     scaled = param.flag("scale_bias") or param.has("scale_filler") or param.has("bias_filler")
     eps = max(param.number("eps"), _LEAST_SCALED_EPS) if scaled else param.number("eps")
     shape = ctx.shape()
@@ -88,15 +90,12 @@ def import_batch_norm(ctx: LayerContext) -> None:
         )
         centred = ctx.emit("math.sub", (x, mean), part="centred")
     else:
-        over = ReduceAttrs("mean", tuple(a for a in range(len(shape)) if a != 1))
-        mean = ctx.emit("tensor.reduce", (x,), over, part="mean")
+        over = MomentsAttrs(tuple(a for a in range(len(shape)) if a != 1))
+        mean, variance = ctx.emit_all("nn.moments", (x,), over, part="moments")
         centred = ctx.emit("math.sub", (x, mean), part="centred")
-        square = ctx.emit("math.mul", (centred, centred), part="square")
-        variance = ctx.emit("tensor.reduce", (square,), over, part="variance")
-        unbiased = _unbiased(ctx, variance, square, over.axes)
+        unbiased = _unbiased(ctx, variance, over.axes)
         _move_averages(ctx, param, (*sums, count), (mean, unbiased))
-    safe = ctx.emit("math.affine", (variance,), AffineAttrs(1.0, eps), part="safe")
-    factor = ctx.emit("math.pow", (safe,), PowAttrs(-0.5), part="factor")
+    factor = _inverse_deviation(ctx, variance, eps, outside=outside)
     if not scaled:
         ctx.top(0, ctx.emit("math.mul", (centred, factor)))
         return
@@ -108,7 +107,14 @@ def import_batch_norm(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.add", (larger, _along_channels(ctx, bias, len(shape), "biases"))))
 
 
-def _unbiased(ctx: LayerContext, variance: Value, square: Value, axes: tuple[int, ...]) -> Value:
+def _inverse_deviation(ctx: LayerContext, variance: Value, eps: float, *, outside: bool) -> Value:
+    """``1 / sqrt(variance + eps)``, or ``1 / (sqrt(variance) + eps)``."""
+    x = ctx.emit("math.sqrt", (variance,), SqrtAttrs(), part="deviation") if outside else variance
+    safe = ctx.emit("math.affine", (x,), AffineAttrs(1.0, eps), part="safe")
+    return ctx.emit("math.pow", (safe,), PowAttrs(-1.0 if outside else -0.5), part="factor")
+
+
+def _unbiased(ctx: LayerContext, variance: Value, axes: tuple[int, ...]) -> Value:
     """The variance with m - 1 in place of m; one value a channel has no other variance."""
     shape = ctx.shape()
     m = product(tuple(shape[a] for a in axes))
@@ -116,11 +122,11 @@ def _unbiased(ctx: LayerContext, variance: Value, square: Value, axes: tuple[int
         return ctx.emit(
             "math.affine", (variance,), AffineAttrs(m / (m - 1) if m > 1 else 1.0), part="unbiased"
         )
-    total = ctx.emit("tensor.reduce", (square,), ReduceAttrs("sum", axes), part="squares")
     number = ctx.emit("tensor.count", (ctx.bottoms[0],), CountAttrs(axes), part="number")
+    number = ctx.reshape(number, (1,) * len(shape), part="number")
     freedom = ctx.emit("math.affine", (number,), AffineAttrs(1.0, -1.0), part="freedom")
     freedom = ctx.emit("math.clip", (freedom,), ClipAttrs(1.0, MAX_ELEMENTS), part="freedom")
-    freedom = ctx.reshape(freedom, (1,) * len(shape), part="freedom")
+    total = ctx.emit("math.mul", (variance, number), part="squares")
     return ctx.emit("math.div", (total, freedom), part="unbiased")
 
 
@@ -179,7 +185,7 @@ def import_bias(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.add", (ctx.bottoms[0], bias)))
 
 
-@layer("Axpy", bottoms=(3, 3))
+@layer("Axpy", bottoms=(3, 3), source="SENet")
 def import_axpy(ctx: LayerContext) -> None:
     """``a x + y`` with one a per sample and channel: bottoms a (N, C[, 1, 1]), x, y (SENet's fork)."""
     ctx.param("axpy_param")
@@ -197,7 +203,7 @@ def import_axpy(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("math.add", (ctx.emit("math.mul", (x, factor), part="scaled"), y)))
 
 
-@layer("Normalize")
+@layer("Normalize", source="SSD")
 def import_normalize(ctx: LayerContext) -> None:
     """``s x / sqrt(sum x^2 + eps)``: the sum over the channels, or with ``across_spatial`` over a sample.
 

@@ -8,14 +8,17 @@ import numpy as np
 
 from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
+from netc.frontend.layers.same_padding import same_pads, stated_same
 from netc.frontend.message import Message
+from netc.ir.core import Value
 from netc.ir.dim import product
 from netc.ir.ops.elementwise import AffineAttrs
 from netc.ir.ops.pool import GlobalPoolAttrs, PoolAttrs, PoolKind, Rounding, pool_extents
 from netc.ir.ops.shape import ConcatAttrs
 
 _P = "pooling_param"
-_KINDS: dict[str, PoolKind] = {"MAX": "max", "AVE": "ave", "AVE_EXC_PAD": "ave"}
+_KINDS: dict[str, PoolKind] = {"MAX": "max", "AVE": "ave", "AVE_EXC_PAD": "ave", "AVE_TF": "ave"}
+_WITHOUT_PADDING = ("AVE_EXC_PAD", "AVE_TF")
 _SIDES = ("pad_t", "pad_b", "pad_l", "pad_r")
 SMALLEST = float(np.finfo(np.float32).tiny)  # Caffe's FLT_MIN
 _FIELDS = {"kernel": f"{_P}.kernel_size", "stride": f"{_P}.stride", "pad": f"{_P}.pad"}
@@ -29,7 +32,8 @@ def import_pooling(ctx: LayerContext) -> None:
     kernel may exceed its input by less than the stride — and, with padding on any axis, one less where the
     last window would begin in the padding behind. MAX ignores padding; AVE
     divides by the window clipped to the padded input. ``round_mode: FLOOR`` and the forks'
-    ``ceil_mode: false`` round down, the forks' AVE_EXC_PAD counts no padding. ``global_pooling`` allows
+    ``ceil_mode: false`` round down, the forks' AVE_EXC_PAD counts no padding, ``pad_type: 1`` is
+    TensorFlow's SAME. ``global_pooling`` allows
     no kernel, and only pad 0 and stride 1.
 
     A second top of MAX is the mask: where in its plane each maximum was found, the first of equal ones.
@@ -39,8 +43,7 @@ def import_pooling(ctx: LayerContext) -> None:
     param = ctx.param(_P)
     method = param.text("pool")
     stochastic = method == "STOCHASTIC"
-    if method not in _KINDS and not stochastic:
-        raise ctx.refuse(f"{_P}.pool")
+    same = False
     if len(ctx.top_names) > 1 and method != "MAX":
         raise ctx.error(f"a second top, the mask, goes with MAX only, not with {method}", "top", 1)
     if len(ctx.shape()) != 4:
@@ -50,9 +53,12 @@ def import_pooling(ctx: LayerContext) -> None:
         if not stochastic and len(ctx.top_names) == 1:
             ctx.top(0, ctx.emit("nn.global_pool", ctx.bottoms, GlobalPoolAttrs(_KINDS[method])))
             return
-        kernel, stride, pad = _plane(ctx), (1, 1), ((0, 0), (0, 0))
+        kernel, stride = _plane(ctx), (1, 1)
+        pad: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
     else:
-        kernel, stride, pad = _kernel(ctx, param), _pair(ctx, param, "stride"), _pads(ctx, param)
+        kernel, stride = _kernel(ctx, param), _pair(ctx, param, "stride")
+        same = stated_same(ctx, _P)
+        pad = same_pads(ctx, _P, ctx.shape()[2:], kernel, stride, (1, 1)) if same else _pads(ctx, param)
         _check_window(ctx, param, kernel, stride, pad)
     if stochastic and pad != ((0, 0), (0, 0)):
         raise ctx.error("padding goes with MAX and AVE only, not with STOCHASTIC", f"{_P}.pad")
@@ -61,11 +67,11 @@ def import_pooling(ctx: LayerContext) -> None:
         kernel=kernel,
         stride=stride,
         pad=pad,
-        round=_rounding(ctx, param),
-        count_padding=method != "AVE_EXC_PAD",
+        round="floor" if same else _rounding(ctx, param),
+        count_padding=method not in _WITHOUT_PADDING,
     )
     if stochastic:
-        _stochastic(ctx, attrs)
+        ctx.top(0, _stochastic(ctx, attrs))
         return
     ctx.top(0, ctx.emit("nn.pool", ctx.bottoms, attrs, fields=_FIELDS))
     if len(ctx.top_names) > 1:
@@ -80,20 +86,24 @@ def _plane(ctx: LayerContext) -> tuple[int, int]:
     return height, width
 
 
-def _stochastic(ctx: LayerContext, attrs: PoolAttrs) -> None:
+def _stochastic(ctx: LayerContext, attrs: PoolAttrs, *, part: str | None = None) -> Value:
+    """An element of each window: drawn in TRAIN, the one expected in TEST."""
+
+    def named(name: str) -> str:
+        return f"{part}.{name}" if part else name
+
     (x,) = ctx.bottoms
     if ctx.phase == "TRAIN":
         windows = (*ctx.shape()[:2], *pool_extents(ctx.shape()[2:], attrs))
-        drawn = ctx.uniform(windows, part="drawn")
-        ctx.top(0, ctx.emit("nn.stochastic_pool", (x, drawn), attrs, fields=_FIELDS))
-        return
+        drawn = ctx.uniform(windows, part=named("drawn"))
+        return ctx.emit("nn.stochastic_pool", (x, drawn), attrs, part=part, fields=_FIELDS)
     average = replace(attrs, kind="ave")
-    square = ctx.emit("math.mul", (x, x), part="square")
-    squares = ctx.emit("nn.pool", (square,), average, part="squares", fields=_FIELDS)
-    sums = ctx.emit("nn.pool", (x,), average, part="sums", fields=_FIELDS)
+    square = ctx.emit("math.mul", (x, x), part=named("square"))
+    squares = ctx.emit("nn.pool", (square,), average, part=named("squares"), fields=_FIELDS)
+    sums = ctx.emit("nn.pool", (x,), average, part=named("sums"), fields=_FIELDS)
     # the divisors of both averages are the same; a window of zeros gives 0
-    sums = ctx.emit("math.affine", (sums,), AffineAttrs(1.0, SMALLEST), part="sums")
-    ctx.top(0, ctx.emit("math.div", (squares, sums)))
+    sums = ctx.emit("math.affine", (sums,), AffineAttrs(1.0, SMALLEST), part=named("sums"))
+    return ctx.emit("math.div", (squares, sums), part=part)
 
 
 @layer("SPP")
@@ -108,8 +118,6 @@ def import_spp(ctx: LayerContext) -> None:
     if levels < 1:
         got = f"got {levels}" if param.has("pyramid_height") else "it is missing"
         raise ctx.error(f"pyramid_height must be at least 1; {got}", "spp_param.pyramid_height")
-    if method not in ("MAX", "AVE"):
-        raise ctx.refuse("spp_param.pool")
     if len(ctx.shape()) != 4:
         raise ctx.error(f"needs an input with 4 axes, got {len(ctx.shape())}", "bottom")
     extents = _plane(ctx)
@@ -124,8 +132,14 @@ def import_spp(ctx: LayerContext) -> None:
         bins = 2**level
         kernel = tuple(-(-extent // bins) for extent in extents)
         pad = tuple((k * bins - extent + 1) // 2 for k, extent in zip(kernel, extents, strict=True))
-        attrs = PoolAttrs(_KINDS[method], kernel, kernel, tuple((p, p) for p in pad))
-        y = ctx.emit("nn.pool", ctx.bottoms, attrs, part=f"level{level}")
+        if method == "STOCHASTIC" and any(pad):
+            raise ctx.error(f"level {level} needs padding, which STOCHASTIC does not take", "spp_param.pool")
+        attrs = PoolAttrs(_KINDS.get(method, "max"), kernel, kernel, tuple((p, p) for p in pad))
+        part = f"level{level}"
+        if method == "STOCHASTIC":
+            y = _stochastic(ctx, attrs, part=part)
+        else:
+            y = ctx.emit("nn.pool", ctx.bottoms, attrs, part=part)
         shape: Shape = y.type.shape  # type: ignore[union-attr]
         rows.append(ctx.reshape(y, (shape[0], product(shape[1:])), part=f"level{level}.flat"))
     ctx.top(0, rows[0] if levels == 1 else ctx.emit("tensor.concat", rows, ConcatAttrs(1)))
@@ -162,9 +176,7 @@ def _pair(ctx: LayerContext, param: Message, field: str) -> tuple[int, int]:
     return (param.integer(f"{name}_h"), param.integer(f"{name}_w"))
 
 
-def _pads(ctx: LayerContext, param: Message) -> tuple[tuple[int, int], tuple[int, int]]:
-    if param.integer("pad_type") != 0:
-        raise ctx.refuse(f"{_P}.pad_type")
+def _pads(ctx: LayerContext, param: Message) -> tuple[tuple[int, int], ...]:
     side = next((side for side in _SIDES if param.has(side)), None)
     if side is None:
         h, w = _pair(ctx, param, "pad")
@@ -189,7 +201,7 @@ def _check_window(
     param: Message,
     kernel: tuple[int, int],
     stride: tuple[int, int],
-    pad: tuple[tuple[int, int], tuple[int, int]],
+    pad: tuple[tuple[int, int], ...],
 ) -> None:
     for axis, letter in enumerate("hw"):
 

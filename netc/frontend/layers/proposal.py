@@ -22,7 +22,7 @@ _PYTHON_RATIOS = (0.5, 1.0, 2.0)
 _PYTHON_SCALES = (8.0, 16.0, 32.0)
 
 
-@layer("Proposal", bottoms=(3, 3), tops=(1, 2))
+@layer("Proposal", bottoms=(3, 3), tops=(1, 2), source="PVANet")
 def import_proposal(ctx: LayerContext) -> None:
     """Regions (0, x1, y1, x2, y2) from scores (1, 2A, H, W), moves (1, 4A, H, W) and (height, width, scale).
 
@@ -45,7 +45,7 @@ def import_proposal(ctx: LayerContext) -> None:
         ctx.top(1, ctx.reshape(scores, scores.type.shape[:1], part="rows", top=1))  # type: ignore[union-attr]
 
 
-@layer("Python:rpn.proposal_layer.ProposalLayer", bottoms=(3, 3), tops=(1, 2))
+@layer("Python:rpn.proposal_layer.ProposalLayer", bottoms=(3, 3), tops=(1, 2), source="py-faster-rcnn")
 def import_python_proposal(ctx: LayerContext) -> None:
     """py-faster-rcnn's proposals, with the numbers of its configuration; a second top is the scores (R, 1).
 

@@ -6,7 +6,8 @@ from netc.frontend.layers.context import LayerContext, Shape, show_shape
 from netc.frontend.layers.registry import layer
 from netc.ir.core import Value
 from netc.ir.dim import Dim, exact_quotient, product
-from netc.ir.ops.pad import PadAttrs
+from netc.ir.ops.pad import PadAttrs, PadKind
+from netc.ir.ops.reverse import ReverseAttrs
 from netc.ir.ops.shape import SliceAttrs, TransposeAttrs
 
 
@@ -19,7 +20,7 @@ def rearranged(
     return ctx.reshape(moved, shape, part=None if last else "joined")
 
 
-@layer("ShuffleChannel")
+@layer("ShuffleChannel", source="ShuffleNet")
 def import_shuffle_channel(ctx: LayerContext) -> None:
     """Channel ``i n + j`` of ``group`` times n becomes channel ``j group + i`` (ShuffleNet)."""
     path = "shuffle_channel_param"
@@ -36,7 +37,7 @@ def import_shuffle_channel(ctx: LayerContext) -> None:
     ctx.top(0, rearranged(ctx, ctx.bottoms[0], (shape[0], group, each, *shape[2:]), perm, shape))
 
 
-@layer("Reorg")
+@layer("Reorg", source="YOLO")
 def import_reorg(ctx: LayerContext) -> None:
     """(N, C, H, W) as (N, C s^2, H / s, W / s) the way Darknet does it, s being ``stride``.
 
@@ -85,7 +86,7 @@ def pixel_shuffle(ctx: LayerContext, factor: int, path: str) -> Value:
     return rearranged(ctx, ctx.bottoms[0], split, (0, 1, 4, 2, 5, 3), whole)
 
 
-@layer("Squeeze")
+@layer("Squeeze", source="Synopsys")
 def import_squeeze(ctx: LayerContext) -> None:
     """Without the axes of extent 1: those of ``axis``, or all."""
     path = "squeeze_param"
@@ -103,21 +104,139 @@ def import_squeeze(ctx: LayerContext) -> None:
     ctx.top(0, ctx.reshape(ctx.bottoms[0], tuple(d for a, d in enumerate(shape) if a not in gone)))
 
 
-@layer("Pad", "Padding")
+@layer("Pad", "Padding", source="Synopsys")
 def import_pad(ctx: LayerContext) -> None:
     """``constant_values`` around the input; ``paddings`` are (before, behind) for each axis."""
     path = "pad_param"
+    pads = _paddings(ctx, path)
+    attrs = PadAttrs(pads[::2], pads[1::2], "constant", ctx.param(path).number("constant_values"))
+    ctx.top(0, ctx.emit("tensor.pad", ctx.bottoms, attrs))
+
+
+@layer("MirrorPad", source="Synopsys")
+def import_mirror_pad(ctx: LayerContext) -> None:
+    """The input mirrored about its outermost elements (REFLECT) or about its edge (SYMMETRIC), or a constant.
+
+    ``paddings`` are (before, behind) for each axis, as Pad has them.
+    """
+    path = "mirror_pad_param"
     param = ctx.param(path)
-    pads = param.integers("paddings")
+    kinds: dict[str, PadKind] = {"CONSTANT": "constant", "REFLECT": "reflect", "SYMMETRIC": "symmetric"}
+    if param.text("mode") not in kinds:
+        raise ctx.refuse(f"{path}.mode")
+    pads = _paddings(ctx, path)
+    attrs = PadAttrs(pads[::2], pads[1::2], kinds[param.text("mode")], param.number("constant_values"))
+    fields = {"low": f"{path}.paddings", "high": f"{path}.paddings"}
+    ctx.top(0, ctx.emit("tensor.pad", ctx.bottoms, attrs, fields=fields))
+
+
+def _paddings(ctx: LayerContext, path: str) -> tuple[int, ...]:
+    pads = ctx.param(path).integers("paddings")
     rank = len(ctx.shape())
     if len(pads) != 2 * rank:
         message = f"two paddings for each of {rank} axes expected, got {len(pads)}"
         raise ctx.error(message, f"{path}.paddings" if pads else path)
-    attrs = PadAttrs(pads[::2], pads[1::2], "constant", param.number("constant_values"))
-    ctx.top(0, ctx.emit("tensor.pad", ctx.bottoms, attrs))
+    return pads
 
 
-@layer("SpaceToBatchND")
+@layer("DepthToSpace", source="Synopsys")
+def import_depth_to_space(ctx: LayerContext) -> None:
+    """TensorFlow's: channel ``(i b + j) C + c`` becomes element (i, j) of the b x b block of channel c.
+
+    (N, H, W, C b^2) becomes (N, H b, W b, C) unless ``data_format`` says NCHW.
+    """
+    path = "depth_to_space_param"
+    n, channels, height, width, block, last = _blocked(ctx, path)
+    few = exact_quotient(channels, block * block)
+    if few is None:
+        message = f"{channels} channels are not a multiple of {block} times itself"
+        raise ctx.error(message, f"{path}.block_size")
+    tall, wide = height * block, width * block
+    split: Shape
+    whole: Shape
+    if last:
+        split, perm, whole = (n, height, width, block, block, few), (0, 1, 3, 2, 4, 5), (n, tall, wide, few)
+    else:
+        split, perm, whole = (n, block, block, few, height, width), (0, 3, 4, 1, 5, 2), (n, few, tall, wide)
+    ctx.top(0, rearranged(ctx, ctx.bottoms[0], split, perm, whole))
+
+
+@layer("SpaceToDepth", source="Synopsys")
+def import_space_to_depth(ctx: LayerContext) -> None:
+    """The way back of DepthToSpace."""
+    path = "space_to_depth_param"
+    n, channels, height, width, block, last = _blocked(ctx, path)
+    low, narrow = exact_quotient(height, block), exact_quotient(width, block)
+    if low is None or narrow is None:
+        message = f"a plane of {height}x{width} is not a multiple of {block}"
+        raise ctx.error(message, f"{path}.block_size")
+    many = channels * block * block
+    split: Shape
+    whole: Shape
+    if last:
+        split, perm, whole = (
+            (n, low, block, narrow, block, channels),
+            (0, 1, 3, 2, 4, 5),
+            (n, low, narrow, many),
+        )
+    else:
+        split, perm, whole = (
+            (n, channels, low, block, narrow, block),
+            (0, 3, 5, 1, 2, 4),
+            (n, many, low, narrow),
+        )
+    ctx.top(0, rearranged(ctx, ctx.bottoms[0], split, perm, whole))
+
+
+def _blocked(ctx: LayerContext, path: str) -> tuple[Dim, Dim, Dim, Dim, int, bool]:
+    """Samples, channels, height, width, the side of a block, and whether the channels are the last axis."""
+    param = ctx.param(path)
+    shape = ctx.shape()
+    if len(shape) != 4:
+        raise ctx.error(f"needs an input with 4 axes, got {show_shape(shape)}", "bottom")
+    if param.integer("block_size") < 1:
+        raise ctx.error(
+            f"block_size must be at least 1, got {param.integer('block_size')}", f"{path}.block_size"
+        )
+    if param.text("data_format") not in ("NHWC", "NCHW"):
+        raise ctx.refuse(f"{path}.data_format")
+    last = param.text("data_format") == "NHWC"
+    n, channels, height, width = (shape[axis] for axis in ((0, 3, 1, 2) if last else (0, 1, 2, 3)))
+    return n, channels, height, width, param.integer("block_size"), last
+
+
+@layer("Transpose", source="CRNN")
+def import_transpose(ctx: LayerContext) -> None:
+    """Axis i of the top is axis ``dim[i]`` of the bottom (text recognisers' forks)."""
+    path = "transpose_param"
+    dims = ctx.param(path).integers("dim")
+    rank = len(ctx.shape())
+    if sorted(dims) != list(range(rank)):
+        message = f"dim must name each of {rank} axes once, got {', '.join(map(str, dims)) or 'none'}"
+        raise ctx.error(message, f"{path}.dim" if dims else path)
+    ctx.top(0, ctx.transpose(ctx.bottoms[0], dims))
+
+
+@layer("Reverse", source="CRNN")
+def import_reverse(ctx: LayerContext) -> None:
+    """The elements along ``axis``, 0 if none is given, from the last to the first."""
+    path = "reverse_param"
+    rank = len(ctx.shape())
+    axes = {ctx.axis(f"{path}.axis", rank, axis) for axis in ctx.param(path).integers("axis") or (0,)}
+    ctx.top(0, ctx.emit("tensor.reverse", ctx.bottoms, ReverseAttrs(tuple(sorted(axes)))))
+
+
+@layer("Flip", source="several forks")
+def import_flip(ctx: LayerContext) -> None:
+    """Planes mirrored across (``flip_width``, unless it is false) and up and down (``flip_height``)."""
+    param = ctx.param("flip_param")
+    if len(ctx.shape()) != 4:
+        raise ctx.error(f"needs an input with 4 axes, got {show_shape(ctx.shape())}", "bottom")
+    axes = tuple(a for a, field in ((2, "flip_height"), (3, "flip_width")) if param.flag(field))
+    ctx.top(0, ctx.emit("tensor.reverse", ctx.bottoms, ReverseAttrs(axes)))
+
+
+@layer("SpaceToBatchND", source="Synopsys")
 def import_space_to_batch(ctx: LayerContext) -> None:
     """Every b-th element of an axis becomes a sample of its own: TensorFlow's space_to_batch_nd.
 
@@ -146,7 +265,7 @@ def import_space_to_batch(ctx: LayerContext) -> None:
     ctx.top(0, rearranged(ctx, x, (*split, *tail), perm, joined))
 
 
-@layer("BatchToSpaceND")
+@layer("BatchToSpaceND", source="Synopsys")
 def import_batch_to_space(ctx: LayerContext) -> None:
     """The way back of SpaceToBatchND; ``crops`` (before, behind) are cut off the axes at the end."""
     path = "batch_to_space_nd_param"

@@ -79,7 +79,7 @@ def import_lstm(ctx: LayerContext) -> None:
         kept = ctx.emit("math.mul", (hidden, cont), part=f"kept{step}")
         moved = ctx.emit("nn.inner_product", (kept, recur), InnerProductAttrs(), part=f"moved{step}")
         gates = ctx.emit("math.add", (moved, _at(ctx, fed, step)), part=f"gates{step}")
-        cell, hidden = _unit(ctx, cell, gates, cont, size, str(step))
+        cell, hidden = lstm_unit(ctx, cell, gates, cont, size, str(step))
         outputs.append(hidden)
     _finish(ctx, sequence, outputs, (hidden, cell))
 
@@ -103,11 +103,11 @@ def import_lstm_unit(ctx: LayerContext) -> None:
     cell = ctx.reshape(ctx.bottoms[0], (shape[1], size), part="cell")
     gates = ctx.reshape(ctx.bottoms[1], (shape[1], GATES * size), part="gates")
     cont = ctx.reshape(ctx.bottoms[2], (shape[1], 1), part="cont")
-    for top, value in enumerate(_unit(ctx, cell, gates, cont, size, "")):
+    for top, value in enumerate(lstm_unit(ctx, cell, gates, cont, size, "")):
         ctx.top(top, ctx.reshape(value, shape, top=top))
 
 
-def _unit(
+def lstm_unit(
     ctx: LayerContext, cell: Value, gates: Value, cont: Value, size: int, step: str
 ) -> tuple[Value, Value]:
     """One step: the new cell and the new hidden state, (N, size)."""

@@ -12,11 +12,16 @@ Rule = Callable[[LayerContext], None]
 Count = tuple[int, int | None]
 
 ANY: Count = (0, None)
+ORIGINAL = "BVLC"
+PLUG_IN = "plug-in"
 
 
 @dataclass(frozen=True, slots=True)
 class LayerType:
-    """An entry of the table. ``paired``: as many tops as bottoms. ``loss``: its first top is an objective."""
+    """An entry of the table. ``paired``: as many tops as bottoms. ``loss``: its first top is an objective.
+
+    ``source``: whose layer it is, the original's (BVLC) or that of a fork or of the nets it came with.
+    """
 
     name: str
     rule: Rule
@@ -24,19 +29,25 @@ class LayerType:
     tops: Count
     paired: bool = False
     loss: bool = False
+    source: str = PLUG_IN
 
 
 _TABLE: dict[str, LayerType] = {}
 
 
 def layer(
-    *names: str, bottoms: Count = (1, 1), tops: Count = (1, 1), paired: bool = False, loss: bool = False
+    *names: str,
+    bottoms: Count = (1, 1),
+    tops: Count = (1, 1),
+    paired: bool = False,
+    loss: bool = False,
+    source: str = ORIGINAL,
 ) -> Callable[[Rule], Rule]:
     """Decorate the rule of one or more layer types."""
 
     def enter(rule: Rule) -> Rule:
         for name in names:
-            register_layer(name, rule, bottoms=bottoms, tops=tops, paired=paired, loss=loss)
+            register_layer(name, rule, bottoms=bottoms, tops=tops, paired=paired, loss=loss, source=source)
         return rule
 
     return enter
@@ -50,11 +61,12 @@ def register_layer(
     tops: Count = (1, 1),
     paired: bool = False,
     loss: bool = False,
+    source: str = PLUG_IN,
 ) -> None:
     """Enter a layer type; a second one of the same name is an error of the caller."""
     if name in _TABLE:
         raise ValueError(f"layer type '{name}' is registered twice")
-    _TABLE[name] = LayerType(name, rule, bottoms, tops, paired, loss)
+    _TABLE[name] = LayerType(name, rule, bottoms, tops, paired, loss, source)
 
 
 def layer_type(name: str) -> LayerType | None:

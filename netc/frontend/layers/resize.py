@@ -15,12 +15,13 @@ _TO_CHANNELS_FIRST = (0, 3, 1, 2)
 _TO_CHANNELS_LAST = (0, 2, 3, 1)
 
 
-@layer("Interp", bottoms=(1, 2))
+@layer("Interp", bottoms=(1, 2), source="DeepLab, PSPNet")
 def import_interp(ctx: LayerContext) -> None:
     """Bilinear, the outermost elements on each other: DeepLab's, which PSPNet and others took over.
 
     The size is ``height x width``, or follows from ``shrink_factor`` (``(in - 1) / s + 1``) and then
-    ``zoom_factor`` (``in + (in - 1) (z - 1)``), or is that of a second bottom. ``pad_beg`` and ``pad_end``
+    ``zoom_factor`` (``in + (in - 1) (z - 1)``), or is ``full_zoom_factor`` times the input's (Synopsys'
+    fork), or is that of a second bottom, with ``use_blob_size`` always. ``pad_beg`` and ``pad_end``
     cut elements off where they are negative.
     """
     path = "interp_param"
@@ -43,6 +44,10 @@ def import_interp(ctx: LayerContext) -> None:
 
 def _interp_size(ctx: LayerContext, param: Message, kept: Shape) -> tuple[Dim, Dim]:
     path = "interp_param"
+    if param.flag("use_blob_size"):
+        if len(ctx.bottoms) < 2:
+            raise ctx.error("use_blob_size needs a second bottom", f"{path}.use_blob_size")
+        return _like(ctx, 1)
     for field in ("shrink_factor", "zoom_factor", "height", "width"):
         if param.has(field) and param.integer(field) < 1:
             raise ctx.error(f"{field} must be at least 1, got {param.integer(field)}", f"{path}.{field}")
@@ -55,12 +60,50 @@ def _interp_size(ctx: LayerContext, param: Message, kept: Shape) -> tuple[Dim, D
         small = [floordiv(extent - 1, shrink) + 1 for extent in kept]
         height, width = (extent + (extent - 1) * (zoom - 1) for extent in small)
         return height, width
+    if param.has("full_zoom_factor"):
+        factor = param.integer("full_zoom_factor")
+        if factor < 1:
+            raise ctx.error(f"full_zoom_factor must be at least 1, got {factor}", f"{path}.full_zoom_factor")
+        return kept[0] * factor, kept[1] * factor
     if len(ctx.bottoms) == 2:
         return _like(ctx, 1)
     raise ctx.error("the size is missing: give height and width, or a factor", path)
 
 
-@layer("Upsample", bottoms=(1, 2))
+@layer("Unpooling", bottoms=(2, 2), source="DeconvNet")
+def import_unpooling(ctx: LayerContext) -> None:
+    """Values go where the pooling, whose mask is the second bottom, found its maxima (DeconvNet's fork).
+
+    The size is ``unpool_size`` squared, or ``stride (in - 1) + kernel - 2 pad``.
+    """
+    path = "unpooling_param"
+    param = ctx.param(path)
+    if param.text("unpool") != "MAX":
+        raise ctx.refuse(f"{path}.unpool")
+    shape = _planes(ctx)
+    _check_mask(ctx, shape)
+    if param.has("unpool_size"):
+        size: tuple[Dim, Dim] = (param.integer("unpool_size"),) * 2
+    else:
+        if param.integer("kernel_size") < 1:
+            raise ctx.error("the size is missing: give unpool_size or kernel_size", path)
+        more = param.integer("kernel_size") - 2 * param.integer("pad")
+        height, width = ((extent - 1) * param.integer("stride") + more for extent in shape[2:])
+        size = (height, width)
+    ctx.top(0, ctx.emit("nn.max_unpool", ctx.bottoms, MaxUnpoolAttrs(size), fields={"size": path}))
+
+
+@layer("UpsampleDarknet", source="Synopsys")
+def import_upsample_darknet(ctx: LayerContext) -> None:
+    """Every element ``stride`` times below and beside itself (YOLO's forks)."""
+    path = "upsample_darknet_param"
+    stride = ctx.param(path).integer("stride")
+    if stride < 1:
+        raise ctx.error(f"stride must be at least 1, got {stride}", f"{path}.stride")
+    ctx.top(0, _repeated(ctx, _planes(ctx), stride, stride))
+
+
+@layer("Upsample", bottoms=(1, 2), source="SegNet, YOLO")
 def import_upsample(ctx: LayerContext) -> None:
     """With a mask as the second bottom SegNet's unpooling: values go where the pooling found its maxima.
 
@@ -73,11 +116,7 @@ def import_upsample(ctx: LayerContext) -> None:
     if len(ctx.bottoms) == 1:
         ctx.top(0, _repeated(ctx, shape, *_scales(ctx, param)))
         return
-    if ctx.shape(1) != shape:
-        message = (
-            f"the mask must have the shape of the values, {show_shape(shape)}; got {show_shape(ctx.shape(1))}"
-        )
-        raise ctx.error(message, "bottom", 1)
+    _check_mask(ctx, shape)
     if param.has("upsample_h") != param.has("upsample_w"):
         raise ctx.error("both upsample_h and upsample_w are needed", path)
     if param.has("upsample_h"):
@@ -91,6 +130,13 @@ def import_upsample(ctx: LayerContext) -> None:
         height, width = (extent * s - int(c) for extent, s, c in zip(shape[2:], scales, cuts, strict=True))
         size = (height, width)
     ctx.top(0, ctx.emit("nn.max_unpool", ctx.bottoms, MaxUnpoolAttrs(size), fields={"size": path}))
+
+
+def _check_mask(ctx: LayerContext, shape: Shape) -> None:
+    if ctx.shape(1) != shape:
+        mask = show_shape(ctx.shape(1))
+        message = f"the mask must have the shape of the values, {show_shape(shape)}; got {mask}"
+        raise ctx.error(message, "bottom", 1)
 
 
 def _scales(ctx: LayerContext, param: Message) -> tuple[int, int]:
@@ -116,7 +162,7 @@ def _repeated(ctx: LayerContext, shape: Shape, down: int, across: int) -> Value:
     return ctx.reshape(repeated, (n, c, h * down, w * across))
 
 
-@layer("ResizeBilinear")
+@layer("ResizeBilinear", source="Synopsys")
 def import_resize_bilinear(ctx: LayerContext) -> None:
     """TensorFlow's bilinear resizing, of (N, H, W, C) unless ``data_format`` says NCHW (Synopsys' fork)."""
     path = "resize_bilinear_param"
@@ -125,7 +171,7 @@ def import_resize_bilinear(ctx: LayerContext) -> None:
     _resize_in_format(ctx, param, path, "bilinear", half_pixel=half)
 
 
-@layer("ResizeNearestNeighbor", "ResizeNearest")
+@layer("ResizeNearestNeighbor", "ResizeNearest", source="Synopsys")
 def import_resize_nearest(ctx: LayerContext) -> None:
     """TensorFlow's resizing to the nearest neighbour; the formats are those of ResizeBilinear."""
     path = "resize_nearest_neighbor_param"
@@ -133,7 +179,7 @@ def import_resize_nearest(ctx: LayerContext) -> None:
     _resize_in_format(ctx, param, path, "nearest", half_pixel=param.flag("half_pixel_centers"))
 
 
-@layer("Resize")
+@layer("Resize", source="several forks")
 def import_resize(ctx: LayerContext) -> None:
     """To ``height x width``, bilinear or the nearest; element i comes from point ``i in / out``.
 

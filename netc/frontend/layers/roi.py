@@ -9,7 +9,7 @@ from netc.ir.dim import product
 from netc.ir.ops.roi import ROI_NUMBERS, PsRoiPoolAttrs, RoiPoolAttrs
 
 
-@layer("ROIPooling", bottoms=(2, 2))
+@layer("ROIPooling", bottoms=(2, 2), source="Fast R-CNN")
 def import_roi_pooling(ctx: LayerContext) -> None:
     """The maximum of each of ``pooled_h x pooled_w`` bins of each region; see ``nn.roi_pool``.
 
@@ -26,7 +26,7 @@ def import_roi_pooling(ctx: LayerContext) -> None:
     ctx.top(0, ctx.emit("nn.roi_pool", (ctx.bottoms[0], _regions(ctx)), attrs))
 
 
-@layer("PSROIPooling", bottoms=(2, 2))
+@layer("PSROIPooling", bottoms=(2, 2), source="R-FCN")
 def import_ps_roi_pooling(ctx: LayerContext) -> None:
     """The average of each of ``group_size^2`` bins of each region, each bin from channels of its own.
 

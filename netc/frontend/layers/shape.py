@@ -7,7 +7,8 @@ from netc.frontend.layers.rearrange import pixel_shuffle
 from netc.frontend.layers.registry import layer
 from netc.ir.dim import Dim, exact_quotient, product
 from netc.ir.ops.dropout import DropoutAttrs
-from netc.ir.ops.elementwise import AffineAttrs, ThresholdAttrs
+from netc.ir.ops.elementwise import AffineAttrs
+from netc.ir.ops.random import RandomDropoutAttrs
 from netc.ir.ops.shape import SliceAttrs, TransposeAttrs
 
 
@@ -128,7 +129,7 @@ def import_crop(ctx: LayerContext) -> None:
         ctx.top(0, ctx.emit("tensor.slice", ctx.bottoms[:1], SliceAttrs(starts, kept)))
 
 
-@layer("Permute")
+@layer("Permute", source="SSD")
 def import_permute(ctx: LayerContext) -> None:
     """The axes in another ``order``; those it leaves out follow in their old order (SSD's fork)."""
     order = ctx.param("permute_param").integers("order")
@@ -153,7 +154,8 @@ def import_silence(ctx: LayerContext) -> None:
 def import_dropout(ctx: LayerContext) -> None:
     """TRAIN: zero with probability ``dropout_ratio``, else ``x / (1 - ratio)``. TEST: x.
 
-    With the forks' ``scale_train: false`` the factor moves to TEST, which then is ``x (1 - ratio)``.
+    With the forks' ``scale_train: false`` the factor moves to TEST, which then is ``x (1 - ratio)``, and
+    TRAIN is zero or x.
     """
     param = ctx.param("dropout_param")
     ratio = param.number("dropout_ratio")
@@ -164,15 +166,17 @@ def import_dropout(ctx: LayerContext) -> None:
         raise ctx.error(message, "dropout_param.dropout_ratio")
     if param.flag("sample_weights_test"):
         raise ctx.refuse("dropout_param.sample_weights_test")
-    if not param.flag("scale_train"):
-        if train:
-            raise ctx.refuse("dropout_param.scale_train")
+    scaled = param.flag("scale_train")
+    if not scaled and not train:
         ctx.top(0, ctx.emit("math.affine", ctx.bottoms, AffineAttrs(scale=1 - ratio)))
         return
     if not train:
         ctx.top(0, ctx.emit("nn.dropout", ctx.bottoms, DropoutAttrs(ratio)))
         return
-    drawn = ctx.uniform(ctx.shape(), part="drawn")
-    kept = ctx.emit("math.threshold", (drawn,), ThresholdAttrs(ratio), part="kept")
-    mask = ctx.emit("math.affine", (kept,), AffineAttrs(1 / (1 - ratio)), part="mask")
-    ctx.top(0, ctx.emit("math.mul", (ctx.bottoms[0], mask)))
+    state, stream = ctx.random_stream()
+    attrs = RandomDropoutAttrs(ratio, stream)
+    if scaled:
+        ctx.top(0, ctx.emit("random.dropout", (ctx.bottoms[0], state), attrs))
+        return
+    kept = ctx.emit("random.dropout", (ctx.bottoms[0], state), attrs, part="kept")
+    ctx.top(0, ctx.emit("math.affine", (kept,), AffineAttrs(1 - ratio)))

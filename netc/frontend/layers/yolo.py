@@ -11,7 +11,7 @@ _V2 = "yolo_detection_output_param"
 _V3 = "yolov3_detection_output_param"
 
 
-@layer("YoloDetectionOutput", bottoms=(1, 2))
+@layer("YoloDetectionOutput", bottoms=(1, 2), source="YOLO")
 def import_yolo_detection_output(ctx: LayerContext) -> None:
     """Detections (0, label, score, x1, y1, x2, y2), labels from 1 on, of maps (N, boxes (5 + classes), H, W).
 
@@ -35,7 +35,7 @@ def import_yolo_detection_output(ctx: LayerContext) -> None:
     ctx.top(0, rows)
 
 
-@layer("Yolov3DetectionOutput", bottoms=(1, None))
+@layer("Yolov3DetectionOutput", bottoms=(1, None), source="YOLO")
 def import_yolov3_detection_output(ctx: LayerContext) -> None:
     """Detections as in YoloDetectionOutput; see ``detect.yolo_v3``.
 

@@ -34,6 +34,11 @@ def _transpose(p: Pullback) -> Gradients:
     return (p.emit("tensor.transpose", (p.gradient,), TransposeAttrs(back)),)
 
 
+@gradient_of("tensor.reverse")
+def _reverse(p: Pullback) -> Gradients:
+    return (p.emit("tensor.reverse", (p.gradient,), p.attrs),)
+
+
 @gradient_of("tensor.concat")
 def _concat(p: Pullback) -> Gradients:
     axis = p.attrs.axis

@@ -23,7 +23,8 @@ class SsdDetectionsAttrs:
 
     ``shared``: one location a box for all classes. ``scaled``: locations were divided by the variances.
     ``score_threshold`` is the score that must be exceeded. ``candidates`` of a class enter its suppression,
-    ``kept`` of an image leave it; -1 is all.
+    ``kept`` of an image leave it; -1 is all. Boxes whose anchor scores less than ``least_anchor_score`` are
+    background.
     """
 
     classes: int
@@ -36,10 +37,11 @@ class SsdDetectionsAttrs:
     eta: float
     candidates: int
     kept: int
+    least_anchor_score: float = 0.0
 
 
 def _infer(operands: tuple[TensorType, ...], attrs: SsdDetectionsAttrs) -> tuple[TensorType, ...]:
-    locations, scores, priors = operands
+    locations, scores, priors, *anchors = operands
     if attrs.classes < 1:
         raise OpError(f"classes must be >= 1, got {attrs.classes}", attr="classes")
     if not 0 < attrs.eta <= 1:
@@ -65,6 +67,9 @@ def _infer(operands: tuple[TensorType, ...], attrs: SsdDetectionsAttrs) -> tuple
             raise OpError(f"{what} of [N,{wanted}] expected for {boxes} boxes, got {type_}")
     if locations.shape[0] != scores.shape[0]:
         raise OpError(f"as many images in both expected, got {locations} and {scores}")
+    for what, anchor, numbers in zip(("anchor scores", "anchor locations"), anchors, (2, 4), strict=False):
+        if anchor.shape != (locations.shape[0], boxes * numbers):
+            raise OpError(f"{what} of [{locations.shape[0]},{boxes * numbers}] expected, got {anchor}")
     rows = locations.shape[0] * _rows_per_image(boxes, attrs)
     return (TensorType(locations.dtype, (1, 1, rows, ROW)), TensorType("i32", (1,)))
 
@@ -77,28 +82,35 @@ def _rows_per_image(boxes: Dim, attrs: SsdDetectionsAttrs) -> Dim:
 
 
 def decode(locations: Array, priors: Array, variances: Array, code: BoxCode) -> Array:
-    """The boxes [..., P, 4] that locations relative to the priors [P, 4] mean."""
+    """The boxes [..., P, 4] that locations relative to the priors [..., P, 4] mean."""
     moved = locations * variances
     if code == "corner":
         return np.asarray(priors + moved)
-    size = priors[:, 2:] - priors[:, :2]
+    size = priors[..., 2:] - priors[..., :2]
     if code == "corner_size":
-        return np.asarray(priors + moved * np.concatenate([size, size], axis=1))
-    centre = moved[..., :2] * size + (priors[:, :2] + priors[:, 2:]) / 2
+        return np.asarray(priors + moved * np.concatenate([size, size], axis=-1))
+    centre = moved[..., :2] * size + (priors[..., :2] + priors[..., 2:]) / 2
     half = np.exp(moved[..., 2:]) * size / 2
     return np.concatenate([centre - half, centre + half], axis=-1)
 
 
 def _reference(operands: tuple[Array, ...], attrs: SsdDetectionsAttrs) -> tuple[Array, ...]:
-    locations, scores, priors = operands
+    locations, scores, priors, *anchors = operands
     images, boxes = len(locations), priors.shape[2] // 4
     corners, variances = priors[0].reshape(2, boxes, 4)
     if attrs.scaled:
         variances = np.ones_like(variances)
     # (images, classes or 1, boxes, 4)
     relative = locations.reshape(images, boxes, -1, 4).transpose(0, 2, 1, 3)
+    if len(anchors) == 2:
+        refined = decode(anchors[1].reshape(images, boxes, 4), corners, variances, attrs.code)
+        corners = refined[:, np.newaxis]
     decoded = decode(relative, corners, variances, attrs.code)
     by_class = scores.reshape(images, boxes, attrs.classes).transpose(0, 2, 1)
+    if anchors:
+        object_score = anchors[0].reshape(images, 1, boxes, 2)[..., 1]
+        nothing = np.arange(attrs.classes)[:, np.newaxis] == 0
+        by_class = np.where(object_score < attrs.least_anchor_score, nothing, by_class)
     found = [row for n in range(images) for row in _of_image(n, decoded[n], by_class[n], attrs)]
     if not found:  # Caffe's sign for nothing: a row of -1 for each image
         found = [(n, *(-1,) * (ROW - 1)) for n in range(images)]
@@ -137,8 +149,10 @@ SSD_DETECTIONS = define(
         "overlap threshold; of each image the best ones are kept, sorted by class. As in Caffe the rows "
         "of all images follow each other in [1,1,K,7], and where nothing is found there is a row (image, "
         "-1, ...) for each image. Equal scores keep the order of their boxes, which Caffe leaves open. "
-        "Liu et al., SSD, 2016, section 2.",
-        ("locations", "scores", "priors"),
+        "Liu et al., SSD, 2016, section 2. With anchor scores [N,P*2], boxes whose second one is below "
+        "least_anchor_score are of class 0; with anchor locations [N,P*4] the priors are moved by those "
+        "first. Zhang et al., RefineDet, 2018, section 3.",
+        ("locations", "scores", "priors", "anchor_scores?", "anchor_locations?"),
         SsdDetectionsAttrs,
         infer=_infer,
         reference=_reference,

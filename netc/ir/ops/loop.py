@@ -115,6 +115,10 @@ def _infer_first_lanes(operands: tuple[Type, ...], attrs: LanesAttrs) -> tuple[T
     return (VectorType("i1", attrs.lanes),)
 
 
+def _infer_lane_numbers(_: tuple[Type, ...], attrs: LanesAttrs) -> tuple[Type, ...]:
+    return (VectorType("i64", attrs.lanes),)
+
+
 def _pointee(type_: Type) -> str:
     if not isinstance(type_, PointerType):
         raise OpError(f"a pointer expected, got {type_}")
@@ -191,6 +195,7 @@ for _name, _doc in {
     "max": "x where x > y, else y: with a NaN the result is y.",
     "and": "Bits in both.",
     "or": "Bits in either.",
+    "xor": "Bits in one of them only.",
     "shl": "x shifted left by y bits.",
     "shr": "x shifted right by y bits, zeros moving in.",
 }.items():
@@ -215,6 +220,7 @@ _define(
     _infer_first_lanes,
     LanesAttrs,
 )
+_define("lane_numbers", "0, 1, 2, … in the lanes.", (), _infer_lane_numbers, LanesAttrs)
 _define("load", "Elements from index on.", ("pointer", "index"), _infer_load, LanesAttrs)
 _define(
     "load_first",

@@ -11,6 +11,8 @@ from netc.ir.diagnostics import OpError
 from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.types import TensorType
 
+PadKind = Literal["constant", "edge", "reflect", "symmetric"]
+
 
 @dataclass(frozen=True, slots=True)
 class PadAttrs:
@@ -18,7 +20,7 @@ class PadAttrs:
 
     low: tuple[int, ...]
     high: tuple[int, ...]
-    kind: Literal["constant", "edge", "reflect"] = "constant"
+    kind: PadKind = "constant"
     value: float = 0.0
 
 
@@ -26,8 +28,9 @@ def _infer(operands: tuple[TensorType, ...], attrs: PadAttrs) -> tuple[TensorTyp
     (x,) = operands
     if x.layout is not None:
         raise OpError(f"a row-major operand expected, got {x}")
-    if attrs.kind not in ("constant", "edge", "reflect"):
-        raise OpError(f"kind must be constant, edge or reflect, got {attrs.kind}", attr="kind")
+    if attrs.kind not in ("constant", "edge", "reflect", "symmetric"):
+        message = f"kind must be constant, edge, reflect or symmetric, got {attrs.kind}"
+        raise OpError(message, attr="kind")
     for name in ("low", "high"):
         given = getattr(attrs, name)
         if len(given) != x.rank:
@@ -35,8 +38,10 @@ def _infer(operands: tuple[TensorType, ...], attrs: PadAttrs) -> tuple[TensorTyp
         for extent, size in zip(given, x.shape, strict=True):
             if extent < 0:
                 raise OpError(f"{name} must be >= 0, got {extent}", attr=name)
-            if attrs.kind == "reflect" and isinstance(size, int) and extent >= size:
-                raise OpError(f"a reflection of {extent} elements needs more than {size}", attr=name)
+            most = {"reflect": 1, "symmetric": 0}.get(attrs.kind)
+            if most is not None and isinstance(size, int) and extent > size - most:
+                message = f"a reflection of {extent} elements needs {extent + most}, got {size}"
+                raise OpError(message, attr=name)
     pads = zip(x.shape, attrs.low, attrs.high, strict=True)
     return (x.with_shape(*(size + (low + high) for size, low, high in pads)),)
 
@@ -85,7 +90,7 @@ PAD = define(
         "tensor.pad",
         "tensor",
         "x with elements around it: a constant, the nearest element (edge), or x mirrored about its "
-        "outermost elements (reflect). Row-major only.",
+        "outermost elements (reflect) or about its edge (symmetric). Row-major only.",
         ("x",),
         PadAttrs,
         infer=_infer,

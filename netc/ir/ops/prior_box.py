@@ -19,6 +19,7 @@ class PriorBoxAttrs:
     ``sizes`` are the (width, height) of the boxes of one cell, in pixels of the image. ``feature`` and
     ``image`` are extents, ``step`` is how far cells lie apart in pixels (0: image / feature), ``offset``
     where in its cell a box is centred, in cells. ``variance`` has one number, or one for each coordinate.
+    ``y_first`` gives corners as (y1, x1, y2, x2).
     """
 
     sizes: tuple[tuple[float, float], ...]
@@ -28,6 +29,7 @@ class PriorBoxAttrs:
     offset: float
     clip: bool
     variance: tuple[float, ...]
+    y_first: bool = False
 
 
 def _infer(operands: tuple[TensorType, ...], attrs: PriorBoxAttrs) -> tuple[TensorType, ...]:
@@ -58,6 +60,8 @@ def _reference(operands: tuple[Array, ...], attrs: PriorBoxAttrs) -> tuple[Array
     middle = np.stack([x, y], axis=-1)[:, :, np.newaxis].astype(np.float64)  # (rows, columns, 1, 2)
     extents = np.array([image[1], image[0]], np.float64)
     boxes = np.concatenate([(middle - sizes / 2.0) / extents, (middle + sizes / 2.0) / extents], axis=-1)
+    if attrs.y_first:
+        boxes = boxes[..., [1, 0, 3, 2]]
     if attrs.clip:
         boxes = boxes.clip(0, 1)
     variances = np.broadcast_to(np.array(attrs.variance), boxes.shape)

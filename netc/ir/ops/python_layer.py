@@ -141,7 +141,7 @@ PYTHON_LAYER_GRADIENT = define(
     OpDef(
         "python.layer_gradient",
         "tensor",
-        "The gradients of the wanted inputs of a Python layer, from its inputs, its results and their gradients.",
+        "The gradients of a Python layer's wanted inputs, from its inputs, its results and their gradients.",
         ("operands*",),
         PythonLayerGradientAttrs,
         infer=_infer_gradient,

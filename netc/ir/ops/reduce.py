@@ -12,12 +12,14 @@ from netc.ir.diagnostics import OpError
 from netc.ir.opdef import Array, OpDef, define
 from netc.ir.types import TensorType
 
+ReduceKind = Literal["sum", "mean", "max"]
+
 
 @dataclass(frozen=True, slots=True)
 class ReduceAttrs:
     """``kind`` of reduction along ``axes`` (>= 0, ascending)."""
 
-    kind: Literal["sum", "mean", "max"]
+    kind: ReduceKind
     axes: tuple[int, ...]
 
 

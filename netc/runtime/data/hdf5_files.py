@@ -59,7 +59,6 @@ class Hdf5Files:
         }
         for shape in self.tops.values():
             layer.check_batch(shape, f"{_PARAM}.batch_size")
-        # a file is kept open, or in memory, by one process: HDF5's handles do not survive a fork
         self._loaded = lru_cache(maxsize=_KEPT_FILES)(self._load)
         self._order_of_files = lru_cache(maxsize=2)(self._ordered_files)
         self._order_of_rows = lru_cache(maxsize=2)(self._ordered_rows)
@@ -99,10 +98,9 @@ class Hdf5Files:
         if not self._shuffle:
             return self._slices(self._files[file], slice(start, start + count))
         rows = self._order_of_rows(file, epoch)[start : start + count]
-        return {name: array[rows] for name, array in self._loaded(file, os.getpid()).items()}
+        return {name: array[rows] for name, array in self._loaded(file).items()}
 
-    def _load(self, file: int, process: int) -> dict[str, Array]:
-        del process  # it is there for the cache
+    def _load(self, file: int) -> dict[str, Array]:
         return self._slices(self._files[file], slice(None))
 
     def _slices(self, path: Path, rows: slice) -> dict[str, Array]:

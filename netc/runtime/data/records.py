@@ -44,7 +44,7 @@ class Records:
         self._count = store.count
         self._begin()
         if next(store.places(None), None) is None:
-            raise NetcError(f"{store.path}: the database is empty")
+            raise self._empty()
 
     def read(self, position: int, count: int) -> list[bytes]:
         """The values of ``count`` records from ``position`` on."""
@@ -68,7 +68,12 @@ class Records:
         self._position = -1  # of the record that the cursor gives next; -1: there is no cursor
 
     def _wrapped(self, position: int) -> int:
+        if self._count == 0:
+            raise self._empty()
         return position if self._count is None else position % self._count
+
+    def _empty(self) -> NetcError:
+        return NetcError(f"{self._store.path}: the database is empty")
 
     def _read_on(self, found: list[bytes], count: int) -> None:
         """Take records until there are ``count``, or the database ends."""

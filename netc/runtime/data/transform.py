@@ -52,7 +52,7 @@ class Transform:
         if self.force_color and self.force_gray:
             raise layer.error("force_color and force_gray exclude each other", f"{_PARAM}.force_gray")
         for field in _REFUSED:
-            if param.has(field) and param.get(field):
+            if any(param.list(field)):
                 message = f"'{field}' changes the data and is not supported"
                 raise layer.error(message, f"{_PARAM}.{field}")
 

@@ -56,10 +56,7 @@ def read_windows(path: Path, object_overlap: float, background_overlap: float) -
     is_object = overlap >= np.float32(object_overlap)
     kinds = np.delete(every, 2, axis=1).astype(np.int64)
     objects, background = kinds[is_object], kinds[~is_object & (overlap < np.float32(background_overlap))]
-    for found, what in ((objects, "objects"), (background, "background")):
-        if not len(found):
-            raise NetcError(f"{path}: no window counts as {what}", remedy="see fg_threshold and bg_threshold")
-    if objects[:, 1].min() < 1:
+    if len(objects) and objects[:, 1].min() < 1:
         raise NetcError(
             f"{path}: a window of class {objects[:, 1].min()} counts as an object; classes start at 1"
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from netc.ir.diagnostics import NetcError
 from netc.runtime.data.draws import item_draws
 from netc.runtime.data.image_file import Pixels, decode_image
 from netc.runtime.data.resize import resize
@@ -69,6 +71,7 @@ class WindowList:
             raise layer.not_found(source, "the window file", f"{_PARAM}.source")
         with layer.located(f"{_PARAM}.source"):
             self._windows = read_windows(source, param.number("fg_threshold"), param.number("bg_threshold"))
+            self._check_windows(source)
         shape = (self._batch_size, self._windows.channels, self._crop, self._crop)
         layer.check_batch(shape, f"{_PARAM}.batch_size")
         self._mean = self._transform.centred_mean(self._windows.channels)
@@ -87,6 +90,17 @@ class WindowList:
                 labels[item] = window[1] if is_object else 0
                 self._put(data[item], window, self._transform.mirror and bool(draw[0] % 2))
         return dict(zip(self._layer.top_names, (data, labels), strict=True))
+
+    def _check_windows(self, source: Path) -> None:
+        """Refuse a file without windows of a kind that the batches need."""
+        background = self._batch_size - self._objects
+        for found, needed, what in (
+            (self._windows.objects, self._objects, "an object"),
+            (self._windows.background, background, "background"),
+        ):
+            if needed and not len(found):
+                message = f"{source}: no window counts as {what}"
+                raise NetcError(message, remedy="see fg_threshold and bg_threshold")
 
     def _put(self, target: Array, window: list[int], mirror: bool) -> None:
         """Write one window (image, class, x1, y1, x2, y2) into zeros."""

@@ -16,7 +16,7 @@ from netc.runtime.memory import Array
 from netc.runtime.shapes import as_array
 
 GiveInputs = Callable[[], Mapping[str, Any]]
-"""Arrays, or what becomes arrays (DLPack, ``__array__``), for the inputs of a net that no data layer makes, asked for at every batch."""
+"""Arrays, or what becomes arrays, for the inputs that no data layer makes; asked for at every batch."""
 
 
 class Feed:

@@ -25,7 +25,7 @@ from netc.ir.core import Block, Func, Module, Op, Value
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
 from netc.ir.layout import pack, storage_shape
-from netc.ir.opdef import opdef
+from netc.ir.opdef import numpy_dtype, opdef
 from netc.ir.ops.buffer import LaunchAttrs
 from netc.ir.rewrite import bind_symbols
 from netc.ir.types import BufferType, TensorType, substitute_type
@@ -80,7 +80,10 @@ def one_op(name: str, attrs: Any = None) -> Build:
 def reference(launch: Op, arrays: Sequence[Array], dtype: Any = np.float64) -> list[Array]:
     """What the launch should compute, in float64."""
     assert launch.body is not None
-    known = {a.name: x.astype(dtype) for a, x in zip(launch.body.args, arrays, strict=True)}
+    known = {
+        a.name: x.astype(dtype) if x.dtype == np.float32 else x
+        for a, x in zip(launch.body.args, arrays, strict=True)
+    }
     with np.errstate(all="ignore"):
         for op in launch.body.ops:
             rule = opdef(op.name).reference
@@ -91,24 +94,30 @@ def reference(launch: Op, arrays: Sequence[Array], dtype: Any = np.float64) -> l
 
 
 class Memory:
-    """The memory of a buffer type whose shape is known; it ends where a forbidden page begins."""
+    """The memory of a buffer type whose shape is known; it ends where a forbidden page begins.
+
+    What is no float is filled with the low bytes of ``GAP``.
+    """
 
     def __init__(self, type_: BufferType) -> None:
         self.type = type_
         shape = [evaluate(d, {}) for d in storage_shape(type_.tensor.shape, type_.tensor.layout)]
         strides = [evaluate(d, {}) for d in type_.storage_strides]
         count = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-        pages = -(-4 * count // PAGE)
+        dtype = numpy_dtype(type_.tensor.dtype)
+        size = dtype.itemsize
+        self.gap = GAP if dtype == np.float32 else np.array(GAP).astype(np.int64).astype(dtype)
+        pages = -(-size * count // PAGE)
         self._map = mmap.mmap(-1, (pages + 1) * PAGE)
-        raw = np.frombuffer(self._map, np.float32)
-        begin = pages * PAGE // 4 - count
+        raw = np.frombuffer(self._map, dtype)
+        begin = pages * PAGE // size - count
         self.elements = raw[begin : begin + count]
         self.before = raw[:begin]
         forbid = ctypes.c_void_p(raw.ctypes.data + pages * PAGE)
         assert ctypes.CDLL(None, use_errno=True).mprotect(forbid, ctypes.c_size_t(PAGE), 0) == 0
-        self.elements[:] = GAP
-        self.before[:] = GAP
-        self.storage = np.lib.stride_tricks.as_strided(self.elements, shape, [4 * s for s in strides])
+        self.elements[:] = self.gap
+        self.before[:] = self.gap
+        self.storage = np.lib.stride_tricks.as_strided(self.elements, shape, [size * s for s in strides])
 
     @property
     def address(self) -> int:
@@ -117,13 +126,18 @@ class Memory:
     def put(self, array: Array) -> None:
         """Write a logical array; padding becomes NaN, for it is unspecified."""
         tensor = self.type.tensor
-        self.storage[...] = pack(array.astype(np.float32), tensor.layout)
+        self.storage[...] = pack(array.astype(self.storage.dtype), tensor.layout)
         if tensor.layout is not None:
             axis, size = tensor.layout.axis, tensor.layout.size
             extent = array.shape[axis]
             if extent % size:
                 last = np.moveaxis(self.storage, axis, 0)[-1]
-                last[..., extent % size :] = np.nan
+                last[..., extent % size :] = self.unspecified
+
+    @property
+    def unspecified(self) -> Any:
+        """What no kernel may depend on."""
+        return np.nan if self.storage.dtype == np.float32 else self.gap
 
     def logical(self) -> Array:
         tensor = self.type.tensor
@@ -146,11 +160,11 @@ class Memory:
 
     def check_gaps(self) -> None:
         """Nothing was written outside of the elements."""
-        assert (self.before == GAP).all(), "memory in front of the buffer was written"
+        assert (self.before == self.gap).all(), "memory in front of the buffer was written"
         inside = np.zeros(len(self.elements), bool)
-        strides = [s // 4 * inside.itemsize for s in self.storage.strides]
+        strides = [s // self.storage.itemsize for s in self.storage.strides]
         np.lib.stride_tricks.as_strided(inside, self.storage.shape, strides)[...] = True
-        assert (self.elements[~inside] == GAP).all(), "memory between the elements was written"
+        assert (self.elements[~inside] == self.gap).all(), "memory between the elements was written"
 
 
 class Run:
@@ -182,7 +196,7 @@ class Run:
 
     def run(self, threads: int) -> list[Array]:
         for memory in self.outputs:
-            memory.storage[...] = np.nan
+            memory.storage[...] = memory.unspecified
         for memory, array in self.inputs:
             memory.put(array)
         step = Step("kernel", self.library.address("kernel"), self.slots)
@@ -209,7 +223,7 @@ def run_launch(
         if first is None:
             first = results
         for x, y in zip(first, results, strict=True):
-            np.testing.assert_array_equal(x.view(np.uint32), y.view(np.uint32))
+            np.testing.assert_array_equal(x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8))
     return run
 
 
@@ -228,6 +242,9 @@ def check_launch(
     for memory, wanted in zip(run.outputs, expected, strict=True):
         got = memory.logical()
         assert got.shape == wanted.shape
+        if got.dtype != np.float32:
+            np.testing.assert_array_equal(got, wanted)
+            continue
         finite = np.abs(wanted[np.isfinite(wanted)])
         scale = np.abs(wanted) if relative_to_each else (finite.max() if finite.size else 1.0)
         with np.errstate(invalid="ignore"):

@@ -206,7 +206,7 @@ def test_expressions_have_the_usual_values(expression, wanted):
         ("a = foo(1)", 1, 5, "unknown function 'foo'", 'a type that netc does not know is written layer("foo", ...)'),
         ("dat = 1\na = ReLU(data)", 2, 10, "unknown name 'data'", "did you mean 'dat'?"),
         ("a = Pooling('x', pool=MAXX)", 1, 23, "unknown name 'MAXX'", "did you mean 'MAX'?"),
-        ("a = Pooling('x', pool='AVG')", 1, 23, "'pool' takes one of MAX, AVE, STOCHASTIC, AVE_EXC_PAD; got \"AVG\"", "did you mean 'AVE'?"),
+        ("a = Pooling('x', pool='AVG')", 1, 23, "'pool' takes one of MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF; got \"AVG\"", "did you mean 'AVE'?"),
         ("a = Input(shape={dim: [1, 'a']})", 1, 27, "'dim' takes an integer, got \"a\"", None),
         ("a = Convolution('x', num_output=3/1)", 1, 33, "'num_output' takes an integer, got 3.0", "'/' always gives a fraction; '//' divides whole numbers"),
         ("a = Convolution('x', num_output=2**40)", 1, 33, "'num_output' takes an integer from 0 to 4294967295, got 1099511627776", None),

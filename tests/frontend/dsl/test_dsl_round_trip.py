@@ -160,6 +160,12 @@ TYPES = st.sampled_from(
 BLOBS = st.lists(st.sampled_from(["a", "b", "a/b", "MAX", "in", "1x", "{", ""]), max_size=3)
 
 
+def test_a_negative_zero_keeps_its_sign():
+    net = parse_text(Source("x", 'layer { type: "Power" power_param { shift: -0 scale: 0 } }'))
+    assert to_text(there_and_back(net)) == to_text(net)
+    assert "shift: -0\n" in to_text(net)
+
+
 @st.composite
 def nets(draw: st.DrawFn) -> Message:
     net = draw(messages("NetParameter"))

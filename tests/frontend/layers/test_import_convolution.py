@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 
+from netc.frontend.importer import import_net
+from netc.frontend.net_file import load_net
+from netc.ir.diagnostics import NetcError
+from netc.ir.dim import symbol
+
 X = (2, 3, 8, 10)
 
 
@@ -43,10 +48,27 @@ def test_a_deconvolution_swaps_input_and_output_channels_of_the_weight(ir_of):
         ("num_output: 4 kernel_size: 3 pad_t: 1 pad_r: 2", (2, 4, 7, 10)),
         ("num_output: 4 kernel_size: 8 kernel_size: 10", (2, 4, 1, 1)),
         ("num_output: 4 kernel_size: 1 axis: -3", (2, 4, 8, 10)),
+        ("num_output: 4 kernel_size: 3 stride: 2 pad_type: 1", (2, 4, 4, 5)),
+        ("num_output: 4 kernel_size: 3 stride: 3 dilation: 2 pad_type: 1", (2, 4, 3, 4)),
     ],
 )
 def test_repeated_and_paired_extents_are_read_as_caffe_reads_them(shapes_of, settings, shape):
     assert shapes_of(conv(settings), x=X) == [shape]
+
+
+def test_same_padding_puts_the_odd_element_behind(ir_of):
+    assert "pad = [[0, 1], [1, 1]]" in ir_of(
+        conv("num_output: 1 kernel_h: 3 kernel_w: 4 stride: 2 pad_type: 1"), x=X
+    )
+
+
+def test_same_padding_of_a_stride_needs_a_fixed_input():
+    text = conv("num_output: 1 kernel_size: 3 stride: 2 pad_type: 1")
+    with pytest.raises(NetcError, match="depend on H, which is not fixed"):
+        import_net(
+            load_net('layer { type: "Input" top: "x" } ' + text),
+            input_shapes={"x": (1, 3, symbol("H"), 8)},
+        )
 
 
 def test_axes_before_axis_are_batch(run_layer):
@@ -120,7 +142,7 @@ def test_multiply_accumulates_are_counted(imported):
         ),
         (
             "num_output: 4 kernel_size: 3 pad_type: @4",
-            "'convolution_param.pad_type' changes the result and is not supported",
+            "pad_type must be 0, or 1 for SAME, got 4",
         ),
         ("num_output: 4 kernel_size: 3 axis: @4", "axis 4 is not an axis of an input with 4 axes"),
         (

@@ -21,10 +21,9 @@ def priors_by_hand(least, most, ratios, step, offset, clip):
             x, y = (j + offset) * step[1], (i + offset) * step[0]
             for k, low in enumerate(least):
                 sizes = [(low, low)]
-                side = math.sqrt(low * most[k]) if most else low
                 if most:
-                    sizes.append((side, side))
-                sizes += [(side * math.sqrt(r), side / math.sqrt(r)) for r in ratios]
+                    sizes.append((math.sqrt(low * most[k]),) * 2)
+                sizes += [(low * math.sqrt(r), low / math.sqrt(r)) for r in ratios]
                 for w, h in sizes:
                     box = [(x - w / 2) / 90, (y - h / 2) / 60, (x + w / 2) / 90, (y + h / 2) / 60]
                     boxes += [min(max(b, 0), 1) for b in box] if clip else box
@@ -58,9 +57,36 @@ def test_prior_boxes_are_those_of_the_formula(run_layer, settings, expected, var
     np.testing.assert_allclose(y[0, 1], np.tile(variance, len(boxes) // len(variance)), rtol=1e-6)
 
 
+def test_stated_box_sizes_take_the_place_of_all_others(run_layer):
+    settings = (
+        "min_size: 30 aspect_ratio: 2 box_width: 12 box_width: 30 box_height: 20 box_height: 10 step: 30"
+    )
+    (y,) = run_layer(prior_box(settings), x=np.zeros(FEATURE), data=np.zeros(DATA))
+    boxes = [
+        [(x - w / 2) / 90, (y - h / 2) / 60, (x + w / 2) / 90, (y + h / 2) / 60]
+        for y in (15, 45) for x in (15, 45, 75) for w, h in ((12, 20), (30, 10))
+    ]  # fmt: skip
+    np.testing.assert_allclose(y[0, 0], np.ravel(boxes), rtol=1e-5, atol=1e-6)
+
+
+def test_prior_boxes_of_tensorflow_have_the_larger_square_last_and_a_smaller_first_one(run_layer):
+    settings = "min_size: 60 max_size: 70 aspect_ratio: 2 flip: false step: 30 tf: true yx_order: true"
+    (y,) = run_layer(prior_box(settings), x=np.zeros(FEATURE), data=np.zeros(DATA))
+    root, side = math.sqrt(2), math.sqrt(60 * 70)
+    boxes = []
+    for cy in (15, 45):
+        for cx in (15, 45, 75):
+            low = [(cy - 30) / 60 + 0.05, (cx - 30) / 90 + 0.05, (cy + 30) / 60 - 0.05, (cx + 30) / 90 - 0.05]
+            boxes.append(low)
+            for w, h in ((60 * root, 60 / root), (side, side)):
+                boxes.append([(cy - h / 2) / 60, (cx - w / 2) / 90, (cy + h / 2) / 60, (cx + w / 2) / 90])
+    np.testing.assert_allclose(y[0, 0], np.ravel(boxes), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ("box_width: 3 box_width: 4 box_height: @3", "as many box_height as box_width expected, 2, got 1"),
         ("min_size: @0", "min_size must be at least 1, got 0"),
         ("min_size: 30 max_size: @20", "max_size must be above min_size 30, got 20"),
         ("min_size: 30 min_size: 40 max_size: @50", "2 max_size expected, got 1"),
@@ -172,6 +198,43 @@ def test_detections_are_those_of_the_loops(run_layer, settings, by_hand):
     assert count[0] == len(expected)
     np.testing.assert_allclose(rows[0, 0, : count[0]], expected, rtol=1e-4, atol=1e-5)
     assert not rows[0, 0, count[0] :].any()
+
+
+def test_refinedet_filters_by_its_anchors_and_moves_the_boxes_twice(run_layer):
+    loc, conf, prior = random_detections(3)
+    rng = np.random.default_rng(1)
+    arm_conf = rng.uniform(0, 1, (2, 80)).astype(np.float32)
+    arm_loc = (rng.standard_normal((2, 160)) * 0.3).astype(np.float32)
+    layer = detection_output("num_classes: 3 code_type: CENTER_SIZE objectness_score: 0.4").replace(
+        'top: "y"', 'bottom: "ac" bottom: "al" top: "y"'
+    )
+    rows, count = run_layer(layer, loc=loc, conf=conf, prior=prior, ac=arm_conf, al=arm_loc)
+    expected = []
+    for n in range(2):
+        moved, scores = prior.copy(), conf[n].reshape(40, 3).copy()
+        for p in range(40):
+            box = decoded(
+                arm_loc[n, 4 * p : 4 * p + 4], prior[0, 0, 4 * p : 4 * p + 4], (0.1,) * 4, "CENTER_SIZE"
+            )
+            moved[0, 0, 4 * p : 4 * p + 4] = box
+            if arm_conf[n, 2 * p + 1] < 0.4:
+                scores[p] = (1, 0, 0)
+        found = detect_by_hand(loc[n : n + 1], scores.reshape(1, -1), moved, classes=3, code="CENTER_SIZE")
+        expected += [(n, *row[1:]) for row in found]
+    assert count[0] == len(expected)
+    # boxes of background all have the score 0, and so no order among them
+    scored = np.array(expected)[:, 2] > 0
+    np.testing.assert_allclose(
+        rows[0, 0, : count[0]][scored], np.array(expected)[scored], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_image_to_draw_detections_on_is_not_read(run_layer):
+    loc, conf, prior = random_detections(2)
+    plain, _ = run_layer(detection_output("num_classes: 2"), loc=loc, conf=conf, prior=prior)
+    layer = detection_output("num_classes: 2").replace('top: "y"', 'bottom: "data" top: "y"')
+    rows, _ = run_layer(layer, loc=loc, conf=conf, prior=prior, data=np.zeros(DATA))
+    np.testing.assert_array_equal(rows, plain)
 
 
 @pytest.mark.parametrize(

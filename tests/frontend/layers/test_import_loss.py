@@ -145,7 +145,7 @@ def test_a_loss_without_a_top_is_an_objective_still(imported):
         (loss("EuclideanLoss").replace('bottom: "label"', 'bottom: @"label"'), "both inputs must have one size: got 2x4x3 and 2x4"),
         (loss("HingeLoss").replace('bottom: "label"', 'bottom: @"label"'), "needs one label a row, 2, got 2x4"),
         (loss("Accuracy", "accuracy_param { axis: 2 top_k: @4 }"), "top_k must be at most the number of classes, 3, got 4"),
-        (loss("InfogainLoss", "infogain_loss_param { @source: \"h\" }"), "the infogain matrix of a file is not read"),
+        (loss("InfogainLoss", "@infogain_loss_param { }"), "the matrix is missing: give source, or a third bottom"),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_an_error_at_its_field(error_of, text, message):

@@ -163,3 +163,10 @@ def test_axpy_scales_every_channel_and_adds(run_layer):
 )
 def test_a_bad_setting_is_an_error_at_its_field(error_of, text, message):
     assert error_of(text, x=X, s=(7,)) == message
+
+
+def test_a_batch_norm_may_add_eps_to_the_deviation(run_layer):
+    x, mean, variance = [[4.0, 6.0]], [1.0, 2.0], [4.0, 9.0]
+    settings = "batch_norm_param { eps: 0.5 add_eps_before_sqrt: false }"
+    (y,) = run_layer(layer("BatchNorm", settings), (mean, variance, [1]), x=x)
+    np.testing.assert_allclose(y, [[3 / 2.5, 4 / 3.5]], rtol=1e-6)

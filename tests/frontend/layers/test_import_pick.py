@@ -101,6 +101,15 @@ def test_mvn_adds_eps_to_the_deviation(run_layer, across):
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_spp_of_drawn_elements_weighs_each_by_itself_in_test(run_layer):
+    x = np.abs(X)[..., :4]
+    (y,) = run_layer(layer("SPP", "spp_param { pyramid_height: 2 pool: STOCHASTIC }"), x=x)
+    whole = (x * x).sum((2, 3)) / x.sum((2, 3))
+    parts = [[[(c[i : i + 2, j : j + 2] ** 2).sum() / c[i : i + 2, j : j + 2].sum() for i in (0, 2) for j in (0, 2)]
+              for c in n] for n in x]  # fmt: skip
+    np.testing.assert_allclose(y, np.concatenate([whole, np.reshape(parts, (2, 12))], 1), rtol=1e-5)
+
+
 def test_spp_of_one_level_is_a_global_pooling(run_layer):
     (y,) = run_layer(layer("SPP", "spp_param { pyramid_height: 1 }"), x=X)
     np.testing.assert_array_equal(y, X.max((2, 3)))
@@ -170,7 +179,7 @@ def test_batch_norm_with_global_statistics_leaves_nothing(imported):
         (layer("Reduction", "reduction_param { axis: @-5 }"), "axis -5 is not an axis of an input with 4 axes"),
         (layer("SPP", "spp_param { pyramid_height: @4 }"), "an input of 4 elements an axis has bins for 3 levels, got 4"),
         (layer("SPP", "spp_param { pyramid_height: @4294967295 }"), "an input of 4 elements an axis has bins for 3 levels, got 4294967295"),
-        (layer("SPP", "spp_param { pyramid_height: 1 pool: @STOCHASTIC }"), "'spp_param.pool' changes the result and is not supported"),
+        (layer("SPP", "spp_param { pyramid_height: 3 pool: @STOCHASTIC }"), "level 1 needs padding, which STOCHASTIC does not take"),
         ("@" + layer("Clip"), "clip_param needs min and max; min is missing"),
         (layer("Im2col", "convolution_param { kernel_size: @7 }"), "kernel 7 is larger than the padded input: 4 + 0 + 0"),
     ],

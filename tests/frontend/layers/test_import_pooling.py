@@ -44,6 +44,24 @@ def test_output_extents_follow_caffe_and_its_forks(shapes_of, settings, plane):
     assert shapes_of(pool(settings), x=X) == [(2, 3, *plane)]
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (2, 3), (4, 3), (1, 2)])
+@pytest.mark.parametrize("pool_", ["MAX", "AVE_TF"])
+def test_same_padding_has_a_window_for_every_stride_and_the_odd_element_behind(
+    run_layer, pool_, kernel, stride
+):
+    x = np.random.default_rng(0).standard_normal(X).astype("f4")
+    (y,) = run_layer(pool(f"pool: {pool_} kernel_size: {kernel} stride: {stride} pad_type: 1"), x=x)
+    out = [-(-extent // stride) for extent in X[2:]]
+    before = [max((o - 1) * stride + kernel - extent, 0) // 2 for o, extent in zip(out, X[2:], strict=True)]
+    expected = np.zeros((2, 3, *out))
+    for i in range(out[0]):
+        for j in range(out[1]):
+            top, left = i * stride - before[0], j * stride - before[1]
+            window = x[:, :, max(top, 0) : top + kernel, max(left, 0) : left + kernel]
+            expected[:, :, i, j] = window.max((2, 3)) if pool_ == "MAX" else window.mean((2, 3))
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_forks_average_leaves_padding_out(run_layer):
     ones = np.ones((1, 1, 3, 3))
     (counted,) = run_layer(pool("pool: AVE kernel_size: 3 stride: 2 pad: 1"), x=ones)
@@ -75,7 +93,8 @@ def test_the_forks_average_leaves_padding_out(run_layer):
             "pool: STOCHASTIC kernel_size: 2 pad: @1",
             "padding goes with MAX and AVE only, not with STOCHASTIC",
         ),
-        ("kernel_size: 2 pad_type: @1", "'pooling_param.pad_type' changes the result and is not supported"),
+        ("kernel_size: 2 pad_type: @2", "pad_type must be 0, or 1 for SAME, got 2"),
+        ("kernel_size: 2 pad: @1 pad_type: 1", "either pads or pad_type can be given, not both"),
         (
             "kernel_size: 2 round_mode: FLOOR ceil_mode: @true",
             "round_mode and ceil_mode contradict each other",

@@ -118,9 +118,82 @@ def test_mul_broadcasts_like_numpy(run_layer):
         ),
         (
             layer("Mul", "", 'bottom: @"x" bottom: "z"'),
-            "cannot multiply 2x8x4x6 by 5: axis 3 differs",
+            "2x8x4x6 and 5 do not go together: axis 3 differs",
         ),
     ],
 )
 def test_a_bad_setting_is_an_error_at_its_field(error_of, text, message):
     assert error_of(text, x=X, z=(5,)) == message
+
+
+@pytest.mark.parametrize(
+    ("mode", "row"),
+    [
+        ("REFLECT", [2, 1, 0, 1, 2, 3, 2]),
+        ("SYMMETRIC", [1, 0, 0, 1, 2, 3, 3]),
+        ("CONSTANT", [9, 9, 0, 1, 2, 3, 9]),
+    ],
+)
+def test_mirrored_padding_repeats_the_outermost_element_or_not(run_layer, mode, row):
+    settings = f'mirror_pad_param {{ mode: "{mode}" paddings: [0, 0, 2, 1] constant_values: 9 }}'
+    (y,) = run_layer(layer("MirrorPad", settings), x=numbers(1, 4))
+    np.testing.assert_array_equal(y, [row])
+
+
+def test_depth_to_space_is_tensorflows_and_space_to_depth_its_way_back(run_layer):
+    x = numbers(2, 3, 2, 8)
+    (y,) = run_layer(layer("DepthToSpace", "depth_to_space_param { block_size: 2 }"), x=x)
+    assert y.shape == (2, 6, 4, 2)
+    for n, h, w, c in np.ndindex(y.shape):
+        assert y[n, h, w, c] == x[n, h // 2, w // 2, (h % 2 * 2 + w % 2) * 2 + c]
+    (back,) = run_layer(layer("SpaceToDepth", "space_to_depth_param { block_size: 2 }"), x=y)
+    np.testing.assert_array_equal(back, x)
+    planes = {"x": x.transpose(0, 3, 1, 2)}
+    (y,) = run_layer(
+        layer("DepthToSpace", 'depth_to_space_param { block_size: 2 data_format: "NCHW" }'), **planes
+    )
+    for n, c, h, w in np.ndindex(y.shape):
+        assert y[n, c, h, w] == planes["x"][n, (h % 2 * 2 + w % 2) * 2 + c, h // 2, w // 2]
+    (back,) = run_layer(
+        layer("SpaceToDepth", 'space_to_depth_param { block_size: 2 data_format: "NCHW" }'), x=y
+    )
+    np.testing.assert_array_equal(back, planes["x"])
+
+
+def test_transposing_names_the_old_axis_of_every_new_one(run_layer):
+    x = numbers(2, 3, 4)
+    (y,) = run_layer(layer("Transpose", "transpose_param { dim: 2 dim: 0 dim: 1 }"), x=x)
+    for i, j, k in np.ndindex(y.shape):
+        assert y[i, j, k] == x[j, k, i]
+
+
+@pytest.mark.parametrize(
+    ("text", "axes"),
+    [
+        (layer("Reverse"), (0,)),
+        (layer("Reverse", "reverse_param { axis: -1 }"), (3,)),
+        (layer("Flip"), (3,)),
+        (layer("Flip", "flip_param { flip_width: false flip_height: true }"), (2,)),
+    ],
+)
+def test_reversing_and_flipping_turn_axes_around(run_layer, text, axes):
+    x = numbers(*X)
+    (y,) = run_layer(text, x=x)
+    for at in np.ndindex(x.shape):
+        assert y[at] == x[tuple(x.shape[a] - 1 - i if a in axes else i for a, i in enumerate(at))]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (layer("MirrorPad", 'mirror_pad_param { mode: "REFLECT" @paddings: [0, 0, 0, 0, 4, 0, 0, 0] }'), "a reflection of 4 elements needs 5, got 4"),
+        (layer("Transpose", "transpose_param { @dim: 0 dim: 0 dim: 1 dim: 2 }"), "dim must name each of 4 axes once, got 0, 0, 1, 2"),
+        (layer("DepthToSpace", "depth_to_space_param { block_size: @4 }"), "6 channels are not a multiple of 4 times itself"),
+        (layer("SpaceToDepth", "@space_to_depth_param { }"), "block_size must be at least 1, got 0"),
+        (layer("Reverse", "reverse_param { axis: @4 }"), "axis 4 is not an axis of an input with 4 axes"),
+    ],
+)  # fmt: skip
+def test_a_bad_setting_of_a_fork_is_an_error_at_its_field(error_of, text, message):
+    assert (
+        error_of(text.replace("@dim: 0", "dim: @0").replace("@paddings: [", "paddings: [@"), x=X) == message
+    )

@@ -115,3 +115,23 @@ def test_an_lstm_unit_with_wrong_gates_is_an_error(error_of):
         error_of(text, c=(1, 3, 2), g=(1, 3, 7), cont=(1, 3))
         == "expected 1x3x8 for a cell of 1x3x2, got 1x3x7"
     )
+
+
+def test_a_plain_lstm_is_a_loop_over_one_sequence(run_layer):
+    w_x, b, w_h = lstm_params()
+    text = f'layer {{ name: "r" type: "Lstm" bottom: "x" top: "y" lstm_param {{ num_output: {H} }} }}'
+    (y,) = run_layer(text, params=(w_x, w_h, b), x=X)
+    h, c = np.zeros((N, H)), np.zeros((N, H))
+    for t in range(T):
+        i, f, o, g = np.split(X[t] @ w_x.T + b + h @ w_h.T, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        np.testing.assert_allclose(y[t], h, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("bottom", ["", 'bottom: "x"'])
+def test_continuation_indicators_are_0_at_the_first_step_only(run_layer, bottom):
+    settings = f"continuation_indicator_param {{ time_step: {T} batch_size: {N} }}"
+    text = f'layer {{ name: "c" type: "ContinuationIndicator" {bottom} top: "y" {settings} }}'
+    found = run_layer(text, x=X)[-1]
+    np.testing.assert_array_equal(found, [[0] * N, *[[1] * N] * (T - 1)])

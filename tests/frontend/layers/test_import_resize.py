@@ -44,6 +44,7 @@ def bilinear_by_hand(x, height, width, rule):
         ("height: 1 width: 1", (1, 1)),
         ("zoom_factor: 8", (33, 49)),
         ("shrink_factor: 2", (3, 4)),
+        ("full_zoom_factor: 3", (15, 21)),
         ("shrink_factor: 2 zoom_factor: 3", (7, 10)),
         ("height: 6 width: 6 shrink_factor: 2 zoom_factor: 3", (6, 6)),
         ("height: 6 width: 6 zoom_factor: 2", (9, 13)),
@@ -60,6 +61,13 @@ def test_interp_cuts_before_it_resizes(run_layer):
     (y,) = run_layer(layer("Interp", "interp_param { height: 8 width: 8 pad_beg: -1 pad_end: -2 }"), x=x)
     expected = bilinear_by_hand(x[:, :, 1:-2, 1:-2], 8, 8, "corners")
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_interp_takes_the_size_of_a_second_bottom_over_all_others_if_told_so(shapes_of):
+    text = layer(
+        "Interp", "interp_param { height: 9 width: 9 use_blob_size: true }", 'bottom: "x" bottom: "l"'
+    )
+    assert shapes_of(text, x=X, l=(1, 1, 4, 6)) == [(2, 3, 4, 6)]
 
 
 def test_interp_takes_the_size_of_a_second_bottom(shapes_of):
@@ -134,6 +142,31 @@ def test_upsampling_with_a_mask_puts_values_back(run_layer, settings, size):
     for n, c, i, j in np.ndindex(x.shape):
         expected[n, c, mask[n, c, i, j]] = x[n, c, i, j]
     np.testing.assert_array_equal(y, expected.reshape(2, 3, *size))
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ("unpool_size: 6", (6, 6)),
+        ("kernel_size: 2 stride: 2", (4, 6)),
+        ("kernel_size: 3 stride: 2 pad: 1", (3, 5)),
+    ],
+)
+def test_unpooling_puts_values_back_where_the_mask_says(run_layer, settings, size):
+    x = np.arange(1.0, 7).reshape(1, 1, 2, 3)
+    mask = np.array([0, 3, 4, 9, 10, 13]).reshape(x.shape)
+    settings = f"unpooling_param {{ unpool: MAX {settings} }}"
+    (y,) = run_layer(layer("Unpooling", settings, 'bottom: "x" bottom: "m"'), x=x, m=mask)
+    expected = np.zeros(size[0] * size[1])
+    for value, at in zip(x.flat, mask.flat, strict=True):
+        expected[at] = value
+    np.testing.assert_array_equal(y, expected.reshape(1, 1, *size))
+
+
+def test_darknets_upsampling_repeats_elements(run_layer):
+    x = np.arange(2 * 3 * 2 * 2.0).reshape(2, 3, 2, 2)
+    (y,) = run_layer(layer("UpsampleDarknet", "upsample_darknet_param { stride: 3 }"), x=x)
+    np.testing.assert_array_equal(y, np.repeat(np.repeat(x, 3, 2), 3, 3))
 
 
 def test_a_mask_that_points_outside_is_an_error(run_layer):

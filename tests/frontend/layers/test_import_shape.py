@@ -99,6 +99,13 @@ def test_a_dropout_of_nothing_or_of_all_is_nothing_in_test_as_in_the_original(ru
     np.testing.assert_array_equal(y, [[4.0]])
 
 
+def test_dropout_of_the_forks_does_not_scale_in_training(run_layer):
+    text = layer("Dropout", "dropout_param { dropout_ratio: 0.25 scale_train: false }")
+    (y,) = run_layer(text, phase="TRAIN", x=np.full((50, 40), 3.0))
+    assert set(np.unique(y)) == {0.0, 3.0}
+    assert abs(np.mean(y == 0) - 0.25) < 0.04
+
+
 def test_dropout_of_the_forks_scales_in_test_instead(run_layer):
     text = layer("Dropout", "dropout_param { dropout_ratio: 0.25 scale_train: false }")
     (y,) = run_layer(text, x=[[4.0]])

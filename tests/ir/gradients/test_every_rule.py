@@ -20,7 +20,7 @@ from netc.ir.ops.resize import MaxUnpoolAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
 
 # made by passes that come after differentiation
-LATER = {"fusion", "layout.convert"}
+LATER = {"fusion", "layout.convert", "nn.correlation", "nn.resample", "nn.warp"}
 # the operand that says where, not how much: it has no gradient
 WHERE = {
     "nn.max_unpool": np.random.default_rng(0).permuted(np.tile(np.arange(72.0), (2, 3, 1)), axis=2)[..., :20],

@@ -10,6 +10,7 @@ from op_cases import f32, infer, normal, run
 from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.ops.loss import SoftmaxLossAttrs
 from netc.ir.ops.normalize import LrnAttrs, SoftmaxAttrs
+from netc.ir.ops.reduce import MomentsAttrs
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,12 @@ def test_the_gradient_of_a_softmax_loss_is_its_derivative(shape, axis):
     positions = (*shape[:axis], *shape[axis + 1 :])
     label = np.random.default_rng(0).integers(0, shape[axis], positions).astype(float)
     check_rule("nn.softmax_loss", [normal(*shape), label], SoftmaxLossAttrs(axis))
+
+
+@pytest.mark.parametrize("axes", [(0,), (0, 2), (2,)])
+@pytest.mark.parametrize("results", [1, 2])
+def test_the_gradient_of_mean_and_variance_is_their_derivative(axes, results):
+    check_rule("nn.moments", [normal(3, 2, 4)], MomentsAttrs(axes), results=results)
 
 
 def test_positions_that_are_ignored_or_no_class_have_no_gradient():

@@ -27,6 +27,7 @@ from netc.ir.ops.elementwise import (
     SqrtAttrs,
     ThresholdAttrs,
 )
+from netc.ir.ops.flow import CorrelationAttrs, ResampleAttrs
 from netc.ir.ops.im2col import Col2imAttrs, Im2colAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
@@ -41,6 +42,7 @@ from netc.ir.ops.proposal import ProposalAttrs
 from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.ops.resize import MaxUnpoolAttrs, ResizeAttrs
 from netc.ir.ops.resize_gradient import ResizeGradientAttrs
+from netc.ir.ops.reverse import ReverseAttrs
 from netc.ir.ops.roi import PsRoiPoolAttrs, RoiPoolAttrs
 from netc.ir.ops.roi_gradient import PsRoiPoolGradientAttrs
 from netc.ir.ops.scatter import ScatterAddAttrs
@@ -201,6 +203,26 @@ CASES = [
         Case("nn.resize", (X,), ResizeAttrs((7, 3), kind, coordinates), (2, 3, 7, 3))
         for kind in ("bilinear", "nearest")
         for coordinates in ("corners", "half_pixel", "origin")
+    ],
+    Case("tensor.pad", (X,), PadAttrs((0, 0, 4, 0), (0, 0, 1, 5), "symmetric"), (2, 3, 9, 10)),
+    Case("tensor.reverse", (X,), ReverseAttrs((1, 3)), X),
+    Case(
+        "nn.correlation",
+        (X, X),
+        CorrelationAttrs(3, 1, (1, 2), (0, 1), ((0, -1), (0, 0)), "product"),
+        (2, 2, 4, 5),
+    ),
+    Case(
+        "nn.correlation",
+        (X, X),
+        CorrelationAttrs(1, 2, (0, 0), (0, 0), ((0, 0),), "difference"),
+        (2, 1, 2, 3),
+    ),
+    Case("nn.warp", (X, (2, 2, 4, 5)), NoAttrs(), X),
+    *[
+        Case("nn.resample", (X,), ResampleAttrs(size, kind, True), (2, 3, *size))
+        for kind in ("nearest", "linear", "cubic")
+        for size in ((8, 12), (3, 2))
     ],
     Case("tensor.pad_gradient", ((2, 3, 7, 9),), PadAttrs((0, 0, 2, 0), (0, 0, 1, 4), "reflect"), X),
     Case("tensor.pad_gradient", ((3, 3, 4, 14),), PadAttrs((1, 0, 0, 0), (0, 0, 0, 9), "edge"), X),

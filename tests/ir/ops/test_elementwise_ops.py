@@ -31,6 +31,7 @@ POINTS = [-3.0, -0.5, 0.0, 0.25, 2.0]
         ("math.affine", AffineAttrs(2.0, -1.0), lambda x: 2 * x - 1),
         ("math.pow", PowAttrs(2.0), lambda x: x * x),
         ("math.pow", PowAttrs(3.0), lambda x: x**3),
+        ("math.sign", None, lambda x: (x > 0) - (x < 0)),
         ("math.reciprocal_or_zero", None, lambda x: 1 / x if x else 0),
     ],
 )
@@ -47,6 +48,10 @@ def test_a_sigmoid_does_not_overflow():
 def test_a_broken_power_of_a_negative_number_is_not_a_number():
     assert np.isnan(run("math.pow", (np.array([-2.0]),), PowAttrs(0.5)))
     assert np.isnan(run("math.log", (np.array([-2.0]),)))
+
+
+def test_what_is_not_a_number_has_no_sign():
+    np.testing.assert_array_equal(run("math.sign", (np.array([np.nan, -np.inf]),)), [0, -1])
 
 
 def test_a_slope_per_channel_scales_negative_elements():

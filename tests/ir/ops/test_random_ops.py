@@ -7,7 +7,8 @@ import pytest
 from op_cases import f32, infer, run
 
 from netc.ir.diagnostics import OpError
-from netc.ir.ops.random import STATE, UniformAttrs, philox
+from netc.ir.layout import Blocked
+from netc.ir.ops.random import STATE, RandomDropoutAttrs, UniformAttrs, philox
 from netc.ir.types import TensorType
 
 FULL = 0xFFFFFFFF
@@ -74,3 +75,29 @@ def test_bad_attributes_are_refused(attrs, faulty):
     with pytest.raises(OpError) as caught:
         infer("random.uniform", (STATE,), attrs)
     assert caught.value.attr == faulty
+
+
+def dropout(x: np.ndarray, ratio: float, state: tuple[int, int] = (1, 2), stream: int = 0) -> np.ndarray:
+    return run("random.dropout", (x, np.array(state)), RandomDropoutAttrs(ratio, stream))
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 0.25, 0.5, 0.7, 1 - 2**-24])
+def test_dropout_keeps_what_exceeds_the_ratio(ratio):
+    kept = uniform(1, 2) > np.float32(ratio)
+    for dtype in (np.float32, np.float64):
+        expected = np.where(kept, dtype(1 / (1 - ratio)), dtype(0))
+        got = dropout(np.ones(1000, dtype), ratio)
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_dropout_keeps_the_layout_and_wants_a_ratio_below_1():
+    x = f32(2, 32, 3, 3).with_layout(Blocked(1, 16))
+    assert infer("random.dropout", (x, STATE), RandomDropoutAttrs(0.5, 0)) == x
+    for ratio in (-0.1, 1.0, float("nan")):
+        with pytest.raises(OpError, match="ratio must be"):
+            infer("random.dropout", (x, STATE), RandomDropoutAttrs(ratio, 0))
+    with pytest.raises(OpError, match="stream must be"):
+        infer("random.dropout", (x, STATE), RandomDropoutAttrs(0.5, -1))
+    with pytest.raises(OpError, match="a state"):
+        infer("random.dropout", (x, f32(2)), RandomDropoutAttrs(0.5, 0))

@@ -135,6 +135,14 @@ def test_the_mode_square_takes_the_longer_side_in_both_directions(open_layer, im
     np.testing.assert_array_equal(found[0], expected.astype(np.float32))
 
 
+def test_a_file_without_objects_serves_batches_without_them(open_layer, images, tmp_path):
+    (tmp_path / "background.txt").write_text(block(0, "1.png", BACKGROUND))
+    batch = open_layer(layer("fg_fraction: 0", source="background.txt")).batch(0)
+    assert batch["label"].tolist() == [0] * 8
+    with pytest.raises(NetcError, match="no window counts as an object"):
+        open_layer(layer(source="background.txt"))
+
+
 def test_images_are_read_once_where_they_are_cached(open_layer, images, tmp_path):
     source = open_layer(layer("cache_images: true"))
     first = source.batch(0)["data"]
@@ -151,7 +159,7 @@ def test_images_are_read_once_where_they_are_cached(open_layer, images, tmp_path
         (layer("context_pad: 4"), "context_pad leaves nothing"),
         (layer("crop_mode: 'round'"), "crop_mode is warp or square, got 'round'"),
         (layer("fg_fraction: 2"), "fg_fraction is from 0 to 1"),
-        (layer("fg_threshold: 1.5"), "no window counts as objects"),
+        (layer("fg_threshold: 1.5"), "no window counts as an object"),
         (layer(source="empty.txt"), "the window file is empty"),
         (layer(source="cut.txt"), "image 0: expected 3 lines"),
         (layer(source="head.txt"), "filled line 1: expected '# index'"),

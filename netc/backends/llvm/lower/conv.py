@@ -47,7 +47,7 @@ class ConvLowering:
         self.tail = tail
         self.x = kernel.operand(anchor.operands[0])
         self.w = kernel.operand(anchor.operands[1])
-        self.bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+        self.bias = kernel.bias(anchor)
         self.y = kernel.writes[0]
         assert self.w.type.layout is not None
         self.block = self.w.type.layout.size
@@ -66,7 +66,7 @@ class ConvLowering:
         horizontal = Window(self.taps_h, attrs.stride[1], attrs.dilation[1], *attrs.pad[1])
         plane = plane_of_rows(self.b, self.x, self.y, vertical, horizontal)
         taps = self.taps_v * self.taps_h
-        if not can_recut(plane, self.x, self.y):
+        if not can_recut(plane, [self.x, *self.kernel.writes, *self.planes_of_tail()]):
             return [plane], self.choose_tile(plane.static_columns, taps)
         extent = self.y.type.shape[2] * self.y.type.shape[3]
         if not isinstance(extent, int):
@@ -86,11 +86,19 @@ class ConvLowering:
         rows = best[1]
         return [recut_plane(self.b, self.x, extent, rows)], self.choose_tile(extent // rows, 1)
 
+    def planes_of_tail(self) -> list[Memory]:
+        """What the tail reads beside the convolution's result, less what is one number for a plane."""
+        arguments = self.kernel.arguments
+        read = [arguments[v.name] for op in self.tail for v in op.operands if v.name in arguments]
+        return [memory for memory in read if memory.type.shape[2:] != (1, 1)]
+
     def choose_tile(self, columns: int | None, taps: int) -> MacTile:
+        """The register tile for rows of so many outputs."""
         return choose_tile(self.kernel.target, columns, self.blocks, taps, self.depth, 2)
 
     # --- loops ---
     def emit(self) -> None:
+        """The whole kernel."""
         b = self.b
         plane = self.planes[0]
         images = b.dim(self.y.type.shape[0])
@@ -162,6 +170,7 @@ class ConvLowering:
                         ).emit(step.index, end, first, last)
 
     def tiles(self, plane: Plane) -> list[Tile]:
+        """The register tiles of a row."""
         if plane.static_columns is not None and plane.static_in_columns is not None:
             return static_tiles(
                 plane.horizontal, plane.static_columns, plane.static_in_columns, self.tile.pixels
@@ -288,7 +297,7 @@ class _MicroKernel:
 
     def taps(self, totals: list[Value], x_at: Index, w_at: Index) -> list[Value]:
         """One channel, one kernel row: every tap of every pixel."""
-        b, conv = self.b, self.conv
+        b = self.b
         horizontal = self.plane.horizontal
         if self.tile.taps is None:
             bounds = horizontal.tap_bounds(b, self.column, self.plane.in_columns)

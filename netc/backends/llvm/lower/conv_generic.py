@@ -40,7 +40,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel."""
     b = kernel.b
     x, w = kernel.operand(anchor.operands[0]), kernel.operand(anchor.operands[1])
-    bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+    bias = kernel.bias(anchor)
     y = kernel.writes[0]
     attrs = anchor.attrs
     outputs, depth, *kernel_extents = w.type.static_shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import Window
@@ -12,7 +13,7 @@ from netc.ir.loop_builder import Index, LoopBuilder
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Of one axis: output ``start + step * i`` for i = 0, 1, …, and weight tap ``first_tap + tap_step * t``."""
+    """Along one axis: outputs ``start + step * i``, and taps of the weight ``first_tap + tap_step * t``."""
 
     start: int = 0
     step: int = 1
@@ -85,10 +86,10 @@ def plane_of_rows(b: LoopBuilder, x: Memory, y: Memory, vertical: Window, horizo
     )
 
 
-def can_recut(plane: Plane, x: Memory, y: Memory) -> bool:
-    """Whether windows are single points and the rows of both sides follow each other."""
+def can_recut(plane: Plane, memories: Sequence[Memory]) -> bool:
+    """Whether windows are single points, and rows follow each other in all that is read or written along."""
     one = Window(1, 1, 1, 0, 0)
-    return plane.vertical == plane.horizontal == one and x.rows_follow and y.rows_follow
+    return plane.vertical == plane.horizontal == one and all(memory.rows_follow for memory in memories)
 
 
 def recut_plane(b: LoopBuilder, x: Memory, extent: Dim, rows: int) -> Plane:
@@ -123,16 +124,16 @@ def phase_planes(
     """The planes of a fractionally strided convolution: outputs that meet the same taps.
 
     Between the inputs of an axis lie ``spread - 1`` zeros, so output o meets the taps t for which
-    ``o - before + t`` is a multiple of ``spread``; of neighbouring outputs of a phase, at neighbouring inputs.
+    ``o - before + t`` is a multiple of ``spread``; neighbouring outputs of a phase at neighbouring inputs.
     """
     axes = []
     for axis in (0, 1):
         found = []
         for start in range(spread[axis]):
             first = (before[axis] - start) % spread[axis]
-            count = max(0, -(-(taps[axis] - first) // spread[axis]))
+            met = max(0, -(-(taps[axis] - first) // spread[axis]))
             lead = (before[axis] - start - first) // spread[axis]
-            window = Window(count, 1, 1, lead, 0, overhangs=True)
+            window = Window(met, 1, 1, lead, 0, overhangs=True)
             found.append((Phase(start, spread[axis], first, spread[axis]), window))
         axes.append(found)
     width, out_width = x.type.shape[3], y.type.shape[3]
@@ -142,14 +143,14 @@ def phase_planes(
             if isinstance(out_width, int) and columns.start >= out_width:
                 continue
             known = isinstance(out_width, int) and isinstance(width, int)
-            count = -(-(out_width - columns.start) // spread[1]) if isinstance(out_width, int) else None
+            outputs = phase_extent(b, out_width, columns)
             planes.append(
                 Plane(
                     rows=phase_extent(b, y.type.shape[2], rows),
-                    columns=phase_extent(b, out_width, columns),
+                    columns=outputs,
                     in_rows=b.dim(x.type.shape[2]),
                     in_columns=b.dim(width),
-                    static_columns=count if known else None,
+                    static_columns=outputs if known and isinstance(outputs, int) else None,
                     static_in_columns=width if known and isinstance(width, int) else None,
                     vertical=vertical,
                     horizontal=horizontal,

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import Window
+from netc.backends.llvm.lower.conv_schedule import ceildiv
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.weight_gradient_schedule import (
     Chunk,
     Problem,
     Supertile,
-    ceildiv,
     choose_cells,
     choose_chunk,
     choose_supertile,
@@ -65,7 +65,7 @@ def lower(kernel: Kernel, anchor: Op, _tail: Sequence[Op]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """A broadcast of the tile: its input's offset from the window's, its tap along the columns, its result."""
+    """A broadcast of the tile: its input's offset from the window's, its tap in a row, its result."""
 
     shift: Index
     tap: Index

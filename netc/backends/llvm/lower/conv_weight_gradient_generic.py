@@ -59,7 +59,7 @@ def lower(kernel: Kernel, anchor: Op, _tail: Sequence[Op]) -> None:
             ]
             at = element(b, x, [image, in_channel, *positions])
             if width:
-                value = b.load_strided(x.pointer, at, windows[-1].stride * x.strides[-1], width)
+                value = b.load_strided(x.pointer, at, b.imul(windows[-1].stride, x.strides[-1]), width)
             else:
                 value = b.load(x.pointer, at)
             return [

@@ -46,10 +46,29 @@ def copy_through(kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space) -
     sweep(kernel, space, reads, write_names(kernel), compute, unroll_of(tail))
 
 
+def finish_element(
+    kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space, indices: Sequence[Index], value: Value
+) -> None:
+    """Store what the tail makes of one element of the anchor's result, at a point of the space."""
+    b = kernel.b
+    known = {
+        name: b.load(space.views[name].pointer, space.at(name, indices))
+        for name in arguments_read(kernel, tail)
+    }
+    values = apply(b, tail, {**known, anchor.result.name: value}, kernel.body.results)
+    for name, result in zip(write_names(kernel), values, strict=True):
+        b.store(result, space.views[name].pointer, space.at(name, indices))
+
+
 def lower_fill(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the kernel of a ``tensor.fill``."""
+    space = Space(kernel.b, storage_axes(kernel.writes[0].type), result_views(kernel, tail)).merged()
+    fill_through(kernel, anchor, tail, space)
+
+
+def fill_through(kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space) -> None:
+    """Sweep a merged space in which the anchor's result is the value of its attributes."""
     b = kernel.b
-    space = Space(b, storage_axes(kernel.writes[0].type), result_views(kernel, tail)).merged()
 
     def compute(registers: Mapping[str, Value]) -> list[Value]:
         like = next(iter(registers.values()), None)
@@ -59,7 +78,7 @@ def lower_fill(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     sweep(kernel, space, arguments_read(kernel, tail), write_names(kernel), compute)
 
 
-def _storage_offset(kernel: Kernel, memory: Memory, start: Sequence[Dim], strides: Sequence[Dim]) -> Index:
+def storage_offset(kernel: Kernel, memory: Memory, start: Sequence[Dim], strides: Sequence[Dim]) -> Index:
     """The offset of the element at ``start`` (logical; between two blocks) under strides of a result."""
     layout: Layout = memory.type.layout
     b = kernel.b
@@ -75,7 +94,7 @@ def _storage_offset(kernel: Kernel, memory: Memory, start: Sequence[Dim], stride
 def lower_slice(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the kernel of a ``tensor.slice``."""
     x = kernel.operand(anchor.operands[0])
-    offset = _storage_offset(kernel, x, anchor.attrs.start, x.stride_dims)
+    offset = storage_offset(kernel, x, anchor.attrs.start, x.stride_dims)
     views = result_views(kernel, tail) | {SOURCE: View(x.pointer, x.stride_dims, offset)}
     space = Space(kernel.b, storage_axes(kernel.writes[0].type), views).merged()
     copy_through(kernel, anchor, tail, space)
@@ -90,7 +109,7 @@ def lower_concat(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         x = kernel.operand(value)
         start = [begin if axis == anchor.attrs.axis else 0 for axis in range(x.type.rank)]
         views = {
-            name: View(view.pointer, view.strides, _storage_offset(kernel, y, start, view.strides))
+            name: View(view.pointer, view.strides, storage_offset(kernel, y, start, view.strides))
             for name, view in whole.items()
         }
         views[SOURCE] = View(x.pointer, x.stride_dims)
@@ -176,11 +195,4 @@ def _reshape_by_elements(kernel: Kernel, anchor: Op, tail: Sequence[Op], x: Memo
     with b.loop(first, last) as loop:
         indices = b.split(loop.index, space.extents)
         at = b.linear(b.split(loop.index, source), x.strides)
-        known = {
-            name: b.load(space.views[name].pointer, space.at(name, indices))
-            for name in arguments_read(kernel, tail)
-        }
-        known[anchor.result.name] = b.load(x.pointer, at)
-        values = apply(b, tail, known, kernel.body.results)
-        for name, value in zip(write_names(kernel), values, strict=True):
-            b.store(value, space.views[name].pointer, space.at(name, indices))
+        finish_element(kernel, anchor, tail, space, indices, b.load(x.pointer, at))

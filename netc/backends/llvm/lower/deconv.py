@@ -83,7 +83,7 @@ class _Deconv:
         self.kernel, self.b, self.anchor, self.tail = kernel, kernel.b, anchor, tail
         self.x = kernel.operand(anchor.operands[0])
         self.w = kernel.operand(anchor.operands[1])
-        self.bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+        self.bias = kernel.bias(anchor)
         self.y = kernel.writes[0]
         layout = self.y.type.layout
         self.lanes = layout.size if layout is not None else 0

@@ -31,7 +31,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel."""
     b = kernel.b
     x, w = kernel.operand(anchor.operands[0]), kernel.operand(anchor.operands[1])
-    bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+    bias = kernel.bias(anchor)
     y = kernel.writes[0]
     assert w.type.layout is not None
     lanes = w.type.layout.size
@@ -41,15 +41,15 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     horizontal = Window(taps_h, attrs.stride[1], attrs.dilation[1], *attrs.pad[1])
 
     def tile(place: Place) -> None:
-        def step(total: Value, value: Value, tap_row: Index, tap: Index) -> Value:
+        def step(totals: list[Value], value: Value, tap_row: Index, tap: Index) -> list[Value]:
             at = b.linear([place.block, tap_row, tap], [w.strides[0], w.strides[2], w.strides[3]])
-            return b.fma(value, b.load(w.pointer, at, lanes), total)
+            return [b.fma(value, b.load(w.pointer, at, lanes), totals[0])]
 
         start = b.const(0.0, f"f32x{lanes}")
         if bias is not None:
             start = b.load(bias.pointer, b.imul(place.block, lanes), lanes)
-        totals = accumulate(kernel, x, place, vertical, horizontal, [start] * place.tile.size, step)
-        for pixel, total in enumerate(totals):
+        totals = accumulate(kernel, x, place, vertical, horizontal, [[start]] * place.tile.size, step)
+        for pixel, (total,) in enumerate(totals):
             finish_at(kernel, anchor, total, tail, kernel.writes, place.point(b, y, pixel))
 
     # accumulators, the inputs of one kernel row, a weight

@@ -38,7 +38,7 @@ class _Rows:
         self.kernel, self.b, self.anchor, self.tail = kernel, kernel.b, anchor, tail
         self.x = kernel.operand(anchor.operands[0])
         self.w = kernel.operand(anchor.operands[1])
-        self.bias = kernel.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+        self.bias = kernel.bias(anchor)
         self.y = kernel.writes[0]
         self.outputs, self.depth = self.w.type.static_shape
         self.lanes = kernel.b.lanes

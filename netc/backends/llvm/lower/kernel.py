@@ -76,6 +76,10 @@ class Kernel:
         """The memory behind a body argument."""
         return self.arguments[value.name]
 
+    def bias(self, anchor: Op) -> Memory | None:
+        """The third operand of a product with weights, which may have none."""
+        return self.operand(anchor.operands[2]) if len(anchor.operands) > 2 else None
+
     def storage_extents(self, type_: TensorType) -> list[Index]:
         """The extents of the storage axes, lanes of a blocked layout excluded."""
         extents = [self.b.dim(d) for d in storage_shape(type_.shape, type_.layout)]

@@ -16,6 +16,7 @@ from netc.backends.llvm.lower.space import SOURCE, Space, View, result_views, st
 from netc.backends.llvm.lower.sweep import runs
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
+from netc.ir.types import TensorType
 
 POSITIONS = 64
 CHUNK_VECTORS = 16
@@ -26,10 +27,21 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel of a ``nn.lrn``."""
     x = kernel.operand(anchor.operands[0])
     views = result_views(kernel, tail) | {SOURCE: View(x.pointer, x.stride_dims)}
-    blocked = x.type.layout is not None
-    kinds = ["", "channels", *["inner"] * (x.type.rank - 2), *["lanes"] * blocked]
-    extents = storage_axes(x.type)
-    if x.type.rank == 2:
+    space = lrn_space(kernel, x.type, views)
+    axis = len(space.dims) - 1
+    if x.type.layout is not None:
+        _Blocked(kernel, anchor, tail, space, axis, x.type.layout.size).emit(POSITIONS)
+    else:
+        lanes = lanes_along(kernel, space, axis, tail)
+        _RowMajor(kernel, anchor, tail, space, axis, lanes).emit(CHUNK_VECTORS * max(1, lanes))
+
+
+def lrn_space(kernel: Kernel, type_: TensorType, views: dict[str, View]) -> Space:
+    """The space of a normalisation: outer axes, channels, positions, and the lanes of a blocked layout."""
+    blocked = type_.layout is not None
+    kinds = ["", "channels", *["inner"] * (type_.rank - 2), *["lanes"] * blocked]
+    extents = storage_axes(type_)
+    if type_.rank == 2:
         # one position: an axis for it
         views = {n: View(v.pointer, (*v.strides[:2], 0, *v.strides[2:]), v.offset) for n, v in views.items()}
         kinds.insert(2, "inner")
@@ -38,15 +50,10 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     # all but the last of the inner axes are walked outside of the channels
     rank = len(space.dims)
     own = [space.kinds.index("channels"), rank - 2 if blocked else rank - 1, *([rank - 1] if blocked else [])]
-    space = space.reordered([*[i for i in range(rank) if i not in own], *own])
-    if x.type.layout is not None:
-        _Blocked(kernel, anchor, tail, space, rank - 1, x.type.layout.size).emit(POSITIONS)
-    else:
-        lanes = lanes_along(kernel, space, rank - 1, tail)
-        _RowMajor(kernel, anchor, tail, space, rank - 1, lanes).emit(CHUNK_VECTORS * max(1, lanes))
+    return space.reordered([*[i for i in range(rank) if i not in own], *own])
 
 
-class _Lrn(Registers):
+class ChannelWindows(Registers):
     """What both layouts share. ``outer`` axes come first, then channels, positions, and lanes."""
 
     def __init__(
@@ -81,17 +88,21 @@ class _Lrn(Registers):
             values = pairs + values[len(pairs) * 2 :]
         return values[0]
 
-    def normalised(self, x: Value, squares: Value) -> Value:
-        """x / (k + alpha / size * squares) ^ beta."""
+    def base(self, squares: Value) -> Value:
+        """k + alpha / size * squares."""
         b, attrs = self.b, self.anchor.attrs
-        base = b.fma(squares, b.like(attrs.alpha / attrs.size, x), b.like(attrs.k, x))
+        return b.fma(squares, b.like(attrs.alpha / attrs.size, squares), b.like(attrs.k, squares))
+
+    def normalised(self, x: Value, base: Value) -> Value:
+        """x / base ^ beta."""
+        b, attrs = self.b, self.anchor.attrs
         signed = attrs.k < 0 or attrs.alpha < 0
         if attrs.beta >= 0 and math.is_product(attrs.beta):
             return b.div(x, math.power(b, base, attrs.beta, signed=signed))
         return b.mul(x, math.power(b, base, -attrs.beta, signed=signed))
 
 
-class _RowMajor(_Lrn):
+class _RowMajor(ChannelWindows):
     def run(self, place: Place, count: Index) -> None:
         def emit(start: Index, registers: int, rest: Index | None) -> None:
             steps = [self.b.iadd(start, i * self.size) for i in range(registers)]
@@ -121,25 +132,19 @@ class _RowMajor(_Lrn):
                 window = loop.carried[i * (size - 1) : (i + 1) * (size - 1)]
                 squares = [*window, square(place, b.iadd(loop.index, half))]
                 here = self.moved(place, self.channels, loop.index)
-                self.finish(self.normalised(self.source(here, count), self.sum(squares)), here, count)
+                base = self.base(self.sum(squares))
+                self.finish(self.normalised(self.source(here, count), base), here, count)
                 following += squares[1:]
             loop.carry(following)
 
 
-class _Blocked(_Lrn):
-    def run(self, place: Place, count: Index) -> None:
-        b = self.b
-        blocks = self.space.extents[self.channels]
-        reach = 0 if blocks == 1 else -(-self.half // self.lanes)
-        with b.loop(0, blocks) as block:
-            here = self.moved(place, self.channels, block.index)
-            neighbours = [self.neighbour(block.index, d) for d in range(-reach, reach + 1)]
+class BlockedWindows(ChannelWindows):
+    """Windows over lanes: which neighbouring blocks they reach, and their sums."""
 
-            def emit(start: Index, registers: int, _rest: Index | None) -> None:
-                for i in range(registers):
-                    self.position(self.moved(here, self.positions, b.iadd(start, i)), neighbours)
-
-            runs(b, count, 1, UNROLL, emit, self.space.extents[self.positions])
+    @property
+    def reach(self) -> int:
+        """How many blocks away a window may reach."""
+        return 0 if self.space.extents[self.channels] == 1 else -(-self.half // self.lanes)
 
     def neighbour(self, block: Index, distance: int) -> tuple[Index, Value | bool]:
         """How many blocks away to read (0 where there is none), and which of the lanes there count."""
@@ -156,24 +161,42 @@ class _Blocked(_Lrn):
             count = b.imin(count, b.imul(b.imax(0, b.iadd(wanted, 1)), lanes))
         return b.isub(near, block), b.first_lanes(count, lanes)
 
+    def window_sum(self, values: Sequence[Value]) -> Value:
+        """In each lane the sum over its window; ``values`` are the registers of the blocks around."""
+        lanes, reach = self.lanes, len(values) // 2
+        zero = self.b.const(0.0, self.type)
+
+        def shifted(by: int) -> Value:
+            """In lane i, the value of the channel ``by`` after that of lane i."""
+            block, lane = divmod(by, lanes)
+            first = values[block + reach] if -reach <= block <= reach else zero
+            if lane == 0:
+                return first
+            second = values[block + 1 + reach] if block + 1 <= reach else zero
+            return self.b.shuffle(first, second, range(lane, lane + lanes))
+
+        furthest = min(self.half, (reach + 1) * lanes - 1)
+        return self.sum([shifted(by) for by in range(-furthest, furthest + 1)])
+
+
+class _Blocked(BlockedWindows):
+    def run(self, place: Place, count: Index) -> None:
+        b = self.b
+        with b.loop(0, self.space.extents[self.channels]) as block:
+            here = self.moved(place, self.channels, block.index)
+            neighbours = [self.neighbour(block.index, d) for d in range(-self.reach, self.reach + 1)]
+
+            def emit(start: Index, registers: int, _rest: Index | None) -> None:
+                for i in range(registers):
+                    self.position(self.moved(here, self.positions, b.iadd(start, i)), neighbours)
+
+            runs(b, count, 1, UNROLL, emit, self.space.extents[self.positions])
+
     def position(self, place: Place, neighbours: list[tuple[Index, Value | bool]]) -> None:
-        b, lanes = self.b, self.lanes
+        b = self.b
         zero = b.const(0.0, self.type)
         squares = []
         for distance, counts in neighbours:
             value = b.select(counts, self.source(self.moved(place, self.channels, distance)), zero)
             squares.append(b.mul(value, value))
-        reach = len(neighbours) // 2
-
-        def shifted(by: int) -> Value:
-            """In lane i, the square of the channel ``by`` after that of lane i."""
-            block, lane = divmod(by, lanes)
-            first = squares[block + reach] if -reach <= block <= reach else zero
-            if lane == 0:
-                return first
-            second = squares[block + 1 + reach] if block + 1 <= reach else zero
-            return b.shuffle(first, second, range(lane, lane + lanes))
-
-        furthest = min(self.half, (reach + 1) * lanes - 1)
-        total = self.sum([shifted(by) for by in range(-furthest, furthest + 1)])
-        self.finish(self.normalised(self.source(place), total), place)
+        self.finish(self.normalised(self.source(place), self.base(self.window_sum(squares))), place)

@@ -100,6 +100,13 @@ def finish_at(
     kernel: Kernel, anchor: Op, value: Value, ops: Sequence[Op], memory: Sequence[Memory], point: Point
 ) -> None:
     """Run the elementwise tail of an anchor on its result in a register, and store what the body yields."""
-    values = evaluate(kernel, ops, {anchor.result.name: value}, kernel.body.results, point)
+    finish_all_at(kernel, {anchor.result.name: value}, ops, memory, point)
+
+
+def finish_all_at(
+    kernel: Kernel, made: Mapping[str, Value], ops: Sequence[Op], memory: Sequence[Memory], point: Point
+) -> None:
+    """The same for results by their names."""
+    values = evaluate(kernel, ops, made, kernel.body.results, point)
     for result, target in zip(values, memory, strict=True):
         store_at(kernel, target, point, result)

@@ -1,4 +1,7 @@
-"""Pooling on a blocked layout: registers hold one output each, lanes are channels."""
+"""Pooling on a blocked layout: registers hold one output each, lanes are channels.
+
+A maximum may come with its choice: the tap that it was found at waits in a register beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ from collections.abc import Sequence
 
 from netc.backends.llvm.lower.columns import Window
 from netc.backends.llvm.lower.kernel import Kernel
-from netc.backends.llvm.lower.point import Point, finish_at
+from netc.backends.llvm.lower.point import Point, finish_all_at, finish_at
 from netc.backends.llvm.lower.windowed import Place, accumulate, for_each_tile
 from netc.ir.core import Op, Value
 from netc.ir.dim import Dim
 from netc.ir.loop_builder import Index
 from netc.ir.ops.pool import LOWEST
-from netc.ir.types import TensorType
+from netc.ir.types import TensorType, VectorType
 
 LARGEST_UNROLLED_WINDOW = 8
 CHAINS = 4
@@ -26,7 +29,7 @@ def applies(anchor: Op) -> bool:
 
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel of a ``nn.pool``."""
+    """Emit the whole kernel of a ``nn.pool`` or a ``nn.max_pool_choice``."""
     b = kernel.b
     attrs = anchor.attrs
     x, y = kernel.operand(anchor.operands[0]), kernel.writes[0]
@@ -38,25 +41,51 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     )
     maximum = attrs.kind == "max"
 
-    def step(total: Value, value: Value, _row: Index, _tap: Index) -> Value:
+    names = [r.name for r in anchor.results]
+
+    def step(totals: list[Value], value: Value, row: Index, tap: Index) -> list[Value]:
         # as Caffe: the new value wins only where it is greater, so a NaN never does
-        return b.maximum(value, total) if maximum else b.add(total, value)
+        if len(totals) > 1:
+            number = b.iadd(b.imul(row, horizontal.taps), tap)
+            return chosen(kernel, totals, value, number)
+        return [b.maximum(value, totals[0]) if maximum else b.add(totals[0], value)]
 
     def tile(place: Place) -> None:
-        start = b.const(LOWEST if maximum else 0.0, f"f32x{lanes}")
-        totals = accumulate(kernel, x, place, vertical, horizontal, [start] * place.tile.size, step)
-        for pixel, total in enumerate(totals):
+        start = [b.const(LOWEST if maximum else 0.0, f"f32x{lanes}")]
+        if len(names) > 1:
+            start.append(b.const(vertical.taps * horizontal.taps, f"i32x{lanes}"))
+        found = accumulate(kernel, x, place, vertical, horizontal, [start] * place.tile.size, step)
+        for pixel, (total, *choice) in enumerate(found):
             if not maximum:
                 rows = window_divisor(kernel, vertical, place.row, x.type.shape[2], attrs.count_padding)
                 column = b.iadd(place.column, pixel)
                 columns = window_divisor(kernel, horizontal, column, x.type.shape[3], attrs.count_padding)
                 count = b.cast("to_float", b.value(b.imul(rows, columns)), "f32")
                 total = b.div(total, b.splat(count, lanes))
-            finish_at(kernel, anchor, total, tail, kernel.writes, place.point(b, y, pixel))
+            made = dict(zip(names, (total, *(as_choice(kernel, anchor, c) for c in choice)), strict=True))
+            finish_all_at(kernel, made, tail, kernel.writes, place.point(b, y, pixel))
 
     large = horizontal.taps > LARGEST_UNROLLED_WINDOW
-    largest = 1 if large else max(2, (kernel.target.vector_registers - 4) // 2)
+    largest = 1 if large else max(2, (kernel.target.vector_registers - 4) // (2 * len(names)))
     for_each_tile(kernel, x, y, horizontal, largest, tile)
+
+
+def chosen(kernel: Kernel, best: Sequence[Value], value: Value, number: Index) -> list[Value]:
+    """The larger of the best and a value, and the number of the tap it is from (i32)."""
+    b = kernel.b
+    most, taken = best
+    better = b.compare("gt", value, most)
+    tap = b.const(number, "i32") if isinstance(number, int) else b.cast("truncate", number, "i32")
+    if isinstance(taken.type, VectorType):
+        tap = b.splat(tap, taken.type.lanes)
+    return [b.select(better, value, most), b.select(better, tap, taken)]
+
+
+def as_choice(kernel: Kernel, anchor: Op, taken: Value) -> Value:
+    """The number of a tap in the dtype of the anchor's second result."""
+    type_ = anchor.results[1].type
+    assert isinstance(type_, TensorType)
+    return taken if type_.dtype == "i32" else kernel.b.cast("truncate", taken, type_.dtype)
 
 
 def window_divisor(kernel: Kernel, window: Window, output: Index, extent: Dim, count_padding: bool) -> Index:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from netc.backends.llvm.lower.columns import Tile, Window
 from netc.backends.llvm.lower.conv_generic import row_tiles
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.nest import nest
-from netc.backends.llvm.lower.point import Point, finish_at
-from netc.backends.llvm.lower.pool import window_divisor
+from netc.backends.llvm.lower.point import Point, finish_all_at, finish_at
+from netc.backends.llvm.lower.pool import as_choice, chosen, window_divisor
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
 from netc.ir.ops.pool import LOWEST
@@ -24,7 +25,7 @@ def applies(anchor: Op) -> bool:
 
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel of a ``nn.pool``."""
+    """Emit the whole kernel of a ``nn.pool`` or a ``nn.max_pool_choice``."""
     b = kernel.b
     attrs = anchor.attrs
     x, y = kernel.operand(anchor.operands[0]), kernel.writes[0]
@@ -65,10 +66,18 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
                     value = b.load_strided(x.pointer, at, b.imul(last.stride, x.strides[-1]), lanes)
                 else:
                     value = b.load(x.pointer, at)
+                if len(totals) > 1:
+                    number: Index = 0
+                    for window, tap in zip(windows, taps, strict=True):
+                        number = b.iadd(b.imul(number, window.taps), tap)
+                    return chosen(kernel, totals, value, number)
                 return [b.maximum(value, totals[0]) if maximum else b.add(totals[0], value)]
 
-            start = b.const(LOWEST if maximum else 0.0, type_)
-            (value,) = nest(b, [*row_bounds, bounds], [start], step)
+            start = [b.const(LOWEST if maximum else 0.0, type_)]
+            if len(anchor.results) > 1:
+                every = math.prod(window.taps for window in windows)
+                start.append(b.const(every, f"i32x{lanes}" if lanes else "i32"))
+            value, *choice = nest(b, [*row_bounds, bounds], start, step)
             if not maximum:
                 count: Index = 1
                 for window, row, extent in zip(windows[:-1], rows, in_shape[:-1], strict=True):
@@ -80,7 +89,11 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
                 divisor = b.cast("to_float", b.value(b.imul(count, columns)), "f32")
                 value = b.div(value, b.splat(divisor, lanes))
             point = Point((image, channel, *rows, column), None, y.type.rank - 1, lanes)
-            finish_at(kernel, anchor, value, tail, kernel.writes, point)
+            made = {anchor.result.name: value}
+            made |= {
+                r.name: as_choice(kernel, anchor, c) for r, c in zip(anchor.results[1:], choice, strict=True)
+            }
+            finish_all_at(kernel, made, tail, kernel.writes, point)
 
         for tile in row_tiles(b, last, spatial[-1], in_spatial[-1], b.lanes):
             with b.loop(0, tile.repeat) as repeat:

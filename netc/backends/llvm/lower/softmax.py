@@ -15,6 +15,7 @@ from netc.backends.llvm.lower.registers import Place, Registers, lanes_along
 from netc.backends.llvm.lower.space import SOURCE, Space, View, result_views
 from netc.backends.llvm.lower.sweep import runs
 from netc.ir.core import Op, Value
+from netc.ir.dim import Dim
 from netc.ir.loop_builder import Index
 
 ROW_REGISTERS = 8
@@ -29,29 +30,54 @@ Step = Callable[[Place, Index | None, Value], Value]
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel of a ``nn.softmax``."""
     x = kernel.operand(anchor.operands[0])
-    shape, axis = x.type.shape, anchor.attrs.axis
     views = result_views(kernel, tail) | {SOURCE: View(x.pointer, x.stride_dims)}
+    space = softmax_space(kernel, x.type.shape, anchor.attrs.axis, views)
+    last = len(space.dims) - 1
+    Softmax(kernel, anchor, tail, space, lanes_along(kernel, space, last, tail)).emit()
+
+
+def softmax_space(kernel: Kernel, shape: tuple[Dim, ...], axis: int, views: dict[str, View]) -> Space:
+    """The space of a softmax: the axis of kind ``axis`` is the last one, or the last but one."""
     kinds = ["axis" if i == axis else "" if i < axis or d == 1 else "inner" for i, d in enumerate(shape)]
     space = Space(kernel.b, shape, views, kinds).merged()
-    if "inner" in space.kinds:
-        along = space.kinds.index("axis")
-        inner = len(space.dims) - 1
-        order = [i for i in range(len(space.dims)) if i not in (along, inner)]
-        _Softmax(kernel, anchor, tail, space.reordered([*order, along, inner])).columns()
-    else:
-        _Softmax(kernel, anchor, tail, space).rows()
+    if "inner" not in space.kinds:
+        return space
+    along = space.kinds.index("axis")
+    inner = len(space.dims) - 1
+    order = [i for i in range(len(space.dims)) if i not in (along, inner)]
+    return space.reordered([*order, along, inner])
 
 
-class _Softmax(Registers):
-    def __init__(self, kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space) -> None:
-        last = len(space.dims) - 1
-        super().__init__(kernel, anchor, tail, space, last, lanes_along(kernel, space, last, tail))
+class Softmax(Registers):
+    """A softmax along the last axis of the space, or along the last but one.
+
+    What becomes of probabilities is up to ``give``, what follows a row, to ``end_row``.
+    """
+
+    def __init__(self, kernel: Kernel, anchor: Op, tail: Sequence[Op], space: Space, lanes: int) -> None:
+        super().__init__(kernel, anchor, tail, space, len(space.dims) - 1, lanes)
         # exponentials wait in the result, unless an operand still to be read lies there
         pointers = {space.views[n].pointer for n in self.reads}
         self.parked = space.views[self.writes[0]].pointer not in pointers
 
+    def emit(self) -> None:
+        """The kernel."""
+        if "inner" in self.space.kinds:
+            self.columns()
+        else:
+            self.rows()
+
+    def give(self, value: Value, place: Place, count: Index | None, index: Index | None) -> None:
+        """Store a register of probabilities; ``index`` is that along the axis, None where lanes run there."""
+        del index
+        self.finish(value, place, count)
+
+    def end_row(self, place: Place) -> None:
+        """After a softmax along the last axis; ``place`` is that of its first element."""
+
     # --- exponentials ---
     def exponential(self, value: Value, largest: Value) -> Value:
+        """e^(value - largest)."""
         return math.exp_nonpositive(self.b, self.b.sub(value, largest))
 
     def raised(self, place: Place, count: Index | None, largest: Value) -> Value:
@@ -62,12 +88,14 @@ class _Softmax(Registers):
         return value
 
     def raised_again(self, place: Place, count: Index | None, largest: Value) -> Value:
+        """The exponentials, from where they are parked."""
         if self.parked:
             return self.load(self.writes[0], place[self.writes[0]], count)
         return self.exponential(self.source(place, count), largest)
 
     # --- along the last axis ---
     def rows(self) -> None:
+        """Softmaxes along the last axis."""
         b, space = self.b, self.space
         outer = space.extents[:-1]
         extent = space.dims[-1]
@@ -79,8 +107,10 @@ class _Softmax(Registers):
                 self.short_row(place, extent)
             else:
                 self.long_row(place, space.extents[-1])
+            self.end_row(place)
 
     def short_row(self, place: Place, extent: int) -> None:
+        """A row that fits into a few registers."""
         b = self.b
         starts = range(0, extent, self.size)
         counts = [None if extent - s >= self.size else extent - s for s in starts]
@@ -92,16 +122,32 @@ class _Softmax(Registers):
         masked = [self.existing(v, c, 0.0) for v, c in zip(raised, counts, strict=True)]
         inverse = self.inverse(functools.reduce(b.add, masked))
         for value, here, count in zip(raised, places, counts, strict=True):
-            self.finish(b.mul(value, inverse), here, count)
+            self.give(b.mul(value, inverse), here, count, None)
 
     def larger(self, total: Value, value: Value) -> Value:
+        """The larger, lane by lane."""
         return self.b.maximum(value, total)
 
     def inverse(self, total: Value) -> Value:
+        """One over the sum of the lanes, in every lane."""
         b = self.b
         return b.splat(b.div(b.const(1.0, "f32"), b.reduce("sum", total)), self.lanes)
 
     def long_row(self, place: Place, extent: Index) -> None:
+        """A row of any length."""
+        b = self.b
+        largest, total = self.row_sum(place, extent)
+        inverse = self.inverse(total)
+
+        def emit(start: Index, registers: int, rest: Index | None) -> None:
+            for i in range(registers):
+                here = self.moved(place, self.axis, b.iadd(start, i * self.size))
+                self.give(b.mul(self.raised_again(here, rest, largest), inverse), here, rest, None)
+
+        runs(b, extent, self.size, CHAINS, emit, extent)
+
+    def row_sum(self, place: Place, extent: Index) -> tuple[Value, Value]:
+        """A row's largest element in every lane, and a register that adds up to the exponentials' sum."""
         b = self.b
 
         def most(here: Place, count: Index | None, total: Value) -> Value:
@@ -112,14 +158,7 @@ class _Softmax(Registers):
         def added(here: Place, count: Index | None, total: Value) -> Value:
             return b.add(total, self.existing(self.raised(here, count, largest), count, 0.0))
 
-        inverse = self.inverse(self.fold(place, extent, 0.0, added, b.add))
-
-        def emit(start: Index, registers: int, rest: Index | None) -> None:
-            for i in range(registers):
-                here = self.moved(place, self.axis, b.iadd(start, i * self.size))
-                self.finish(b.mul(self.raised_again(here, rest, largest), inverse), here, rest)
-
-        runs(b, extent, self.size, CHAINS, emit, extent)
+        return largest, self.fold(place, extent, 0.0, added, b.add)
 
     def fold(
         self, place: Place, extent: Index, start: float, step: Step, join: Callable[[Value, Value], Value]
@@ -141,6 +180,7 @@ class _Softmax(Registers):
 
     # --- along another axis ---
     def columns(self) -> None:
+        """Softmaxes along the last axis but one."""
         b, space = self.b, self.space
         chunk = self.size * CHUNK_VECTORS
         extents = [*space.extents[:-2], b.ceildiv(space.extents[-1], chunk)]
@@ -160,20 +200,26 @@ class _Softmax(Registers):
 
     def column(self, places: list[Place], count: Index | None) -> None:
         """All of the axis for some registers of neighbouring positions."""
-        b = self.b
-        axis = self.axis - 1
-        extent = self.space.extents[axis]
+        b, axis = self.b, self.axis - 1
+        largest, totals = self.column_sums(places, count)
+        inverses = [b.div(b.const(1.0, self.type), total) for total in totals]
+        with b.loop(0, self.space.extents[axis]) as loop:
+            for place, most, inverse in zip(places, largest, inverses, strict=True):
+                here = self.moved(place, axis, loop.index)
+                value = b.mul(self.raised_again(here, count, most), inverse)
+                self.give(value, here, count, loop.index)
+
+    def column_sums(self, places: list[Place], count: Index | None) -> tuple[list[Value], list[Value]]:
+        """For some registers of neighbouring positions: the largest elements, and the exponentials' sums."""
+        b, axis = self.b, self.axis - 1
 
         def walk(start: float, step: Callable[[int, Place, Value], Value]) -> list[Value]:
-            with b.loop(0, extent, 1, [b.const(start, self.type)] * len(places)) as loop:
+            starts = [b.const(start, self.type)] * len(places)
+            with b.loop(0, self.space.extents[axis], 1, starts) as loop:
                 here = [self.moved(p, axis, loop.index) for p in places]
                 loop.carry([step(i, here[i], total) for i, total in enumerate(loop.carried)])
             return list(loop.results)
 
         largest = walk(LOWEST, lambda _i, place, total: self.larger(total, self.source(place, count)))
         totals = walk(0.0, lambda i, place, total: b.add(total, self.raised(place, count, largest[i])))
-        inverses = [b.div(b.const(1.0, self.type), total) for total in totals]
-        with b.loop(0, extent) as loop:
-            for place, most, inverse in zip(places, largest, inverses, strict=True):
-                here = self.moved(place, axis, loop.index)
-                self.finish(b.mul(self.raised_again(here, count, most), inverse), here, count)
+        return largest, totals

@@ -30,9 +30,13 @@ def sweep(
     writes: Sequence[str],
     compute: Compute,
     unroll: int = 4,
+    positions: str | None = None,
 ) -> None:
-    """Load ``reads``, ``compute``, store to ``writes``, for every element of the space."""
-    _Sweep(kernel, space, reads, writes, compute, unroll).emit()
+    """Load ``reads``, ``compute``, store to ``writes``, for every element of the space.
+
+    Of the view ``positions``, if given, the offsets are what is computed with, not the elements.
+    """
+    _Sweep(kernel, space, reads, writes, compute, unroll, positions).emit()
 
 
 def register_lanes(lanes: int, extent: object) -> int:
@@ -88,7 +92,9 @@ class _Sweep:
         writes: Sequence[str],
         compute: Compute,
         unroll: int,
+        positions: str | None,
     ) -> None:
+        self.positions = positions
         self.kernel = kernel
         self.b = kernel.b
         self.space = space
@@ -104,7 +110,8 @@ class _Sweep:
         if not space.dims:
             return 0
         last = len(space.dims) - 1
-        if any(space.stride(n, last) not in (0, 1) for n in self.reads) or any(
+        loaded = [n for n in self.reads if n != self.positions]
+        if any(space.stride(n, last) not in (0, 1) for n in loaded) or any(
             space.stride(n, last) != 1 for n in self.writes
         ):
             return 0
@@ -223,11 +230,23 @@ class _Sweep:
         b = self.b
         pointer = self.space.views[name].pointer
         offset = self.place(name, at, cell)
+        if name == self.positions:
+            return self.numbered(offset)
         if not self.lanes or self.space.stride(name, len(self.space.dims) - 1) == 0:
             return b.splat(b.load(pointer, offset), self.lanes)
         if cell.count is None:
             return b.load(pointer, offset, self.lanes)
         return b.load_first(pointer, offset, cell.count, self.lanes)
+
+    def numbered(self, offset: Index) -> Value:
+        """The offsets of a register's elements."""
+        b, last = self.b, len(self.space.dims) - 1
+        first = b.splat(b.value(offset), self.lanes)
+        if not self.lanes:
+            return first
+        assert self.positions is not None
+        step = b.splat(b.value(self.space.stride(self.positions, last)), self.lanes)
+        return b.add(first, b.mul(b.lane_numbers(self.lanes), step))
 
     def store(self, name: str, at: Index, cell: _Cell, value: Value) -> None:
         pointer = self.space.views[name].pointer

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netc.backends.llvm.lower.copy import copy_through
+from netc.backends.llvm.lower.copy import copy_through, finish_element
 from netc.backends.llvm.lower.kernel import Kernel, Memory
-from netc.backends.llvm.lower.point import apply
 from netc.backends.llvm.lower.registers import Place, Registers
 from netc.backends.llvm.lower.space import (
     SOURCE,
@@ -312,11 +311,5 @@ def _convert_by_elements(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None
             source = [*logical, b.irem(logical[axis], size)]
             source[axis] = b.idiv(logical[axis], size)
         value = b.load(x.pointer, b.linear(source, x.strides))
-        known = {
-            name: b.load(space.views[name].pointer, space.at(name, stored))
-            for name in arguments_read(kernel, tail)
-        }
-        known[anchor.result.name] = b.select(exists, value, b.const(0.0, "f32"))
-        values = apply(b, tail, known, kernel.body.results)
-        for name, result in zip(write_names(kernel), values, strict=True):
-            b.store(result, space.views[name].pointer, space.at(name, stored))
+        value = b.select(exists, value, b.const(0.0, "f32"))
+        finish_element(kernel, anchor, tail, space, stored, value)

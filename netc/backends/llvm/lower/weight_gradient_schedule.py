@@ -17,6 +17,7 @@ from netc.backends.llvm.target import Target
 MOST_VECTORS = 4
 THREADS = (2, 4, 8)  # the numbers of threads that shares should be even for
 CACHE_BYTES_A_CYCLE = 8  # what a core gets from beyond its L2 cache
+FEW_ROWS = 4
 SYMBOLIC_CHUNK_COLUMNS = 128
 SYMBOLIC_CHUNK_ROWS = 2
 
@@ -74,10 +75,17 @@ def choose_cells(target: Target, choices: list[int], blocks: int) -> tuple[int, 
 def choose_chunk(
     target: Target, block: int, vectors: int, images: int | None, rows: int | None, columns: int | None
 ) -> Chunk:
-    """Pixels whose inputs and gradients fit in two thirds of the L1 cache; None: symbolic."""
-    pixels = max(1, target.l1_bytes * 2 // 3 // (block * 4 * (vectors + 1)))
+    """Pixels whose inputs and gradients fit in two thirds of the L1 cache; None: symbolic.
+
+    Where that is less than ``FEW_ROWS`` of several rows, starting and ending a tile would cost more than
+    reading from L2: they fit in a quarter of that cache then.
+    """
+    pixel_bytes = block * 4 * (vectors + 1)
+    pixels = max(1, target.l1_bytes * 2 // 3 // pixel_bytes)
     if columns is None:
         return Chunk(1, SYMBOLIC_CHUNK_ROWS, SYMBOLIC_CHUNK_COLUMNS)
+    if rows != 1 and columns * FEW_ROWS > pixels:
+        pixels = max(pixels, target.l2_bytes // 4 // pixel_bytes)
     if columns > pixels:
         return Chunk(1, 1, even(columns, pixels))
     if rows is None:

@@ -6,7 +6,7 @@ neighbouring outputs, one register each, whose lanes are the channels of the blo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import Tile, Window, static_tiles, symbolic_tiles
@@ -80,23 +80,28 @@ def accumulate(
     place: Place,
     vertical: Window,
     horizontal: Window,
-    totals: list[Value],
-    step: Callable[[Value, Value, Index, Index], Value],
-) -> list[Value]:
-    """Fold the inputs under each output's window: ``total = step(total, input, tap_row, tap)``."""
+    totals: list[list[Value]],
+    step: Callable[[list[Value], Value, Index, Index], list[Value]],
+) -> list[list[Value]]:
+    """Fold the inputs under each output's window: ``totals = step(totals, input, tap_row, tap)``."""
     b = kernel.b
+    width = len(totals[0])
+
+    def apart(flat: Sequence[Value]) -> list[list[Value]]:
+        return [list(flat[i : i + width]) for i in range(0, len(flat), width)]
+
     assert x.type.layout is not None
     lanes = x.type.layout.size
     first, last = vertical.tap_bounds(b, place.row, b.dim(x.type.shape[2]))
-    with b.loop(first, last, 1, totals) as tap_row:
-        sums = list(tap_row.carried)
+    with b.loop(first, last, 1, [v for total in totals for v in total]) as tap_row:
+        sums = apart(tap_row.carried)
         if place.tile.taps is None:
             bounds = horizontal.tap_bounds(b, place.column, b.dim(x.type.shape[3]))
-            with b.loop(*bounds, 1, sums) as tap:
+            with b.loop(*bounds, 1, sums[0]) as tap:
                 at = input_offset(b, x, place, vertical, horizontal, tap_row.index, tap.index)
                 value = b.load(x.pointer, at, lanes)
-                tap.carry([step(tap.carried[0], value, tap_row.index, tap.index)])
-            sums = list(tap.results)
+                tap.carry(step(list(tap.carried), value, tap_row.index, tap.index))
+            sums = [list(tap.results)]
         else:
             for number in range(horizontal.taps):
                 at = input_offset(b, x, place, vertical, horizontal, tap_row.index, number)
@@ -105,5 +110,5 @@ def accumulate(
                         shift = b.imul(pixel * horizontal.stride, x.strides[3])
                         value = b.load(x.pointer, b.iadd(at, shift), lanes)
                         sums[pixel] = step(sums[pixel], value, tap_row.index, number)
-        tap_row.carry(sums)
-    return list(tap_row.results)
+        tap_row.carry([v for total in sums for v in total])
+    return apart(tap_row.results)

@@ -7,6 +7,7 @@ import pytest
 from harness import TARGETS, check_launch, launch_of, one_op, random
 
 from netc.ir.dim import symbol
+from netc.ir.opdef import NoAttrs
 from netc.ir.ops.elementwise import ClipAttrs, DiffersAttrs, ThresholdAttrs
 from netc.ir.ops.pick import TopKAttrs
 from netc.ir.ops.shape import TileAttrs
@@ -55,7 +56,7 @@ def test_tiles_follow_each_other(shape, axis, tiles, target):
 
 @pytest.mark.parametrize(
     ("name", "attrs"),
-    [("clip", ClipAttrs(-0.5, 1.0)), ("threshold", ThresholdAttrs(0.5))]
+    [("clip", ClipAttrs(-0.5, 1.0)), ("threshold", ThresholdAttrs(0.5)), ("sign", NoAttrs())]
     + [("differs", DiffersAttrs(value)) for value in (-2, -1, 0, 1, 2)],
 )
 @pytest.mark.parametrize("target", TARGETS)

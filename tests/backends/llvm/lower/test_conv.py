@@ -67,7 +67,7 @@ def test_a_generic_convolution_computes_what_the_reference_does(case, target):
     check_conv(case, block=LANES[target], target=target, symbols=True, threads=(2,))
 
 
-@pytest.mark.parametrize("case", [*BLOCKED[:9], *DEPTHWISE, *GENERIC], ids=str)
+@pytest.mark.parametrize("case", [*BLOCKED[:9], BLOCKED[13], *DEPTHWISE, *GENERIC], ids=str)
 def test_a_residual_sum_fuses_behind_a_convolution(case):
     check_conv(case, block=16, residual=True, threads=(1, 2))
 

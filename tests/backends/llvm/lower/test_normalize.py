@@ -220,3 +220,42 @@ def test_lrn_of_views_and_of_two_axes() -> None:
         result_strides={0: strides},
     )
     check_launch(launch, [random((2, 20, 4, 3))])
+
+
+# --- the gradient of lrn ---
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("attrs", LRN, ids=lambda a: f"{a.size}-{a.beta}")
+@pytest.mark.parametrize(
+    "shape", [(2, 20, 5, 7), (1, 64, 3, 3), (2, 3, 4, 4), (1, 1, 2, 3), (2, 33, 1, 1), (2, 40, 19)], ids=str
+)
+def test_the_gradient_of_lrn_in_both_layouts(shape: tuple[int, ...], attrs: LrnAttrs, target: str) -> None:
+    for block in (None, LANES[target]):
+        type_ = f32(*shape, block=block)
+        launch = launch_of([type_, type_], one_op("nn.lrn_gradient", attrs))
+        check_launch(launch, [random(shape, 1), random(shape)], target=target, tolerance=5e-6)
+
+
+@pytest.mark.parametrize("size", [3, 9, 17, 31, 63])
+def test_gradients_of_lrn_windows_wider_than_a_block(size: int) -> None:
+    for block in (None, 4, 8, 16):
+        for channels in (1, 8, 30, 48):
+            shape = (2, channels, 3, 3)
+            type_ = f32(*shape, block=block)
+            launch = launch_of([type_, type_], one_op("nn.lrn_gradient", LrnAttrs(size, 1.0, 0.75, 1.0)))
+            check_launch(launch, [random(shape, 1), random(shape)], tolerance=5e-6)
+
+
+def test_the_gradient_of_lrn_with_symbols_and_elementwise_ops() -> None:
+    n, h, w = (symbol(s) for s in "NHW")
+
+    def build(b: FuncBuilder, args: list[Value]) -> Value:
+        dx = b.add1("nn.lrn_gradient", args[:2], LrnAttrs(5, 0.1, 0.75, 1.0), hint="dx")
+        return b.add1("math.mul", [dx, args[2]], hint="r")
+
+    for sizes in ((1, 1, 1), (2, 5, 9)):
+        for block in (None, 8):
+            types = [f32(n, 20, h, w, block=block)] * 3
+            shape = (sizes[0], 20, *sizes[1:])
+            arrays = [random(shape, i) for i in range(3)]
+            symbols = dict(zip("NHW", sizes, strict=True))
+            check_launch(launch_of(types, build), arrays, symbols=symbols, tolerance=5e-6)
