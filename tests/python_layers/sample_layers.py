@@ -1,6 +1,7 @@
 """Python layers as users write them, for the tests beside this file."""
 
 import ast
+from typing import ClassVar
 
 import caffe
 import numpy as np
@@ -92,7 +93,7 @@ class Rows:
 class Recorder:
     """Has no top: it remembers what it saw, and in which phase."""
 
-    seen = []
+    seen: ClassVar[list] = []
 
     def setup(self, bottom, top):
         pass

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from conftest import compiled, input_layer, normal, python_layer
+from python_nets import compiled, input_layer, normal, python_layer
 
 import netc
 from netc.ir.diagnostics import NetcError
@@ -27,7 +27,8 @@ def test_code_that_a_net_names_is_not_run_without_permission(tmp_path):
 def test_a_source_that_may_not_run_asks_for_a_shape_or_for_permission():
     with pytest.raises(NetcError, match="shape of input 'image' is not stated") as caught:
         netc.compile(
-            python_layer("Rows", "", "image label") + 'layer { type: "Silence" bottom: "image" bottom: "label" }'
+            python_layer("Rows", "", "image label")
+            + 'layer { type: "Silence" bottom: "image" bottom: "label" }'
         )
     assert "--allow-python-layers" in str(caught.value)
 

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
-from conftest import compiled, input_layer, normal, python_layer
+from python_nets import compiled, input_layer, normal, python_layer
 
+from netc.frontend.importer import import_net
+from netc.frontend.net_file import load_net
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
+from netc.passes.differentiate import differentiate
+from netc.passes.recompute import recompute
 from netc.runtime.options import CompileOptions
 from netc.runtime.solver.solver import Solver
 
@@ -26,9 +31,7 @@ def test_a_layer_between_kernels_computes_what_its_built_in_kin_does(target, opt
     power = 'layer { name: "p" type: "Power" bottom: "c" top: "y" power_param { scale: 1.5 } }'
     theirs = input_layer(2, 3, 9, 9) + CONV + power + AFTER
     x = normal(2, 3, 9, 9)
-    got, want = (
-        compiled(text, target=target, opt_level=opt_level).run(x=x)["z"] for text in (ours, theirs)
-    )
+    got, want = (compiled(text, target=target, opt_level=opt_level).run(x=x)["z"] for text in (ours, theirs))
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
@@ -190,3 +193,23 @@ def test_training_on_a_source_in_python_takes_its_data_one_after_the_other():
 
 def test_the_options_of_two_nets_are_equal_whatever_their_layers_remember():
     assert CompileOptions() == CompileOptions()
+
+
+def test_a_layer_is_not_called_again_where_activations_are_computed_twice():
+    text = input_layer(2, 8, 6, 6)
+    blob = "x"
+    for index in range(6):
+        text += f'layer {{ type: "TanH" bottom: "{blob}" top: "t{index}" }}\n'
+        text += python_layer("Gain", f"t{index}", f"g{index}", param_str="1")
+        blob = f"g{index}"
+    text += f'layer {{ type: "Reduction" bottom: "{blob}" top: "loss" loss_weight: 1 }}'
+    layers = PythonLayers(allowed=True)
+    net = import_net(load_net(text, phase="TRAIN"), phase="TRAIN", python_layers=layers)
+    seeds = {term.value.name: term.weight for term in net.losses}
+    module = differentiate(net.module, seeds=seeds, wrt=[info.value.name for info in net.params])
+    again = recompute(module, forward=net.module.func("main").result_names, segments=3)
+    count = {
+        name: [op.name for op in again.func("main").ops].count(name) for name in ("python.layer", "math.tanh")
+    }
+    assert count["python.layer"] == 6
+    assert count["math.tanh"] > 6
