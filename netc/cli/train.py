@@ -39,6 +39,7 @@ def command(
     sigint_effect: str,
     sighup_effect: str,
     tensorboard: str | None,
+    allow_python_layers: bool,
 ) -> None:
     """``netc train``."""
     if snapshot and weights:
@@ -72,6 +73,7 @@ def command(
                 memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
                 reporters=reporters,
                 on_kernel=on_kernel,
+                allow_python_layers=allow_python_layers,
             )
         closing.callback(trainer.close)
         actions = closing.enter_context(actions_of_signals(Action(sigint_effect), Action(sighup_effect)))

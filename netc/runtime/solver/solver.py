@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from netc.frontend.message import Message
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.solver_check import check_snapshot_prefix
 from netc.frontend.solver_file import SolverNet, read_solver
 from netc.frontend.solver_state import ResumeState
@@ -57,8 +58,8 @@ class Solver:
     ``root``. ``kind`` is the solver's type instead of the one that it states. ``seed`` counts where the
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
     every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes, activations are computed twice as
-    far as is needed.
-    For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
+    far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers name. For ``target``,
+    ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Solver:
         inputs: GiveInputs | None = None,
         reporters: Iterable[Reporter] = (),
         on_kernel: OnKernel | None = None,
+        allow_python_layers: bool = False,
     ) -> None:
         file = read_solver(source, level=level, stages=stages, kind=kind)
         self.param = file.param
@@ -104,7 +106,9 @@ class Solver:
         def settings(net: SolverNet) -> dict[str, Any]:
             phase: Literal["TRAIN", "TEST"] = "TRAIN" if net.phase == "TRAIN" else "TEST"
             return {
-                "options": replace(options, phase=phase),
+                "options": replace(
+                    options, phase=phase, python_layers=PythonLayers(allowed=allow_python_layers)
+                ),
                 "weights": given,
                 "seed": self.seed,
                 "root": Path(root),
