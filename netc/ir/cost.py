@@ -37,13 +37,16 @@ def macs(op: Op) -> Dim:
     if op.name == "nn.conv_weight_gradient":
         dy, dw = _tensor(op.operands[1]), _tensor(op.result)
         return dy.elements * product(dw.shape[1:])  # each output: C/g * K
-    if op.name not in ("nn.conv", "nn.deconv", "nn.inner_product"):
+    if op.name not in ("nn.conv", "nn.deconv", "nn.fractional_conv", "nn.inner_product"):
         return 0
     x, w, y = _tensor(op.operands[0]), _tensor(op.operands[1]), _tensor(op.result)
     if op.name == "nn.conv":
         return y.elements * product(w.shape[1:])  # each output: C/g * K
     if op.name == "nn.deconv":
         return x.elements * product(w.shape[1:])  # each input: O/g * K
+    if op.name == "nn.fractional_conv":
+        per_group = w.static_shape[0] // int(op.attrs.group)
+        return x.elements * product((per_group, *w.shape[2:]))  # each input: O/g * K
     return y.elements * x.shape[1]
 
 

@@ -24,9 +24,9 @@ def passing_values(
 ) -> set[str]:
     """The names of elementwise values that only elementwise ops of their type, and reductions, read.
 
-    Of those that several kernels read, the ones that are cheap: computing one again reads its operands again,
-    keeping it writes and reads it. What the kernel of an anchor computes on its way is kept. ``folding``
-    names the reductions. No kernel gets more than ``max_ops`` ops.
+    Of those that several kernels read, the cheap ones: computing one again reads its operands again, keeping
+    it writes and reads it. What the kernel of an anchor computes on its way is kept. ``folding`` names the
+    reductions. No kernel gets more than ``max_ops`` ops.
     """
     return _Search(func, anchors, folding).run(max_ops) if max_ops > 1 else set()
 

@@ -32,3 +32,14 @@ def test_fusing_does_not_change_the_work() -> None:
     module = NETS["residual"]()
     before, after = func_cost(module.func("main")), func_cost(fuse(module).func("main"))
     assert (before.ops, before.macs, before.param_bytes) == (after.ops, after.macs, after.param_bytes)
+
+
+def test_the_ops_of_a_backward_pass_cost_what_the_convolution_does() -> None:
+    stride = "stride = [2, 2], pad = [[0, 0], [0, 0]], dilation = [1, 1]"
+    ops = f"""
+        %y: f32[2,6,3,3] = nn.conv %x, %w {{{stride}}}
+        %d: f32[6,4,3,3] = nn.conv_weight_gradient %x, %y {{kernel = [3, 3], {stride}}}
+        %v: f32[4,6,3,3] = nn.adjoint_weight %w {{group = 1}}
+        %e: f32[2,4,7,7] = nn.fractional_conv %y, %v {{spread = [2, 2], pad = [[2, 2], [2, 2]]}}"""
+    module = parse_module(main("%x: f32[2,4,7,7], %w: param f32[6,4,3,3]", ops, "e = %e"))
+    assert func_cost(module.func("main")).macs == 3 * (2 * 6 * 9 * 4 * 9)

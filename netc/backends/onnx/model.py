@@ -29,6 +29,7 @@ _REFUSED: Mapping[str, tuple[str, str]] = {
     "detect.yolo_v2": (_COUNTED, _CUT),
     "detect.yolo_v3": (_COUNTED, _CUT),
     "nn.stochastic_pool": ("draws elements at random, which is for training", _TRAINING),
+    "random.dropout": ("draws random numbers, which is for training", _TRAINING),
     "random.next": ("draws random numbers, which is for training", _TRAINING),
     "random.uniform": ("draws random numbers, which is for training", _TRAINING),
     "tensor.select": (_COUNTED, _CUT),

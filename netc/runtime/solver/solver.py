@@ -18,6 +18,7 @@ from netc.frontend.solver_state import ResumeState
 from netc.runtime.compiler import OnKernel
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
+from netc.runtime.solver.callbacks import Callbacks
 from netc.runtime.solver.debug_info import debug_lines
 from netc.runtime.solver.feed import Feed, GiveInputs
 from netc.runtime.solver.initial_weights import WeightPaths, load_initial_weights, weight_paths
@@ -149,6 +150,16 @@ class Solver:
         self.reporters.append(reporter)
         for note in self._notes:
             reporter.on_message(note)
+
+    def add_callbacks(
+        self,
+        *,
+        on_iteration: Callable[[IterationReport], object] | None = None,
+        on_test: Callable[[TestReport], object] | None = None,
+        on_snapshot: Callable[[SnapshotReport], object] | None = None,
+    ) -> None:
+        """Call functions after each iteration, test and snapshot from now on."""
+        self.add_reporter(Callbacks(on_iteration, on_test, on_snapshot))
 
     # ---- training
 

@@ -53,6 +53,21 @@ def test_reporters_hear_everything_in_order(solver_file):
     ]  # fmt: skip
 
 
+def test_callbacks_get_what_was_measured(solver_file):
+    losses, tests, files = [], [], []
+    solver = Solver(solver_file("snapshot: 3", max_iter="4", test_interval="4"))
+    solver.add_callbacks(
+        on_iteration=lambda report: losses.append(report.loss),
+        on_test=lambda report: tests.append(float(report.outputs.arrays["accuracy"])),
+        on_snapshot=lambda report: files.append(report.state),
+    )
+    solver.solve()
+    assert len(losses) == 4
+    assert solver.loss == pytest.approx(np.mean(losses[1:]))
+    assert len(tests) == 2
+    assert files == ["run_iter_3.solverstate"]
+
+
 def test_without_test_initialization_the_first_test_waits(solver_file):
     heard = Everything()
     path = solver_file("test_initialization: false", max_iter="4", test_interval="2")
