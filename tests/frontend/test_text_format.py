@@ -267,9 +267,9 @@ def test_the_second_value_of_a_field_points_back_to_the_first():
     ids=range(14),
 )
 def test_a_hostile_text_is_one_error_and_soon(text):
-    start = time.perf_counter()
+    start = time.process_time()
     error(text)
-    assert time.perf_counter() - start < 10  # a loaded machine; two seconds on a free one
+    assert time.process_time() - start < 10  # of CPU time; two on a fast machine
 
 
 def test_a_nesting_of_a_hundred_is_read_and_one_more_is_not():
