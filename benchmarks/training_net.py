@@ -9,8 +9,9 @@ _BOTTOM = re.compile(r'\bbottom:\s*"([^"]+)"')
 def training_prototxt(text: str, batch: int) -> str:
     """Replace the Softmax at the end by SoftmaxWithLoss, and leave Dropout, whose draws differ, out.
 
-    Labels are an input of ``batch`` classes.
+    Batch norms use the statistics of the batch. Labels are an input of ``batch`` classes.
     """
+    text = text.replace("use_global_stats: true", "")
     kept = []
     scores = ""
     for layer in _layers(text):

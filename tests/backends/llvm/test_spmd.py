@@ -211,6 +211,7 @@ def test_every_thread_flushes_subnormals_and_the_caller_keeps_its_mode(kernels, 
 
 
 def test_a_closed_executor_ends_its_threads_and_starts_new_ones_when_used(kernels):
+    gc.collect()  # what other tests left
     before = threading.active_count()
     executor = Executor(4)
     program, cells = rotation(kernels, executor, 5)
@@ -225,6 +226,7 @@ def test_a_closed_executor_ends_its_threads_and_starts_new_ones_when_used(kernel
 
 
 def test_an_executor_that_nobody_holds_ends_its_threads(kernels):
+    gc.collect()  # what other tests left
     before = threading.active_count()
     program, cells = rotation(kernels, Executor(3), 5)
     check_rotation(program, cells, 3)
@@ -246,6 +248,7 @@ def test_a_bad_number_of_threads_is_an_error(threads):
 
 
 def test_threads_that_cannot_be_started_are_an_error_and_leave_none_behind(kernels, monkeypatch):
+    gc.collect()  # what other tests left
     before = threading.active_count()
     start = threading.Thread.start
 
