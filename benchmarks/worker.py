@@ -22,7 +22,7 @@ Forward = Callable[[], Array]
 
 WARM_UP = 0.1  # of the seconds asked for, once more at the start of every round
 LEAST_CALLS = 3
-COMPARED_STEPS = 3  # of training: their losses are compared
+COMPARED_STEPS = 2  # of training: their losses are compared, the second after an update
 CLASSES = 10
 RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 5e-4
 
