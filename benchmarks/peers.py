@@ -24,6 +24,7 @@ import numpy as np
 from net_shapes import infer
 from prototext import Message, read_layers
 from report import SUBJECT, TITLES, Case, Timing, agreement_table, floor_ms, ratios_table, times_table
+from training_net import training_prototxt
 from weights import random_weights, save_caffemodel, save_npz
 
 HERE = Path(__file__).resolve().parent
@@ -33,6 +34,8 @@ ENGINES = ",".join(TITLES)
 BUILD_TIMEOUT_S = 1800
 ROUND_TIMEOUT_S = 600
 FLOAT_BYTES = 4
+TRAINERS = "netc,torch,compile"
+TRAINING_PASSES = 3  # forward, gradients of the inputs, gradients of the weights
 
 
 class WorkerError(Exception):
@@ -97,6 +100,7 @@ class Options:
     seconds: float
     rounds: int
     tolerance: float
+    train: bool
     netc_python: str
     peer_python: str
     json: Path | None
@@ -130,9 +134,14 @@ class Bench:
 
     def _run_case(self, prototxt: Path, layers: list[Message], batch: int) -> Case:
         shapes = infer(layers, batch)
-        case = Case(prototxt.stem, batch, shapes.macs // batch, FLOAT_BYTES * shapes.param_count)
+        passes = TRAINING_PASSES if self.options.train else 1
+        case = Case(prototxt.stem, batch, passes * shapes.macs // batch, FLOAT_BYTES * shapes.param_count)
         (shape,) = shapes.inputs.values()
         np.save(self.folder / "x.npy", np.random.default_rng(1).standard_normal(shape, np.float32))
+        if self.options.train:
+            text = training_prototxt(prototxt.read_text(), batch)
+            prototxt = self.folder / "training.prototxt"
+            prototxt.write_text(text)
         workers: dict[str, Worker] = {}
         try:
             for stale in self.folder.glob("*.onnx*"):
@@ -163,6 +172,7 @@ class Bench:
             "x": str(self.folder / "x.npy"),
             "out": str(self._output(engine)),
             "threads": self.options.threads,
+            "train": self.options.train,
         }
         timed = engine in TITLES
         try:
@@ -238,11 +248,13 @@ def print_report(options: Options, bench: Bench, cases: list[Case], machine: dic
             f"{machine['cpu']}, {options.threads} threads: {machine['gflops']} GFLOP/s of fma in float32,"
             f" {machine['gbytes']} GB/s of reading.\n"
         )
-    print("Milliseconds per image:\n")
+    what = "an iteration of training" if options.train else "a forward pass"
+    print(f"Milliseconds per image of {what}:\n")
     print(times_table(cases, engines, machine))
     print("\nPeer's time / netc's time (above 1, netc is faster):\n")
     print(ratios_table(cases, engines))
-    print("\nDifference of outputs, relative to the largest output of the reference:\n")
+    what = "the losses of the first iterations" if options.train else "outputs"
+    print(f"\nDifference of {what}, relative to the largest of the reference:\n")
     print(agreement_table(cases, engines))
     names = ", ".join(f"{TITLES[e]} {bench.versions[e]}" for e in engines if e in bench.versions)
     print(f"\nVersions: {names}.")
@@ -276,9 +288,12 @@ def parse_options() -> Options:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "--train", action="store_true", help="time iterations of training, not inference (default batch 16)"
+    )
     parser.add_argument("--nets", default=NETS, help="names from examples/models, or .prototxt files")
-    parser.add_argument("--batch", default="1,16", help="batch sizes (default %(default)s)")
-    parser.add_argument("--engines", default=ENGINES, help="default %(default)s")
+    parser.add_argument("--batch", help="batch sizes (default 1,16)")
+    parser.add_argument("--engines", help=f"default {ENGINES}; with --train {TRAINERS}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one engine in one round")
     parser.add_argument("--rounds", type=int, default=5)
@@ -291,17 +306,20 @@ def parse_options() -> Options:
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has the peers")
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
     args = parser.parse_args()
-    engines = args.engines.split(",")
-    if unknown := set(engines) - set(TITLES):
-        parser.error(f"unknown engine {', '.join(sorted(unknown))}: choose from {ENGINES}")
+    known = TRAINERS if args.train else ENGINES
+    engines = (args.engines or known).split(",")
+    if unknown := set(engines) - set(known.split(",")):
+        parser.error(f"unknown engine {', '.join(sorted(unknown))}: choose from {known}")
+    batches = args.batch or ("16" if args.train else "1,16")
     return Options(
         args.nets.split(","),
-        [int(b) for b in args.batch.split(",")],
+        [int(b) for b in batches.split(",")],
         engines,
         args.threads,
         args.seconds,
         args.rounds,
         args.tolerance,
+        args.train,
         args.netc_python,
         args.peer_python,
         args.json,

@@ -3,7 +3,8 @@
     net = TorchNet(read_layers(path), load_npz(weights))
     prob, = net(torch.from_numpy(x))
 
-Inference only, images in two dimensions. Weights come as layer name -> list of blobs, in Caffe's order.
+Images in two dimensions. With ``train`` parameters learn, batch norms use the batch's own statistics, and
+SoftmaxWithLoss is the mean cross entropy. Weights come as layer name -> list of blobs, in Caffe's order.
 """
 
 import math
@@ -24,12 +25,19 @@ Op = Callable[[Message], Forward]  # reads the layer's parameters once
 class TorchNet(nn.Module):
     """forward(*inputs) returns the blobs that nothing consumes, in the order of the prototxt."""
 
-    def __init__(self, layers: list[Message], weights: Weights, ops: dict[str, Op] | None = None) -> None:
+    def __init__(
+        self,
+        layers: list[Message],
+        weights: Weights,
+        ops: dict[str, Op] | None = None,
+        *,
+        train: bool = False,
+    ) -> None:
         super().__init__()
         self.inputs = [top for layer in layers if layer.get("type") == "Input" for top in layer.all("top")]
         layers = _join_scales([layer for layer in layers if layer.get("type") != "Input"])
-        self.params = nn.ModuleList(nn.ParameterList(_params(layer, weights)) for layer in layers)
-        ops = ops or OPS
+        self.params = nn.ModuleList(nn.ParameterList(_params(layer, weights, train)) for layer in layers)
+        ops = TRAINING_OPS if train else ops or OPS
         self.steps = [
             (layer.all("bottom"), ops[layer.get("type")](layer), layer.all("top")) for layer in layers
         ]
@@ -49,12 +57,16 @@ class TorchNet(nn.Module):
         return blobs
 
 
-def _params(layer: Message, weights: Weights) -> list[nn.Parameter]:
+def _params(layer: Message, weights: Weights, train: bool) -> list[nn.Parameter]:
     names = [layer.get("name"), *layer.all("scale_name")]
     blobs = [blob for name in names for blob in weights.get(name, [])]
     if layer.get("type") == "BatchNorm":
         blobs = _divided_statistics(*blobs)
-    return [nn.Parameter(torch.from_numpy(blob), requires_grad=False) for blob in blobs]
+    statistics = 2 if layer.get("type") == "BatchNorm" else 0
+    return [
+        nn.Parameter(torch.from_numpy(blob), requires_grad=train and index >= statistics)
+        for index, blob in enumerate(blobs)
+    ]
 
 
 def _divided_statistics(mean: Array, variance: Array, factor: Array, *affine: Array) -> list[Array]:
@@ -155,14 +167,14 @@ def _onnx_lrn(layer: Message) -> Forward:
     return _unary(lambda x: torch.onnx.ops.symbolic("LRN", (x,), attrs, dtype=x.dtype, shape=x.shape))
 
 
-def _batch_norm(layer: Message) -> Forward:
+def _batch_norm(layer: Message, *, train: bool = False) -> Forward:
     eps = layer.sub("batch_norm_param").get("eps", 1e-5)
 
     def forward(bottoms: list[Tensor], blobs: list[Tensor]) -> Tensor:
         mean, variance, *affine = blobs
         weight = affine[0] if affine else None
         bias = affine[1] if len(affine) > 1 else None
-        return F.batch_norm(bottoms[0], mean, variance, weight, bias, eps=eps)
+        return F.batch_norm(bottoms[0], mean, variance, weight, bias, training=train, eps=eps)
 
     return forward
 
@@ -327,3 +339,9 @@ OPS: dict[str, Op] = {
 }
 # For ONNX export: LRN as the one operator that ONNX has for it, not as the chain that torch computes.
 ONNX_OPS: dict[str, Op] = OPS | {"LRN": _onnx_lrn}
+TRAINING_OPS: dict[str, Op] = OPS | {
+    "BatchNorm": lambda layer: _batch_norm(layer, train=True),
+    "SoftmaxWithLoss": lambda _layer: (
+        lambda bottoms, _blobs: F.cross_entropy(bottoms[0].flatten(1), bottoms[1].long())
+    ),
+}

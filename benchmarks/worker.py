@@ -22,6 +22,9 @@ Forward = Callable[[], Array]
 
 WARM_UP = 0.1  # of the seconds asked for, once more at the start of every round
 LEAST_CALLS = 3
+COMPARED_STEPS = 3  # of training: their losses are compared
+CLASSES = 10
+RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 5e-4
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Job:
     x: str
     out: str
     threads: int
+    train: bool = False
 
 
 def build_netc(job: Job, x: Array) -> Forward:
@@ -49,6 +53,50 @@ def build_netc(job: Job, x: Array) -> Forward:
         job.prototxt, weights=job.caffemodel, target="cpu", input_shapes=shapes, threads=job.threads
     )
     return lambda: next(reversed(module.run(data=x).values()))
+
+
+def train_netc(job: Job, x: Array) -> Forward:
+    """One iteration of netc: forward, backward and update in one program."""
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    from netc.frontend.net_file import load_net
+    from netc.passes.update_params import UpdateRule
+    from netc.runtime.api import filled_params
+    from netc.runtime.compiler import import_message
+    from netc.runtime.options import CompileOptions
+    from netc.runtime.training_step import TrainingStep
+
+    options = CompileOptions(phase="TRAIN", input_shapes=(("data", x.shape),), threads=job.threads)
+    net = import_message(load_net(job.prototxt, phase="TRAIN"), options)
+    params, _ = filled_params(net, job.caffemodel)
+    rule = UpdateRule("SGD", momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    step = TrainingStep(net, options, params, rule)
+    batch = {"data": x, "label": labels(x)}
+    return lambda: step.run([batch], RATE, 0)[0]["loss"]
+
+
+def train_torch(job: Job, x: Array, *, compiled: bool = False) -> Forward:
+    """One iteration of PyTorch, with its fused optimiser."""
+    import torch
+
+    net = _torch_net(job)
+    learned = [p for p in net.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(learned, RATE, MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True)
+    data, label = torch.from_numpy(x), torch.from_numpy(labels(x))
+    call = torch.compile(net, fullgraph=True) if compiled else net
+
+    def iterate() -> Array:
+        optimiser.zero_grad(set_to_none=True)
+        (loss,) = call(data, label)
+        loss.backward()
+        optimiser.step()
+        return loss.detach().numpy()
+
+    return iterate
+
+
+def labels(x: Array) -> Array:
+    """A class for each image."""
+    return np.random.default_rng(2).integers(0, CLASSES, x.shape[0]).astype(np.float32)
 
 
 def build_torch(job: Job, x: Array) -> Forward:
@@ -87,7 +135,8 @@ def _torch_net(job: Job, *, for_onnx: bool = False) -> "TorchNet":  # type: igno
 
     torch.set_num_threads(job.threads)
     ops = ONNX_OPS if for_onnx else OPS
-    return TorchNet(read_layers(Path(job.prototxt)), load_npz(Path(job.npz)), ops).eval()
+    net = TorchNet(read_layers(Path(job.prototxt)), load_npz(Path(job.npz)), ops, train=job.train)
+    return net.train(job.train)
 
 
 def export_onnx(job: Job, x: Array) -> Forward:
@@ -154,6 +203,13 @@ ENGINES: dict[str, tuple[str, Callable[[Job, Array], Forward]]] = {
 }
 
 
+TRAINERS: dict[str, tuple[str, Callable[[Job, Array], Forward]]] = {
+    "netc": ("netc", train_netc),
+    "torch": ("torch", train_torch),
+    "compile": ("torch", lambda job, x: train_torch(job, x, compiled=True)),
+}
+
+
 def time_calls(forward: Forward, seconds: float, images: int) -> dict[str, float]:
     """Call for so many seconds; return milliseconds per image."""
     end = time.perf_counter() + WARM_UP * seconds
@@ -183,10 +239,10 @@ def main() -> None:
 
     job = Job(**json.loads(sys.argv[1]))
     x = np.load(job.x)
-    distribution, build = ENGINES[job.engine]
+    distribution, build = (TRAINERS if job.train else ENGINES)[job.engine]
     start = time.perf_counter()
     forward = build(job, x)
-    np.save(job.out, forward())
+    np.save(job.out, [forward().copy() for _ in range(COMPARED_STEPS)] if job.train else forward())
     ready = {"ready": round(time.perf_counter() - start, 3), "version": _version(distribution)}
     print(json.dumps(ready), file=answers)
     for line in sys.stdin:

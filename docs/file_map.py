@@ -20,6 +20,7 @@ FOLDERS = (
     ("netc/runtime/solver", "Runtime: solvers"),
     ("netc/frontend", "Front end"),
     ("netc/frontend/layers", "Front end: the layers"),
+    ("netc/frontend/python_layers", "Front end: layers written in Python"),
     ("netc/frontend/dsl", "Front end: the .net language"),
     ("netc/ir", "Intermediate representation"),
     ("netc/ir/ops", "Intermediate representation: the ops"),

@@ -7,6 +7,8 @@ from netc.frontend.imported_net import ImportedNet
 from netc.frontend.importer import import_net
 from netc.frontend.layers.registry import layer_type
 from netc.frontend.net_file import load_net
+from netc.frontend.python_layers.blobs import LayerBlob
+from netc.frontend.python_layers.classes import register_python_layer
 
 Shape = tuple[int, ...]
 
@@ -19,6 +21,29 @@ REGIONS: Shape = (3, 5)
 _CONV = "convolution_param { num_output: 4 kernel_size: 3 }"
 _SEQUENCE: tuple[Shape, ...] = ((2, 3, 4), (2, 3))
 _PROPOSAL: tuple[Shape, ...] = ((1, 18, 4, 4), (1, 36, 4, 4), (1, 3))
+
+
+class Copy:
+    """The least layer in Python."""
+
+    def setup(self, bottom: list[LayerBlob], top: list[LayerBlob]) -> None:
+        """Nothing to set up."""
+
+    def reshape(self, bottom: list[LayerBlob], top: list[LayerBlob]) -> None:
+        """Give the top the shape of the bottom."""
+        top[0].reshape(bottom[0].shape)
+
+    def forward(self, bottom: list[LayerBlob], top: list[LayerBlob]) -> None:
+        """Copy the values."""
+        top[0].data[...] = bottom[0].data
+
+    def backward(self, top: list[LayerBlob], propagate_down: list[bool], bottom: list[LayerBlob]) -> None:
+        """Copy the gradient."""
+        del propagate_down
+        bottom[0].diff[...] = top[0].diff
+
+
+register_python_layer("layer_examples.Copy", Copy)
 
 # type -> (settings, shapes of the inputs); a type that is not here takes X as every input, and no settings
 _EXAMPLES: dict[str, tuple[str, tuple[Shape, ...]]] = {
@@ -69,7 +94,7 @@ _EXAMPLES: dict[str, tuple[str, tuple[Shape, ...]]] = {
     "Pooling": ("pooling_param { kernel_size: 2 }", (X,)),
     "PriorBox": ("prior_box_param { min_size: 2 }", (X, X)),
     "Proposal": ("proposal_param { ratio: 1 scale: [1, 2, 3, 4, 5, 6, 7, 8, 9] }", _PROPOSAL),
-    "Python": ("python_param { module: 'm' layer: 'L' }", ()),
+    "Python": ("python_param { module: 'layer_examples' layer: 'Copy' }", (X,)),
     "Python:rpn.proposal_layer.ProposalLayer": (
         "python_param { module: 'rpn.proposal_layer' layer: 'ProposalLayer' "
         "param_str: \"'feat_stride': 16\" }",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netc.frontend.net_spec import NetSpec, layers, params, to_proto
     from netc.ir.diagnostics import NetcError
-    from netc.plugins import define_op, register_layer
+    from netc.plugins import define_op, register_layer, register_python_layer
     from netc.runtime.api import compile_net as compile
     from netc.runtime.api import load
     from netc.runtime.module import Module
@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "params",
     "register_layer",
+    "register_python_layer",
     "to_proto",
 ]
 
@@ -48,6 +49,7 @@ _HOMES = {
     "NetcError": ("netc.ir.diagnostics", "NetcError"),
     "define_op": ("netc.plugins", "define_op"),
     "register_layer": ("netc.plugins", "register_layer"),
+    "register_python_layer": ("netc.plugins", "register_python_layer"),
 }
 
 

@@ -13,6 +13,7 @@ from netc.backends.llvm.lower.table import Lowering, register_elementwise, regis
 from netc.frontend.layers.context import LayerContext
 from netc.frontend.layers.custom_param import CustomParam
 from netc.frontend.layers.registry import Count, Rule, register_layer
+from netc.frontend.python_layers.classes import register_python_layer
 from netc.ir.core import Op
 from netc.ir.diagnostics import OpError
 from netc.ir.opdef import NOT_DIFFERENTIABLE, InferRule, NoAttrs, OpDef, ReferenceRule, VjpRule, define
@@ -27,6 +28,7 @@ __all__ = [
     "Rule",
     "define_op",
     "register_layer",
+    "register_python_layer",
 ]
 
 

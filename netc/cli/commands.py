@@ -10,7 +10,7 @@ from netc.cli.make_command import Parameter, command, net_command
 EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
 UPGRADE_KINDS = ("net", "solver", "weights")
-DATA_SETS = ("mnist", "cifar10")
+DATA_SETS = ("mnist", "mnist-siamese", "cifar10")
 BACKENDS = ("lmdb", "leveldb")
 PICTURE_FORMATS = ("dot", "svg", "png")
 
@@ -141,7 +141,8 @@ DATA = command(
     """Make Caffe's databases of the data set NAME in the folder DIR.
 
     Its archives are looked for in DIR and downloaded to it where they are not there. mnist: mnist_train_lmdb
-    and mnist_test_lmdb; cifar10: cifar10_train_lmdb, cifar10_test_lmdb and mean.binaryproto.
+    and mnist_test_lmdb; mnist-siamese: pairs of digits, mnist_siamese_train_lmdb and
+    mnist_siamese_test_lmdb; cifar10: cifar10_train_lmdb, cifar10_test_lmdb and mean.binaryproto.
     """,
     "netc.cli.data",
     click.argument("name", metavar="NAME", type=click.Choice(DATA_SETS)),

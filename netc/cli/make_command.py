@@ -12,6 +12,10 @@ Callback = Callable[..., None]
 Parameter = Callable[[Callback], Callback]
 """What ``click.option`` and ``click.argument`` return."""
 
+ALLOW_PYTHON_LAYERS: Parameter = click.option(
+    "--allow-python-layers", is_flag=True, help="Run the code that Python layers name; for nets you trust."
+)
+
 _NET: tuple[Parameter, ...] = (
     click.argument("model", type=click.Path()),
     click.option("-w", "--weights", metavar="FILE", help="Trained weights (.caffemodel)."),
@@ -40,6 +44,7 @@ _NET: tuple[Parameter, ...] = (
     ),
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
     click.option("--keep", multiple=True, metavar="BLOB", help="Keep an intermediate blob."),
+    ALLOW_PYTHON_LAYERS,
 )
 
 

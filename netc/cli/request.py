@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from netc.cli.output import progress
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import build, load
 from netc.runtime.artifact import is_artifact
@@ -18,7 +19,7 @@ from netc.runtime.options import CompileOptions, Shape, parse_input_shape
 # of the parameters that every command has, those with no meaning for a net that is compiled already
 _COMPILING = (
     "weights", "target", "opt_level", "input_shape", "phase", "level", "stages", "fully_convolutional",
-    "keep",
+    "keep", "allow_python_layers",
 )  # fmt: skip
 
 
@@ -72,5 +73,6 @@ def take_request(given: dict[str, Any]) -> NetRequest:
         threads=given.pop("threads"),
         keep=given.pop("keep"),
         fully_convolutional=given.pop("fully_convolutional"),
+        python_layers=PythonLayers(allowed=given.pop("allow_python_layers")),
     )
     return NetRequest(given.pop("model"), given.pop("weights"), options, written)

@@ -8,6 +8,7 @@ from typing import Any
 
 from netc.cli.output import progress, put, put_json, say, say_warnings
 from netc.frontend.net_file import load_net
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.weights import load_weights
 from netc.runtime.options import CompileOptions
 from netc.runtime.solver.caffe_log import CaffeLog, number
@@ -26,10 +27,16 @@ def command(
     stages: Sequence[str],
     log_format: str | None,
     as_json: bool,
+    allow_python_layers: bool,
 ) -> None:
     """``netc test``."""
     options = CompileOptions(
-        target=target, opt_level=int(opt_level), threads=threads, level=level, stages=tuple(stages)
+        target=target,
+        opt_level=int(opt_level),
+        threads=threads,
+        level=level,
+        stages=tuple(stages),
+        python_layers=PythonLayers(allowed=allow_python_layers),
     )
     message = load_net(model, phase="TEST", level=level, stages=stages)
     loaded: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from netc.cli.signals import actions_of_signals
 from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView
 from netc.ir.diagnostics import NetcError
+from netc.runtime.memory import parse_bytes
 from netc.runtime.solver.caffe_log import CaffeLog
 from netc.runtime.solver.curves import Curves
 from netc.runtime.solver.json_log import JsonLog
@@ -32,11 +33,13 @@ def command(
     opt_level: str,
     level: int,
     stages: Sequence[str],
+    memory_limit: str | None,
     log_format: str | None,
     plot: str | None,
     sigint_effect: str,
     sighup_effect: str,
     tensorboard: str | None,
+    allow_python_layers: bool,
 ) -> None:
     """``netc train``."""
     if snapshot and weights:
@@ -67,8 +70,10 @@ def command(
                 threads=threads,
                 level=level,
                 stages=stages,
+                memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
                 reporters=reporters,
                 on_kernel=on_kernel,
+                allow_python_layers=allow_python_layers,
             )
         closing.callback(trainer.close)
         actions = closing.enter_context(actions_of_signals(Action(sigint_effect), Action(sighup_effect)))

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from netc.cli.make_command import ALLOW_PYTHON_LAYERS
+
 EFFECTS = ("stop", "snapshot", "none")
 LOG_FORMATS = ("caffe", "json", "rich")
 
@@ -49,6 +51,7 @@ _RUNNING: tuple[Parameter, ...] = (
     ),
     click.option("--level", type=int, default=0, help="Selects layers: the level."),
     click.option("--stage", "stages", multiple=True, metavar="NAME", help="Selects layers: a stage."),
+    ALLOW_PYTHON_LAYERS,
 )
 
 TRAIN = _command(
@@ -66,6 +69,11 @@ TRAIN = _command(
         "--iterations", type=click.IntRange(0), metavar="N", help="Train to this iteration: max_iter."
     ),
     *_RUNNING,
+    click.option(
+        "--memory-limit",
+        metavar="SIZE",
+        help="Bytes for training (also 500MB, 2GB): activations are computed twice as needed.",
+    ),
     click.option(
         "--log-format",
         type=click.Choice(LOG_FORMATS),
@@ -132,6 +140,7 @@ _STATE: tuple[Parameter, ...] = (
     _flag("gpu", default="", help="There is no GPU target: ignored, with a warning."),
     _flag("level", type=int, default=0, help="Selects layers: the level."),
     _flag("stage", default="", help="Selects layers: stages, with commas between."),
+    ALLOW_PYTHON_LAYERS,
 )
 
 
@@ -144,6 +153,7 @@ def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
         threads=None,
         target="cpu",
         opt_level="3",
+        memory_limit=None,
         log_format="caffe",
         plot=None,
         tensorboard=None,

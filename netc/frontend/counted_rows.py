@@ -129,6 +129,7 @@ def _type(value: Value) -> TensorType:
 
 
 _RULES: Mapping[str, Callable[[Op, int, frozenset[int]], int | None]] = {
+    "random.dropout": _elementwise,
     "nn.conv": _batch,
     "nn.deconv": _batch,
     "nn.dropout": _elementwise,

@@ -9,6 +9,8 @@ from netc.frontend.message import Message
 from netc.ir.core import Module, Value
 from netc.ir.dim import Dim
 from netc.ir.location import Location
+from netc.ir.opdef import Array
+from netc.ir.ops.python_layer import LayerCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +19,9 @@ class ParamInfo:
 
     Layers that share a parameter have one entry each, with the same ``value``; ``shape`` is the layer's
     own, which under PERMISSIVE sharing may differ from the value's. ``stored`` is a blob that the
-    definition itself holds; without one ``filler`` draws the first values, where None means zeros. A blob
-    that is not ``learnable`` comes from no file of weights (DummyData); it may have a ``file`` of its own.
-    ``owner`` is the position of its layer among all layers: names may repeat.
+    definition itself holds; without one its first values are ``initial``, or ``filler`` draws them,
+    where None means zeros. A blob that is not ``learnable`` comes from no file of weights (DummyData); it may
+    have a ``file`` of its own. ``owner`` is the position of its layer among all layers: names may repeat.
     """
 
     value: Value
@@ -34,6 +36,7 @@ class ParamInfo:
     lr_mult: float | None = None
     decay_mult: float | None = None
     file: str | None = None
+    initial: Array | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ class ImportedNet:
     Its arguments are the input blobs (role ``input``) and the parameters (role ``param``), in the order
     of the layers; its results are named after blobs. ``blobs`` holds the last value of every blob.
     ``counted`` are the results, by name, whose number of rows a run decides; their counts are results too.
-    ``states`` are arguments with a result that replaces them after a run.
+    ``states`` are arguments with a result that replaces them after a run. ``code`` is what Python layers
+    run, by key.
     """
 
     module: Module
@@ -111,6 +115,7 @@ class ImportedNet:
     states: tuple[StateInfo, ...] = ()
     losses: tuple[LossTerm, ...] = ()
     files: tuple[FileOutput, ...] = ()
+    code: Mapping[str, LayerCode] = field(default_factory=dict, compare=False)
 
     @property
     def inputs(self) -> tuple[Value, ...]:

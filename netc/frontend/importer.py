@@ -17,6 +17,7 @@ from netc.frontend.known_layers import plug_in_remedy, why_unsupported
 from netc.frontend.layers.context import LayerContext, NetUnderConstruction, Shape
 from netc.frontend.layers.registry import LayerType, check_blob_counts, layer_type, layer_type_names
 from netc.frontend.message import Message
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.suggest import MAX_COMPARED, did_you_mean
 from netc.frontend.unknown_fields import check_unknown_fields
 from netc.ir.builder import FuncBuilder
@@ -39,11 +40,13 @@ def import_net(
     phase: str = "TEST",
     input_shapes: Mapping[str, Shape] | None = None,
     keep: Iterable[str] = (),
+    python_layers: PythonLayers | None = None,
 ) -> ImportedNet:
     """The tensor IR of a current-generation net whose layers were selected for ``phase``.
 
     ``input_shapes`` replaces or states the shapes of inputs by name. Results are the blobs that no layer
-    reads, in the order they are made, and those in ``keep``. Raises NetcError, located, for any net that
+    reads, in the order they are made, and those in ``keep``. ``python_layers`` says which classes may be run
+    as layers, and remembers their objects. Raises NetcError, located, for any net that
     cannot be translated.
     """
     if net.has("layers"):
@@ -56,7 +59,10 @@ def import_net(
     # an input must keep its name, whatever the layers before it call their values
     reserved = (top for layer in layers if not layer.has("bottom") for top in layer.texts("top"))
     builder = FuncBuilder("main", reserved)
-    importer = _Importer(NetUnderConstruction(builder, phase, dict(input_shapes or {}), read))
+    under_construction = NetUnderConstruction(
+        builder, phase, dict(input_shapes or {}), read, python_layers=python_layers or PythonLayers()
+    )
+    importer = _Importer(under_construction)
     importer.warn_unknown(net)
     for position, layer in enumerate(layers):
         try:
@@ -132,6 +138,7 @@ class _Importer:
             tuple(states),
             tuple(self.losses),
             tuple(files),
+            net.code,
         )
 
     def _bottom(self, message: Message, index: int) -> Value:

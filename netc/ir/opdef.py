@@ -59,7 +59,8 @@ class OpDef(Generic[A]):
     last, only the first entries count; the last result (i32[1]) says how many. The others are 0.
     ``vjp`` is the gradient rule, see :mod:`netc.ir.gradients`; None: there is none yet. ``recorded`` names an
     op that has the same first results and further ones, which the gradient rule of *that* op reads: it stands
-    in where a gradient is needed.
+    in where a gradient is needed. ``acts_once``: it does more than compute its
+    results, and so runs once in a run.
     """
 
     name: str
@@ -76,6 +77,7 @@ class OpDef(Generic[A]):
     elementwise: bool = False
     identity: bool = False
     counted_axis: int | None = None
+    acts_once: bool = False
 
     def check_operand_count(self, count: int) -> None:
         """Raise OpError if the op cannot take this many operands."""

@@ -10,7 +10,7 @@ Does: puts every op of ``@main`` that computes into ``fusion``; each becomes one
     kernel that is the only reader of its result, a reduction or ``moments`` any that reads it. The other
     operands of such a kernel are of the result's type, or have extent 1 everywhere but on the channel axis.
     Where two anchors meet in one kernel (a residual sum), the one computed last takes it, so that the other
-    is there already.
+    is there already. Not what changes a state that it reads: a sweep of its own can do so in place.
 4.  Elementwise kernels (anchor ``map``) of one type, of which one reads the other's result, are joined; a
     value that is read elsewhere too is one more result.
 5.  What the results ``forward`` need is not joined with what they do not: they must be there without it.
@@ -128,6 +128,10 @@ class _Grouping:
         self.order = {id(op): i for i, op in enumerate(func.ops)}
         self.returned = {v.name for v in func.results}
         self.read_by = users(func)
+        states = {value.name for value in func.states}
+        results = zip(func.result_names, func.results, strict=True)
+        # next content of a state -> the state
+        self.state_of = {value.name: name for name, value in results if name in states}
         self.passing = passing_values(func, max_ops=max_ops, anchors=_ANCHORS, folding=_FOLDING)
         self.nodes: list[_Node] = []
         self.maker: dict[str, _Node] = {}
@@ -241,6 +245,8 @@ class _Grouping:
     def _can_follow(self, anchor: _Node, node: _Node) -> bool:
         if anchor.anchor not in _ANCHORS | _FOLDING or any(r.type != node.type for r in anchor.results):
             return False
+        if any(self.state_of.get(r.name) in node.reads for r in node.results):
+            return False  # a sweep of its own can write the state where it lies
         if anchor.anchor in _ANCHORS:
             (result,) = anchor.results
             alone = result.name not in self.returned and self.readers[result.name] == [node]
@@ -264,18 +270,22 @@ class _Grouping:
 
     # --- order ---
     def _sorted(self) -> list[_Node]:
-        """The nodes in the order of their last ops, but each after those it reads."""
+        """The nodes in the order of their last ops, but each after those it reads.
+
+        What makes the next content of a state comes after those that read the old one, where it can.
+        """
         done: set[int] = set()
         found: list[_Node] = []
         for root in sorted(self.nodes, key=self._last):
             waiting = [root]
+            begun: set[int] = set()
             while waiting:
                 node = waiting[-1]
-                missing = [
-                    maker
-                    for maker in (self.maker.get(name) for name in node.reads)
-                    if maker is not None and id(maker) not in done
-                ]
+                makers = (self.maker.get(name) for name in node.reads)
+                missing = [n for n in makers if n is not None and id(n) not in done]
+                if id(node) not in begun:
+                    begun.add(id(node))
+                    missing += [n for n in self._readers_of_old(node) if id(n) not in done | begun]
                 if missing and id(node) not in done:
                     waiting += missing
                     continue
@@ -284,6 +294,15 @@ class _Grouping:
                     done.add(id(node))
                     found.append(node)
         return found
+
+    def _readers_of_old(self, node: _Node) -> list[_Node]:
+        """The other nodes that read a state whose next content this one makes, and do not depend on it."""
+        states = dict.fromkeys(self.state_of[r.name] for r in node.results if r.name in self.state_of)
+        readers = (reader for state in states for reader in self.readers.get(state, ()))
+        return [n for n in readers if n is not node and not self._leads(node, n) and not self._reads(n, node)]
+
+    def _reads(self, reader: _Node, node: _Node) -> bool:
+        return any(r.name in reader.reads for r in node.results)
 
 
 def _is_epilogue_operand(value: Value, type_: TensorType) -> bool:

@@ -48,6 +48,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netc.ir.core import Func, Module, Op, Value, fresh_name, walk
+from netc.ir.opdef import opdef
 from netc.ir.types import DTYPE_BYTES, TensorType
 
 _SPAN = 0.25  # how far from even a cut may lie, as a part of a run
@@ -121,6 +122,7 @@ def _plan(run: Sequence[Op], ahead: Sequence[Op], late: Sequence[Op], func: Func
     made = {r.name for op in run for r in op.results}
     kept = {v.name for op in ahead if id(op) not in inside for v in op.operands}
     kept |= {v.name for v in func.results}
+    kept |= {r.name for op in run if opdef(op.name).acts_once for r in op.results}
     again = {v.name for op in late for v in op.operands if v.name in made} - kept
     renamed: dict[str, Value] = {}
     clones: list[Op] = []

@@ -13,6 +13,7 @@ import numpy as np
 
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.save_net import save_net
 from netc.ir.diagnostics import NetcError
 from netc.pycaffe.blob import Blob, ParamBlob, Storage, nothing
@@ -33,9 +34,9 @@ PHASES: Mapping[int, Phase] = {TRAIN: "TRAIN", TEST: "TEST"}
 
 
 class Layer:
-    """A layer of a net: its ``type``, and its parameters as ``blobs``."""
+    """A layer of a net: its ``type``, and its parameters as ``blobs``. Python layers derive from it."""
 
-    def __init__(self, kind: str, blobs: Sequence[ParamBlob]) -> None:
+    def __init__(self, kind: str = "Python", blobs: Sequence[ParamBlob] = ()) -> None:
         self.type = kind
         self.blobs = list(blobs)
 
@@ -49,6 +50,7 @@ class Net:
     ``phase`` is ``TRAIN`` or ``TEST``; with ``level`` and ``stages`` it selects layers. The older order of
     arguments, ``Net("deploy.prototxt", "w.caffemodel", caffe.TEST)``, works too. ``input_shapes``, which the
     original does not have, states shapes of inputs by name: for data layers, and where the file has none.
+    ``allow_python_layers`` runs the code that the net's Python layers name, which the original always does.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Net:
         weights: Path | None = None,
         *,
         input_shapes: Mapping[str, Sequence[int]] | None = None,
+        allow_python_layers: bool = False,
     ) -> None:
         if isinstance(phase, str | os.PathLike):
             weights, phase, level = phase, level, 0
@@ -71,6 +74,7 @@ class Net:
             level=level,
             stages=tuple(stages or ()),
             input_shapes=as_input_shapes(input_shapes),
+            python_layers=PythonLayers(allowed=allow_python_layers),
         )
         message = load_net(network_file, phase=options.phase, level=level, stages=options.stages)
         self._phase = options.phase

@@ -23,11 +23,14 @@ _LEVEL = "GLOG_minloglevel"  # glog's own name
 
 
 class SGDSolver:
-    """Trains a net by stochastic gradient descent with momentum. Logs to stderr as the original does."""
+    """Trains a net by stochastic gradient descent with momentum. Logs to stderr as the original does.
+
+    ``allow_python_layers`` runs the code that the nets' Python layers name, which the original always does.
+    """
 
     kind = "SGD"
 
-    def __init__(self, param_file: Path) -> None:
+    def __init__(self, param_file: Path, *, allow_python_layers: bool = False) -> None:
         self._on_start: list[Callable[[], None]] = []
         self._solver = Solver(
             param_file,
@@ -35,6 +38,7 @@ class SGDSolver:
             target=target(),
             seed=next_seed() % 2**31,
             reporters=[CaffeLog(_log)],
+            allow_python_layers=allow_python_layers,
         )
         self.net = TrainingNet(self._solver, _options(self._solver.net))
         self.test_nets = [SolverNet(net, _options(net)) for net in self._solver.test_nets]
@@ -128,7 +132,7 @@ _SOLVERS = {
 }
 
 
-def get_solver(param_file: Path) -> SGDSolver:
+def get_solver(param_file: Path, *, allow_python_layers: bool = False) -> SGDSolver:
     """The solver of the type that the file states."""
     param = load_solver(param_file)
     kind = param.text("type")
@@ -136,12 +140,12 @@ def get_solver(param_file: Path) -> SGDSolver:
         raise NetcError(
             f"unknown solver type '{kind}'; there are {', '.join(_SOLVERS)}", location=param.where("type")
         )
-    return _SOLVERS[kind](param_file)
+    return _SOLVERS[kind](param_file, allow_python_layers=allow_python_layers)
 
 
 def _options(net: TrainNet | TestNet) -> CompileOptions:
     phase: Phase = "TRAIN" if net.message.message("state").text("phase") == "TRAIN" else "TEST"
-    return CompileOptions(target=target(), phase=phase)
+    return CompileOptions(target=target(), phase=phase, python_layers=net.options.python_layers)
 
 
 def _log(line: str) -> None:

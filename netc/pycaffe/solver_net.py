@@ -89,7 +89,9 @@ class TrainingNet(SolverNet):
         self._solver = solver
         self._behind = False
         super().__init__(solver.net, options)
-        solver.remember = True
+        # a Python layer may do something else when the iteration is repeated
+        solver.detailed = bool(solver.net.net.code)
+        solver.remember = not solver.detailed
 
     def stepped(self) -> None:
         """Show the outputs of the step; the other blobs follow when somebody looks."""

@@ -11,6 +11,7 @@ from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
 from netc.frontend.phases import NetState, filter_net
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.weights import load_weights
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import SymDim
@@ -41,6 +42,7 @@ def compile_net(
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
     training: bool = False,
+    allow_python_layers: bool = False,
 ) -> Module:
     """Compile a Caffe net.
 
@@ -49,6 +51,7 @@ def compile_net(
     rest see :class:`~netc.runtime.options.CompileOptions`. In ``input_shapes`` a dimension may be a name,
     ``{"data": ("N", 3, "H", "W")}``: then one module serves inputs of any such size. With ``training`` the
     module can go backward: it is a :class:`~netc.runtime.training_module.TrainingModule`.
+    ``allow_python_layers`` runs the code that the net's Python layers name: only for nets that you trust.
     """
     options = CompileOptions(
         target=target,
@@ -60,6 +63,7 @@ def compile_net(
         threads=threads,
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
+        python_layers=PythonLayers(allowed=allow_python_layers),
     )
     if training:
         return _build_training(net, weights, options)

@@ -27,7 +27,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import IO, Any
 
 import numpy as np
@@ -47,6 +47,7 @@ MANIFEST = "manifest.json"
 NET, TENSOR, BUFFER = "net.prototxt", "tensor.ir", "buffer.ir"
 KERNEL = "kernels/{}.o"
 PARAM = "params/{}.npy"
+SAVED_OPTIONS = frozenset(f.name for f in fields(CompileOptions)) - {"python_layers"}
 STATE = "states/{}.npy"
 NEW_FILE_MODE = 0o666
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time: equal modules give equal files
@@ -66,6 +67,11 @@ class Artifact:
 def write_artifact(path: str | os.PathLike[str], artifact: Artifact) -> None:
     """Write the file; it appears under its name when it is whole."""
     name = os.fspath(path)
+    if artifact.compiled.net.code:
+        raise NetcError(
+            f"{name}: a net with Python layers cannot be saved: their code is in this process only",
+            remedy="compile the net where it runs",
+        )
     try:
         handle, part = tempfile.mkstemp(dir=os.path.dirname(name) or ".", prefix=".netc-", suffix=".part")
     except OSError as error:
@@ -136,4 +142,5 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 def _options_to_json(options: CompileOptions) -> dict[str, Any]:
     shapes = {name: [str(d) for d in shape] for name, shape in options.input_shapes}
-    return {**asdict(options), "input_shapes": shapes}
+    plain = {f.name: getattr(options, f.name) for f in fields(options) if f.name in SAVED_OPTIONS}
+    return {**plain, "input_shapes": shapes}

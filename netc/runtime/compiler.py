@@ -83,7 +83,13 @@ def compile_message(
 def import_message(message: Message, options: CompileOptions) -> ImportedNet:
     """The net as tensor IR; a net to become fully convolutional keeps its own input shapes at first."""
     shapes = None if options.fully_convolutional else dict(options.input_shapes)
-    return import_net(message, phase=options.phase, input_shapes=shapes, keep=options.keep)
+    return import_net(
+        message,
+        phase=options.phase,
+        input_shapes=shapes,
+        keep=options.keep,
+        python_layers=options.python_layers,
+    )
 
 
 def compile_imported(

@@ -167,6 +167,8 @@ def _first_values(info: ParamInfo, seed: int) -> Array:
         return _file_values(info, info.file).reshape(shape)
     if info.stored is not None:
         return _stored_values(info, info.stored).reshape(shape)
+    if info.initial is not None:
+        return info.initial.astype(np.float32).reshape(shape)
     array = aligned_zeros(shape, what=f"parameter {info.value.name}")
     try:
         fill(array, info.filler, info.value.name, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,12 @@ def show_bytes(size: int) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} TB"
+
+
+def parse_bytes(text: str) -> int:
+    """``1536``, ``500MB`` or ``2 GB`` as bytes; powers of 1000, as :func:`show_bytes` writes them."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B?\s*", text, re.IGNORECASE)
+    if found is None:
+        raise NetcError(f"'{text}' is no size", remedy="write a number of bytes, or 500MB, 2GB")
+    power = " kmgt".index(found[2].lower() or " ")
+    return int(float(found[1]) * 1000**power)

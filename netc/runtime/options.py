@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Literal
 
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim, SymDim, symbol
 from netc.ir.types import MAX_ELEMENTS
@@ -28,7 +29,8 @@ class CompileOptions:
     ``target`` is ``cpu``, ``cpu:LEVEL`` or ``numpy`` (the reference, slow). ``phase``, ``level`` and
     ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces shapes of the net's inputs;
     a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names intermediate blobs to be
-    had after a run. ``fully_convolutional`` turns inner products into convolutions.
+    had after a run. ``fully_convolutional`` turns inner products into convolutions. ``python_layers`` says
+    which classes may be run as layers, and remembers their objects: one net, one of these.
     """
 
     target: str = "cpu"
@@ -40,6 +42,7 @@ class CompileOptions:
     threads: int | None = None
     keep: tuple[str, ...] = ()
     fully_convolutional: bool = False
+    python_layers: PythonLayers = field(default_factory=PythonLayers, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.phase not in ("TRAIN", "TEST"):

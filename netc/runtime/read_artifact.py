@@ -25,7 +25,18 @@ from netc.ir.location import Location
 from netc.ir.opdef import numpy_dtype
 from netc.ir.parser import parse_module
 from netc.ir.types import TensorType
-from netc.runtime.artifact import BUFFER, FORMAT, KERNEL, MANIFEST, NET, PARAM, STATE, TENSOR, Artifact
+from netc.runtime.artifact import (
+    BUFFER,
+    FORMAT,
+    KERNEL,
+    MANIFEST,
+    NET,
+    PARAM,
+    SAVED_OPTIONS,
+    STATE,
+    TENSOR,
+    Artifact,
+)
 from netc.runtime.compiler import Compiled, compile_imported, import_message
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.options import CompileOptions
@@ -215,8 +226,7 @@ class _Reader:
 
     def _options(self) -> CompileOptions:
         given = self._get(self._manifest, "options", dict)
-        known = {f.name for f in fields(CompileOptions)}
-        if set(given) != known:
+        if set(given) != SAVED_OPTIONS:
             raise self._damaged(f"the options are {', '.join(given)}")
         shapes = self._get(given, "input_shapes", dict)
         return CompileOptions(

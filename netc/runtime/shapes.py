@@ -15,6 +15,8 @@ from netc.ir.types import BufferType, TensorType, Type
 from netc.runtime.memory import Array
 from netc.runtime.options import MAX_EXTENT, Shape
 
+_HOST_DEVICES = (1, 3, 11, 13)  # of DLPack: the CPU; pinned for CUDA, for ROCm; managed by CUDA
+
 Binding = tuple[tuple[str, int], ...]
 """Values of symbols, sorted by name."""
 
@@ -53,14 +55,27 @@ def as_arrays(given: Mapping[str, Any], inputs: tuple[Value, ...]) -> dict[str, 
 
 
 def as_array(name: str, value: Any) -> Array:
-    """A caller's value for an input as an array of numbers."""
+    """A caller's value for an input as an array of numbers; a tensor that speaks DLPack is not copied."""
     try:
-        array = value if isinstance(value, np.ndarray) else np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic):
+            array = _from_dlpack(name, value)
+        else:
+            array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, BufferError, AttributeError) as error:
         raise NetcError(f"input '{name}' is not an array of numbers: {error}") from None
     if array.dtype.kind not in "fiub":
         raise NetcError(f"input '{name}' has the element type {array.dtype}; expected numbers")
     return array
+
+
+def _from_dlpack(name: str, value: Any) -> Array:
+    device = int(value.__dlpack_device__()[0])
+    if device not in _HOST_DEVICES:
+        raise NetcError(
+            f"input '{name}' lies in the memory of another device (DLPack's device type {device})",
+            remedy="copy it to the CPU first, as tensor.cpu() does",
+        )
+    return np.from_dlpack(value)
 
 
 def bind_shapes(arrays: Mapping[str, Array], inputs: tuple[Value, ...]) -> Binding | None:

@@ -114,6 +114,25 @@ def test_a_net_trains_on_what_the_command_makes(netc, folder, mnist):
     assert batch["label"].tolist() == labels[:4].tolist()
 
 
+def test_pairs_of_digits_are_images_of_two_channels_labelled_by_their_equality(netc, folder, mnist):
+    assert netc("data", "mnist-siamese", "out", "--from", "raw")[0] == 0
+    for part, stem in (("train", "train"), ("test", "t10k")):
+        images, labels = mnist[stem]
+        found = records(folder / f"out/mnist_siamese_{part}_lmdb")
+        assert [key for key, _ in found] == [b"%08d" % index for index in range(len(images))]
+        for _, datum in found:
+            first, second = (
+                next(i for i, image in enumerate(images) if np.array_equal(image, channel))
+                for channel in datum.values()
+            )
+            assert datum.label == (labels[first] == labels[second])
+    again = netc("data", "mnist-siamese", "again", "--from", "raw")
+    assert again[0] == 0
+    assert stored(folder / "again/mnist_siamese_train_lmdb") == stored(
+        folder / "out/mnist_siamese_train_lmdb"
+    )
+
+
 def test_what_is_made_already_is_kept(netc, folder, mnist):
     assert netc("data", "mnist", "raw")[0] == 0
     before = (folder / "raw/mnist_train_lmdb/data.mdb").stat().st_mtime_ns

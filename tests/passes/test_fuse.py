@@ -14,6 +14,7 @@ from netc.ir.ops.elementwise import PowAttrs, ThresholdAttrs
 from netc.ir.ops.reduce import MomentsAttrs, ReduceAttrs
 from netc.ir.parser import parse_module
 from netc.ir.verify import verify
+from netc.passes.bufferize import bufferize
 from netc.passes.fuse import fuse
 
 VIEWS = {"layout.convert", "tensor.concat", "tensor.reshape", "tensor.slice"}
@@ -251,3 +252,28 @@ def test_what_forward_needs_is_a_kernel_of_its_own() -> None:
         ["math.mul", "math.mul"],
     ]
     keeps_meaning(lambda m: fuse(m, forward=["y"]), module)
+
+
+def test_an_update_sweeps_in_place_behind_the_last_reader_of_its_state():
+    module = parse_module(
+        """
+        module m tensor {
+        func @main(%x: f32[4,8], %z: f32[8,4], %w: state f32[8,8], %h: state f32[8,8])
+            -> (y = %y, w = %wn, h = %hn) {
+          %g: f32[8,8] = nn.inner_product %z, %x {transpose = true}
+          %m: f32[8,8] = math.affine %h {scale = 0.9, shift = 0.0}
+          %hn: f32[8,8] = math.add %m, %g
+          %wn: f32[8,8] = math.sub %w, %hn
+          %y: f32[4,8] = nn.inner_product %x, %w {transpose = false}
+        }
+        }
+        """
+    )
+    fused = fuse(module)
+    verify(fused)
+    ops = fused.func("main").ops
+    assert [op.attrs.anchor for op in ops] == ["nn.inner_product", "nn.inner_product", "map"]
+    assert [r.name for r in ops[-1].results] == ["hn", "wn"]
+    launches = [op for op in bufferize(fused).func("main").ops if op.name == "buffer.launch"]
+    assert len(launches) == 3, "no copy"
+    assert [v.name for v in launches[-1].operands[-2:]] == ["h", "w"]

@@ -6,7 +6,7 @@ from netc.ir.diagnostics import NetcError
 from netc.ir.dim import symbol
 from netc.ir.layout import Blocked, pack
 from netc.runtime.classify import image_input, input_ranks
-from netc.runtime.memory import aligned_zeros, is_aligned, pack_aligned, show_bytes
+from netc.runtime.memory import aligned_zeros, is_aligned, pack_aligned, parse_bytes, show_bytes
 from netc.runtime.options import as_input_shapes, parse_input_shape
 
 
@@ -69,3 +69,16 @@ def test_images_need_one_input_for_images():
     for inputs in ({}, {"a": (1, 3, 4, 4), "b": (1,)}, {"a": (1, 3)}, {"a": (1, "C", 4, 4)}):
         with pytest.raises(NetcError):
             image_input(inputs)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1536", 1536), ("500MB", 500_000_000), ("2 GB", 2 * 10**9), ("1.5k", 1500)]
+)
+def test_sizes_are_read_as_they_are_written(text, expected):
+    assert parse_bytes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "-1", "2 X", "GB", "1e3", "0x10"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(NetcError, match="is no size"):
+        parse_bytes(text)

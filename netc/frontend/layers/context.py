@@ -10,11 +10,14 @@ from typing import Any
 from netc.frontend.imported_net import ParamInfo
 from netc.frontend.layers.custom_param import CustomParam
 from netc.frontend.message import Message
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.builder import FuncBuilder
 from netc.ir.core import Value
 from netc.ir.diagnostics import NetcError, OpError
 from netc.ir.dim import Dim, product, symbols
 from netc.ir.location import Location
+from netc.ir.opdef import Array
+from netc.ir.ops.python_layer import CALLS, LayerCode, PythonLayerAttrs
 from netc.ir.ops.random import STATE, UniformAttrs
 from netc.ir.ops.shape import ReshapeAttrs, TransposeAttrs
 from netc.ir.types import MAX_ELEMENTS, TensorType
@@ -36,7 +39,8 @@ class NetUnderConstruction:
     ``input_shapes`` are the caller's; ``read`` are the names of all blobs that some layer reads.
     ``shared`` maps the name of a parameter to its first declaration. ``next_states`` maps arguments to their
     values after the run, ``counts`` values to the number of their rows that count; ``random`` is the state of
-    the random numbers, which ``streams`` draws share.
+    the random numbers, which ``streams`` draws share. ``python_calls`` counts the calls of Python layers,
+    which ``python_layers`` gives; ``code`` holds those of this net by their keys.
     """
 
     builder: FuncBuilder
@@ -51,6 +55,9 @@ class NetUnderConstruction:
     files: list[tuple[str, tuple[tuple[str, Value], ...], LayerContext]] = field(default_factory=list)
     random: Value | None = None
     streams: int = 0
+    python_layers: PythonLayers = field(default_factory=PythonLayers)
+    python_calls: Value | None = None
+    code: dict[str, LayerCode] = field(default_factory=dict)
 
 
 class LayerContext:
@@ -219,10 +226,12 @@ class LayerContext:
         *,
         learnable: bool = True,
         trainable: bool = True,
+        initial: Array | None = None,
     ) -> Value:
         """Declare parameter blob ``index``; ``role`` names it. A shared one is declared once.
 
-        Solvers leave it alone where it is not ``trainable`` (statistics, say).
+        Solvers leave it alone where it is not ``trainable`` (statistics, say). ``initial`` are its first
+        values instead of a filler's.
         """
         static = self._static(role, shape)
         self.check_size(static, f"its {role}")
@@ -246,6 +255,7 @@ class LayerContext:
             learnable,
             stored,
             *self._multipliers(index, trainable=trainable and learnable),
+            initial=initial,
         )
         self.net.params.append(info)
         self.params.append(info)
@@ -296,6 +306,18 @@ class LayerContext:
             net.random = net.builder.arg("random.state", STATE, "input")
         net.streams += 1
         return net.random, net.streams - 1
+
+    def call_python(self, inputs: Sequence[Value], attrs: PythonLayerAttrs) -> tuple[Value, ...]:
+        """The results of code outside of netc, which is called behind that of the layers before."""
+        net = self.net
+        if net.python_calls is None:
+            net.python_calls = net.builder.arg("python.calls", CALLS, "input")
+        calls = self.state_so_far(net.python_calls)
+        # that a layer is called after another passes no gradient
+        calls = self.emit("math.stop_gradient", (calls,), part="calls")
+        *results, after = self.emit_all("python.layer", (calls, *inputs), attrs)
+        self.next_state(net.python_calls, after)
+        return tuple(results)
 
     def check_size(self, shape: Shape, what: str) -> None:
         """Refuse extents below one and sizes beyond Caffe's own limit."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from netc.ir.diagnostics import NetcError
 from netc.runtime.data.datum import Datum, write_datum
 from netc.runtime.data.download import Published, download
+from netc.runtime.data.draws import item_draws
 from netc.runtime.data.mean_image import mean_image, write_binaryproto
 from netc.runtime.data.write_database import new_database
 from netc.runtime.shapes import show_shape
@@ -27,6 +28,8 @@ Say = Callable[[str], None]
 Pixels = NDArray[np.uint8]
 
 _MAX_BYTES = 2**28  # of an archive's content
+_MNIST_PARTS = {"train": "train", "test": "t10k"}  # and what the names of their files begin with
+_PAIR_SEED = 1701
 _IMAGES, _LABELS = 2051, 2049  # the first four bytes of MNIST's files
 _CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_RECORD = 1 + 3 * 32 * 32  # a label and the pixels
@@ -74,15 +77,20 @@ class DataSet:
 
 def _mnist(source: Source, target: Path, backend: str) -> list[Path]:
     made = []
-    for part, stem in (("train", "train"), ("test", "t10k")):
+    for part in _MNIST_PARTS:
         made.append(target / f"mnist_{part}_{backend}")
-        if source.is_there(made[-1]):
-            continue
-        images, labels = (
-            source.find(_MNIST[f"{stem}-{kind}-ubyte.gz"], (f"{stem}-{kind}-ubyte", f"{stem}.{kind}-ubyte"))
-            for kind in ("images-idx3", "labels-idx1")
-        )
-        _write(made[-1], backend, _digits(images, labels), width=8)
+        if not source.is_there(made[-1]):
+            images, labels = _digits(source, part)
+            _write(made[-1], backend, zip(images[:, np.newaxis], map(int, labels), strict=True), width=8)
+    return made
+
+
+def _mnist_siamese(source: Source, target: Path, backend: str) -> list[Path]:
+    made = []
+    for part in _MNIST_PARTS:
+        made.append(target / f"mnist_siamese_{part}_{backend}")
+        if not source.is_there(made[-1]):
+            _write(made[-1], backend, _pairs(*_digits(source, part), part), width=8)
     return made
 
 
@@ -110,6 +118,12 @@ DATA_SETS = {
         "Attribution-ShareAlike 3.0 license",
         _mnist,
     ),
+    "mnist-siamese": DataSet(
+        "pairs of MNIST's handwritten digits",
+        "MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges, under the Creative Commons "
+        "Attribution-ShareAlike 3.0 license",
+        _mnist_siamese,
+    ),
     "cifar10": DataSet(
         "CIFAR-10, pictures of ten kinds of things",
         "please cite Alex Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
@@ -118,12 +132,24 @@ DATA_SETS = {
 }
 
 
-def _digits(images: Path, labels: Path) -> Iterator[tuple[Pixels, int]]:
+def _digits(source: Source, part: str) -> tuple[Pixels, Pixels]:
+    """The images (n, height, width) and the labels (n) of a part of MNIST."""
+    stem = _MNIST_PARTS[part]
+    images, labels = (
+        source.find(_MNIST[f"{stem}-{kind}-ubyte.gz"], (f"{stem}-{kind}-ubyte", f"{stem}.{kind}-ubyte"))
+        for kind in ("images-idx3", "labels-idx1")
+    )
     pixels, targets = _idx(images, _IMAGES, 3), _idx(labels, _LABELS, 1)
     if len(pixels) != len(targets) or not pixels.size:
         raise NetcError(f"{images}: {len(pixels)} images, and {labels} has {len(targets)} labels")
-    for image, label in zip(pixels, targets, strict=True):
-        yield image[np.newaxis], int(label)
+    return pixels, targets
+
+
+def _pairs(images: Pixels, labels: Pixels, part: str) -> Iterator[tuple[Pixels, int]]:
+    """As many pairs as images, drawn with a seed of their own: two channels; 1 where the digits are equal."""
+    drawn = item_draws(_PAIR_SEED, f"pairs.{part}", 0, len(images))[:, :2] % np.uint64(len(images))
+    for first, second in drawn.astype(np.intp):
+        yield images[[first, second]], int(labels[first] == labels[second])
 
 
 def _idx(path: Path, magic: int, rank: int) -> Pixels:

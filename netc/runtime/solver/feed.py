@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
@@ -12,9 +13,10 @@ from netc.runtime.data.memory import MemoryArrays
 from netc.runtime.data.open_source import data_shapes
 from netc.runtime.data.prefetch import Prefetcher
 from netc.runtime.memory import Array
+from netc.runtime.shapes import as_array
 
-GiveInputs = Callable[[], Mapping[str, Array]]
-"""Arrays for the inputs of a net that no data layer makes, asked for at every batch."""
+GiveInputs = Callable[[], Mapping[str, Any]]
+"""Arrays, or what becomes arrays, for the inputs that no data layer makes; asked for at every batch."""
 
 
 class Feed:
@@ -63,7 +65,8 @@ class Feed:
             batch.update(next(self._ahead))
         self._position += 1
         if self._given is not None:
-            batch.update({name: array for name, array in self._given().items() if name not in batch})
+            given = self._given().items()
+            batch.update({name: as_array(name, array) for name, array in given if name not in batch})
         missing = [name for name in wanted if name not in batch]
         if missing:
             raise NetcError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from netc.frontend.message import Message
+from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.solver_check import check_snapshot_prefix
 from netc.frontend.solver_file import SolverNet, read_solver
 from netc.frontend.solver_state import ResumeState
@@ -56,8 +57,9 @@ class Solver:
     of the solver's own. ``level`` and ``stages`` add to the state of the net to train. Paths of data start at
     ``root``. ``kind`` is the solver's type instead of the one that it states. ``seed`` counts where the
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
-    every batch. ``reporters`` listen.
-    For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
+    every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes, activations are computed twice as
+    far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers name. For ``target``,
+    ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -73,9 +75,11 @@ class Solver:
         root: str | os.PathLike[str] = ".",
         kind: str | None = None,
         seed: int | None = None,
+        memory_limit: int | None = None,
         inputs: GiveInputs | None = None,
         reporters: Iterable[Reporter] = (),
         on_kernel: OnKernel | None = None,
+        allow_python_layers: bool = False,
     ) -> None:
         file = read_solver(source, level=level, stages=stages, kind=kind)
         self.param = file.param
@@ -102,15 +106,24 @@ class Solver:
         def settings(net: SolverNet) -> dict[str, Any]:
             phase: Literal["TRAIN", "TEST"] = "TRAIN" if net.phase == "TRAIN" else "TEST"
             return {
-                "options": replace(options, phase=phase),
+                "options": replace(
+                    options, phase=phase, python_layers=PythonLayers(allowed=allow_python_layers)
+                ),
                 "weights": given,
                 "seed": self.seed,
                 "root": Path(root),
                 "on_kernel": on_kernel,
             }
 
-        self.net = TrainNet(file.train.message, rule=update_rule(self.param), **settings(file.train))
+        self.net = TrainNet(
+            file.train.message,
+            rule=update_rule(self.param),
+            memory_limit=memory_limit,
+            **settings(file.train),
+        )
         self._notes += self.net.warnings
+        if self.net.step.recomputation is not None:
+            self._notes.append(f"note: {self.net.step.recomputation}")
         self.test_nets = [TestNet(net.message, trained=self.net, **settings(net)) for net in file.tests]
         self._test_batches = [net.iterations for net in file.tests]
         if inputs is not None:

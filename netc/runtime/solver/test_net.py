@@ -39,7 +39,7 @@ class TestNet:
     ) -> None:
         self.message = message
         self.feed = Feed(message, phase=options.phase, seed=seed, root=root)
-        options = with_shapes(options, self.feed.shapes)
+        self.options = options = with_shapes(options, self.feed.shapes)
         self._objective = Objective(import_message(message, options))
         self.net = net = self._objective.net
         self.store, warnings = _params(

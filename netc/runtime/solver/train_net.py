@@ -36,6 +36,7 @@ class TrainNet:
         weights: Weights | None,
         seed: int,
         root: Path,
+        memory_limit: int | None = None,
         on_kernel: OnKernel | None = None,
     ) -> None:
         self.message = message
@@ -46,7 +47,9 @@ class TrainNet:
         self.store: ParamStore
         self.store, warnings = filled_params(self.net, weights, seed)
         self.warnings = self.net.warnings + warnings
-        self.step = TrainingStep(self.net, self.options, self.store, rule, on_kernel=on_kernel)
+        self.step = TrainingStep(
+            self.net, self.options, self.store, rule, memory_limit=memory_limit, on_kernel=on_kernel
+        )
         self.results: dict[str, Array] = {}
         self.details: Details | None = None
         seed_states(self.step.states, seed)
