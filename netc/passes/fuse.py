@@ -260,7 +260,8 @@ class _Grouping:
         for node in [n for n in self.nodes if n.anchor == "map"]:
             mine = node
             for value in list(mine.reads.values()):
-                source = self.maker.get(value.name)
+                # a source that was joined may have made this value as well
+                source = self.maker.get(value.name) if value.name in mine.reads else None
                 if source is None or source.anchor != "map" or source is mine or source.type != mine.type:
                     continue
                 if self._can_join(source, mine):

@@ -45,6 +45,12 @@ FOUND = {
     + 'layer { name: "s" type: "Slice" bottom: "cy" top: "a" top: "b" slice_param { axis: 3 slice_point: 5 } }\n'
     + CONV.format("x")
     + 'layer { name: "e" type: "Eltwise" bottom: "cx" bottom: "a" top: "e" }\n',
+    "a map that reads two values of one other map": X.format("x", 5)
+    + 'layer { name: "p" type: "Permute" bottom: "x" top: "p" permute_param { order: 0 order: 2 order: 1 order: 3 } }\n'
+    + 'layer { name: "a" type: "ELU" bottom: "p" top: "a" }\n'
+    + 'layer { name: "b" type: "Eltwise" bottom: "a" bottom: "p" top: "b" eltwise_param { operation: PROD } }\n'
+    + 'layer { name: "s" type: "Split" bottom: "b" top: "c" top: "d" }\n'
+    + 'layer { name: "e" type: "Scale" bottom: "d" bottom: "a" top: "e" scale_param { axis: 0 bias_term: true } }\n',
 }
 
 
