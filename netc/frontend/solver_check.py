@@ -73,10 +73,10 @@ def _check_kind(solver: Message) -> None:
             f"momentum cannot be used with {kind}",
             remedy="remove it, as the original demands",
         )
-    if kind == "RMSProp" and not 0 <= solver.number("rms_decay") < 1:
-        raise _error(
-            solver, "rms_decay", f"'rms_decay' lies in 0 <= x < 1, got {solver.number('rms_decay'):g}"
-        )
+    fractions = {"RMSProp": ("rms_decay",), "Adam": ("momentum", "momentum2")}
+    for name in fractions.get(kind, ()):
+        if not 0 <= solver.number(name) < 1:
+            raise _error(solver, name, f"'{name}' lies in 0 <= x < 1, got {solver.number(name):g}")
 
 
 def _check_policy(solver: Message) -> None:

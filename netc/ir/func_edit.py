@@ -13,7 +13,7 @@ from netc.ir.types import Type
 
 
 class FuncEdit:
-    """A function in the making: :meth:`add1` puts an op behind those that its operands and ``after`` need."""
+    """A function in the making: :meth:`add1` puts an op behind those that its operands need."""
 
     def __init__(self, func: Func) -> None:
         bodies = [op.body for op in walk(func.ops) if op.body is not None]

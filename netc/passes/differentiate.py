@@ -58,11 +58,12 @@ from netc.ir.ops.shape import FillAttrs
 from netc.ir.rewrite import Rewriter
 
 STOP = "math.stop_gradient"
+GRADIENT = ".gradient"
 
 
 def gradient_name(value: str) -> str:
     """The name of the result, or of the input, that is the gradient of a value."""
-    return f"{value}.gradient"
+    return value + GRADIENT
 
 
 def differentiate(

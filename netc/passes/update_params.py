@@ -2,7 +2,7 @@
 
 Does: takes the result ``NAME.gradient`` of each trained parameter away; instead ``NAME``, a state, gets a
 next content, and so does its history, the states ``NAME.history.0`` … . The learning rate is an input,
-``learning_rate``: f32[]. In this order, as the original:
+``solver.learning_rate``: f32[]. In this order, as the original:
 
 1.  clip: all gradients are multiplied by ``clip_gradients / norm`` where their common L2 norm is larger;
 2.  normalise: divided by ``iter_size``;
@@ -41,10 +41,10 @@ Example (``update_params(rule=UpdateRule("SGD", momentum=0.9), params=[TrainedPa
 becomes::
 
     module m tensor {
-    func @main(%x: f32[N,8], %w: state f32[1,8], %learning_rate: f32[], %w.history.0: state f32[1,8])
+    func @main(%x: f32[N,8], %w: state f32[1,8], %solver.learning_rate: f32[], %w.history.0: state f32[1,8])
         -> (y = %y, w = %wn, w.history.0 = %h) {
       %y: f32[N,8] = math.mul %x, %w
-      %r: f32[1,1] = tensor.reshape %learning_rate {shape = [1, 1]}
+      %r: f32[1,1] = tensor.reshape %solver.learning_rate {shape = [1, 1]}
       %m: f32[1,8] = math.affine %w.history.0 {scale = 0.9, shift = 0.0}
       %g: f32[1,8] = tensor.reduce %x {kind = sum, axes = [0]}
       %s: f32[1,8] = math.mul %g, %r
@@ -68,8 +68,8 @@ from netc.ir.ops.shape import FillAttrs, ReshapeAttrs
 from netc.ir.types import TensorType
 
 SolverKind = Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"]
-RATE = "learning_rate"
-_LARGEST = 3.4028234663852886e38
+RATE = "solver.learning_rate"  # no net is expected to have a blob of this name
+_SMALLEST, _LARGEST = 1.1754943508222875e-38, 3.4028234663852886e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,8 @@ def _clip_factor(edit: FuncEdit, gradients: dict[str, Value], limit: float) -> V
         total = square if total is None else edit.add1("math.add", (total, square), hint="squares")
     assert total is not None
     norm = edit.add1("math.sqrt", (total,), SqrtAttrs(), hint="norm")
-    divisor = edit.add1("math.clip", (norm,), ClipAttrs(limit, _LARGEST), hint="divisor")
+    # a limit of 0 makes zeros of all gradients, zeros too
+    divisor = edit.add1("math.clip", (norm,), ClipAttrs(max(limit, _SMALLEST), _LARGEST), hint="divisor")
     numerator = edit.add1("tensor.fill", (), FillAttrs(TensorType("f32", ()), limit), hint="limit")
     return edit.add1("math.div", (numerator, divisor), hint="clip")
 

@@ -38,16 +38,22 @@ def with_states(net: ImportedNet, trained: Sequence[TrainedParam], *, carried: b
     return net.module.with_func(replace(main, roles=roles, result_names=names))
 
 
-def forward_results(net: ImportedNet) -> tuple[str, ...]:
+def forward_results(net: ImportedNet, *, carried: bool = True) -> tuple[str, ...]:
     """The names of the results of the forward pass in a module that :func:`with_states` made."""
-    return with_states(net, trained_params(net)).func("main").result_names
+    return with_states(net, trained_params(net), carried=carried).func("main").result_names
+
+
+def loss_weights(net: ImportedNet) -> dict[str, float]:
+    """Value name -> its weight in the objective: layers may name one value several times."""
+    weights: dict[str, float] = {}
+    for term in net.losses:
+        weights[term.value.name] = weights.get(term.value.name, 0.0) + term.weight
+    return weights
 
 
 def loss_seeds(net: ImportedNet) -> dict[str, float | None]:
     """The objective as seeds of :func:`differentiate`; NetcError if there is none."""
-    seeds: dict[str, float | None] = {}
-    for term in net.losses:
-        seeds[term.value.name] = (seeds.get(term.value.name) or 0.0) + term.weight
+    seeds: dict[str, float | None] = {**loss_weights(net)}
     if not seeds:
         raise NetcError(
             "the net has no loss to lower",
@@ -97,7 +103,7 @@ def differentiable_module(net: ImportedNet) -> tuple[Module, dict[str, str]]:
     """
     trained = trained_params(net)
     main = net.module.func("main")
-    losses = {term.value.name: term.weight for term in net.losses}
+    losses = loss_weights(net)
     ends = {v.name for v in main.results if _is_float(v)} | set(losses)
     by_blob = {blob: v.name for blob, v in net.blobs.items() if v.name in ends}
     # an objective that no blob holds any more counts with its weight

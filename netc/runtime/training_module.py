@@ -11,7 +11,7 @@ import numpy as np
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
-from netc.passes.differentiate import gradient_name
+from netc.passes.differentiate import GRADIENT, gradient_name
 from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_imported, import_message
 from netc.runtime.counted_rows import filled_up
 from netc.runtime.memory import Array
@@ -20,7 +20,7 @@ from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamStore
 from netc.runtime.runner import Runner, make_runner
 from netc.runtime.shapes import Binding, as_array, show_shape, tensor_of
-from netc.runtime.training import differentiable_module
+from netc.runtime.training import differentiable_module, forward_results, loss_weights
 
 
 class TrainingModule(Module):
@@ -35,6 +35,7 @@ class TrainingModule(Module):
     ) -> None:
         super().__init__(message, compiled, params, warnings)
         self._gradients: dict[str, Array] = {}
+        self._early: dict[str, Array] = {}  # gradients that depend on no gradient: zeros, mostly
         self._backward_of: tuple[Compiled, Runner, Binding] | None = None
 
     def run(self, /, **inputs: Any) -> dict[str, Array]:
@@ -43,6 +44,10 @@ class TrainingModule(Module):
             specialised, binding, arrays = self._specialise(inputs)
             results = specialised.runner.forward(binding, arrays)
             self._backward_of = specialised.compiled, specialised.runner, binding
+            main = specialised.compiled.main
+            direct = zip(main.result_names, main.results, strict=True)
+            results.update({name: arrays[v.name] for name, v in direct if v.name in arrays})
+            self._early = {n: a for n, a in results.items() if n.endswith(GRADIENT)}
             return self._take_over(specialised, binding, results)
 
     forward = run
@@ -60,7 +65,7 @@ class TrainingModule(Module):
             compiled, runner, binding = self._backward_of
             seeds = _seeds(compiled, output_gradients, binding)
             self._backward_of = None  # the gradients lie where what they were computed from was
-            self._gradients = runner.backward(binding, seeds)
+            self._gradients = self._early | runner.backward(binding, seeds)
             grads = ((v.name, self._gradients.get(gradient_name(v.name))) for v in compiled.inputs)
             return {name: gradient for name, gradient in grads if gradient is not None}
 
@@ -111,7 +116,7 @@ def compile_differentiable(
         options,
         module=module,
         late=late,
-        forward=net.module.func("main").result_names,
+        forward=forward_results(net, carried=False),
         on_stage=on_stage,
         on_kernel=on_kernel,
     )
@@ -127,21 +132,25 @@ def _seeds(compiled: Compiled, given: Mapping[str, Any], binding: Binding) -> di
             )
     sizes = dict(binding)
     types = {v.name: tensor_of(v.type) for v in compiled.main.inputs}
-    weights = {term.value.name: term.weight for term in compiled.net.losses}
+    weights = loss_weights(compiled.net)
     found: dict[str, Array] = {}
     for blob, late in compiled.late.items():
         shape = tuple(evaluate(d, sizes) for d in types[late].shape)
         if blob not in given:
-            weight = weights.get(compiled.net.blobs[blob].name, 0.0)
-            found[late] = np.full(shape, weight, np.float32)
             continue
-        found[late] = as_array(blob, given[blob])
+        gradient = as_array(blob, given[blob])
         rows = compiled.net.counted.get(blob)
         if rows is not None:
-            found[late] = filled_up(found[late], rows.axis, shape)
-        if found[late].shape != shape:
+            gradient = filled_up(gradient, rows.axis, shape)
+        if gradient.shape != shape:
             raise NetcError(
-                f"the gradient of '{blob}' has the shape {show_shape(found[late].shape)}; "
+                f"the gradient of '{blob}' has the shape {show_shape(gradient.shape)}; "
                 f"expected {show_shape(shape)}"
             )
+        # blobs that are one value have one gradient, the sum
+        found[late] = found[late] + gradient if late in found else gradient
+    for blob, late in compiled.late.items():
+        if late not in found:
+            shape = tuple(evaluate(d, sizes) for d in types[late].shape)
+            found[late] = np.full(shape, weights.get(compiled.net.blobs[blob].name, 0.0), np.float32)
     return found

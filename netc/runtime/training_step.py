@@ -103,8 +103,9 @@ class TrainingStep:
         if len(batches) != self.rule.iter_size:
             raise NetcError(f"an iteration takes {self.rule.iter_size} batches, got {len(batches)}")
         scaled = {RATE: np.asarray(self._corrected(rate, iteration), np.float32)}
-        if self._update is None:
-            return [self._run(batches[0], scaled)]
+        if self._update is None:  # one batch, or nothing to learn
+            given = scaled if self.history else {}
+            return [self._run(batch, given) for batch in batches]
         for total in self._sums.values():
             total.fill(0)
         results = [self._run(batch, {}) for batch in batches]

@@ -139,3 +139,67 @@ def test_a_gradient_for_no_output_is_refused():
 def test_a_training_module_is_not_saved(tmp_path):
     with pytest.raises(NetcError, match="compiled for training is not saved"):
         module().save(tmp_path / "net.netc")
+
+
+ALIASES = """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 dim: 3 } } }
+layer { name: "s" type: "Eltwise" bottom: "data" bottom: "p" top: "s" eltwise_param { operation: SUM } }
+layer { name: "split" type: "Split" bottom: "s" top: "m" top: "k" loss_weight: 1 loss_weight: 2 }
+layer { name: "free" type: "Parameter" top: "free" parameter_param { shape { dim: 4 } } }
+"""
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_outputs_that_are_one_value_or_a_parameter_are_there_after_the_forward_pass(target):
+    compiled = netc.compile(ALIASES, phase="TRAIN", training=True, target=target)
+    compiled.params["p"][0][...] = 5
+    compiled.params["free"][0][...] = 7
+    out = compiled.forward(data=np.ones((2, 3)))
+    np.testing.assert_array_equal(out["m"], np.full((2, 3), 6))
+    np.testing.assert_array_equal(out["k"], out["m"])
+    np.testing.assert_array_equal(out["free"], np.full(4, 7))
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_an_input_that_is_an_output_is_handed_back(target):
+    text = NET.replace('top: "data" top: "label"', 'top: "data" top: "label" top: "extra"')
+    text = text.replace("shape { dim: 4 } }", "shape { dim: 4 } shape { dim: 2 } }")
+    compiled = netc.compile(text, phase="TRAIN", training=True, target=target)
+    for extra in ([1, 2], [3, 4]):
+        out = compiled.forward(data=DATA, label=LABEL, extra=extra)
+        np.testing.assert_array_equal(out["extra"], extra)
+        compiled.backward()
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_outputs_that_are_one_value_have_one_gradient(target):
+    compiled = netc.compile(ALIASES, phase="TRAIN", training=True, target=target)
+    given = [{}, {"m": np.full((2, 3), 5)}, {"m": np.ones((2, 3)), "k": np.ones((2, 3))}]
+    for gradients, expected in zip(given, (3, 5, 2), strict=True):
+        compiled.forward(data=np.ones((2, 3)))
+        gradient = compiled.backward(**gradients)["data"]
+        np.testing.assert_array_equal(gradient, np.full((2, 3), expected))
+        np.testing.assert_array_equal(compiled.param_grads["p"][0], gradient)
+
+
+def test_a_parameter_that_reaches_no_output_with_a_gradient_gets_zeros():
+    text = NET + 'layer { name: "l" type: "InnerProduct" bottom: "feature" top: "l" '
+    text += 'inner_product_param { num_output: 2 } } layer { name: "q" type: "Silence" bottom: "l" }'
+    compiled = netc.compile(text, phase="TRAIN", training=True)
+    compiled.forward(data=DATA, label=LABEL)
+    compiled.backward()
+    assert compiled.param_grads["l"][0] is not None
+    assert not compiled.param_grads["l"][0].any()
+
+
+def test_a_strided_convolution_of_any_size_has_no_gradient_and_says_so():
+    text = NET.replace("num_output: 16 kernel_size: 3", "num_output: 16 kernel_size: 3 stride: 2")
+    text = text[: text.index('layer { name: "feature"')]
+    with pytest.raises(NetcError, match="needs a fixed extent"):
+        netc.compile(
+            text,
+            phase="TRAIN",
+            training=True,
+            input_shapes={"data": (1, 3, "H", "W"), "label": (1,)},
+        )

@@ -181,3 +181,19 @@ def test_the_number_of_threads_does_not_change_what_is_learned(threads: int) -> 
     many = train(training_step(convnet(4), CompileOptions(phase="TRAIN", threads=threads), SGD), 3, 4)
     for name, array in one.items():
         np.testing.assert_array_equal(many[name], array)
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_every_sub_batch_runs_where_nothing_learns(target: str) -> None:
+    text = convnet(4, frozen=True).replace('top: "ip"', 'top: "ip" param { lr_mult: 0 } param { lr_mult: 0 }')
+    rule = UpdateRule("SGD", iter_size=2)
+    step = training_step(text, CompileOptions(target=target, phase="TRAIN"), rule)
+    results = step.run(batches(2, 4), 0.1, 0)
+    assert len(results) == 2
+    assert results[0]["loss"] != results[1]["loss"]
+
+
+def test_a_limit_of_zero_for_gradients_makes_no_nan() -> None:
+    rule = UpdateRule("SGD", clip_gradients=0.0)
+    after = train(training_step(convnet(4), CompileOptions(phase="TRAIN"), rule), 2, 4)
+    assert all(np.isfinite(array).all() for array in after.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netc.ir.core import Value
+from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim
 from netc.ir.gradients.pullback import Pullback, tensor_type
 from netc.ir.opdef import gradient_of
@@ -64,8 +65,12 @@ def _pads_back_to(y: Value, x: Value, w: Value, attrs: ConvAttrs) -> tuple[tuple
         size, out = tensor_type(x).shape[2 + axis], tensor_type(y).shape[2 + axis]
         full: Dim = (out - 1) * attrs.stride[axis] + kernel_extent(k, attrs.dilation[axis])
         high = full - low - size
-        # of a symbolic size the remainder is not known: only without one does the transpose fit
-        pads.append((low, high if isinstance(high, int) else attrs.pad[axis][1]))
+        if not isinstance(high, int):
+            raise OpError(
+                f"the gradient of a convolution of stride {attrs.stride[axis]} needs a fixed extent of "
+                f"spatial axis {axis}, got {size}"
+            )
+        pads.append((low, high))
     return tuple(pads)
 
 

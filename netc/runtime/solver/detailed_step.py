@@ -66,12 +66,13 @@ class DetailedStep:
 
 def _with_gradient(net: ImportedNet) -> tuple[str, ...]:
     """The blobs that a gradient flows through: what depends on a trained parameter, and is no integer."""
-    moved = {param.name for param in trained_params(net)}
+    trained = {param.name for param in trained_params(net)}
+    moved = set(trained)
     for op in net.module.func("main").ops:
         if op.name != STOP and any(value.name in moved for value in op.operands):
             moved.update(result.name for result in op.results)
     return tuple(
         name
         for name, value in net.blobs.items()
-        if value.name in moved and tensor_of(value.type).dtype.startswith("f")
+        if value.name in moved - trained and tensor_of(value.type).dtype.startswith("f")
     )

@@ -12,6 +12,7 @@ from netc.ir.core import Value, fresh_name
 from netc.runtime.compiler import unread_blobs
 from netc.runtime.memory import Array
 from netc.runtime.solver.reports import Outputs
+from netc.runtime.training import loss_weights
 
 
 class Objective:
@@ -35,7 +36,7 @@ class Objective:
             result_names=(*main.result_names, *added),
         )
         self.net = replace(net, module=net.module.with_func(results)) if added else net
-        by_value = {term.value.name: term.weight for term in net.losses}
+        by_value = loss_weights(net)
         self._outputs = tuple(name for name in main.result_names if name in unread_blobs(net.layers))
         self._weights = {name: by_value.get(net.blobs[name].name, 0.0) for name in self._outputs}
 
