@@ -116,6 +116,26 @@ def test_a_missing_library_is_named_before_the_training(netc, problem):
     assert netc("train", "--solver", "solver.prototxt", "--plot").code == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [("loss.bmp", ".png, .svg, .pdf"), ("gone/loss.png", "the folder 'gone'"), (".", "is a folder")],
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_the_training(netc, problem, path, part):
+    pytest.importorskip("matplotlib")
+    done = netc("train", "--solver", "solver.prototxt", "--plot", path)
+    assert done.code == 2
+    assert part in done.err
+    assert "Solving" not in done.err
+
+
+@pytest.mark.parametrize("flags", [(), ("-o", "loss.png")])
+def test_a_log_without_finite_values_has_nothing_to_draw(netc, tmp_path, flags):
+    (tmp_path / "x.log").write_text("Iteration 0, loss = nan\nIteration 1, loss = inf\n")
+    done = netc("plot", "x.log", *flags)
+    assert (done.code, done.out) == (2, "")
+    assert "x.log: nothing to draw" in done.err
+
+
 def test_a_log_becomes_the_tables_of_the_original(netc, problem):
     (problem / "train.log").write_text(netc("train", "--solver", "solver.prototxt").err)
     done = netc("parse-log", "train.log")
