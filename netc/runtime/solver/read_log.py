@@ -118,11 +118,12 @@ class _Reader:
             data: dict[str, Any] = json.loads(line)
             event, self._seconds = data["event"], self._since(float(data["time"]))
             if event in ("train", "test"):
-                self._at(int(data["iteration"]))
+                iteration = int(data["iteration"])
+                self._at(iteration)
                 self._rate = float(data.get("lr", self._rate))
                 self._net = int(data.get("net", 0))
                 if event == "train" and data["loss"] is not None:
-                    self._log.loss.add(self._iteration, float(data["loss"]))
+                    self._log.loss.add(iteration, float(data["loss"]))
                 for name, values in data["outputs"].items():
                     for value in values if isinstance(values, list) else [values]:
                         self._output(event.title(), name, math.nan if value is None else float(value))
