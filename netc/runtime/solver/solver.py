@@ -185,6 +185,8 @@ class Solver:
             check_snapshot_prefix(self.param, self._prefix)
         if snapshot is not None:
             self.restore(snapshot)
+        if iterations is None and not self.param.has("max_iter"):
+            self._say("warning: the solver has no max_iter: it trains 0 iterations")
         max_iter = self.param.integer("max_iter") if iterations is None else iterations
         policy = self.param.text("lr_policy")
         start = StartReport(self.net.name, policy, self._iteration, max_iter)

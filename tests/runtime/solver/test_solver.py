@@ -199,3 +199,21 @@ def test_after_a_stop_during_a_test_training_and_testing_go_on(solver_file):
     solver.action = lambda: Action.NONE
     solver.step(2)
     assert (solver.iter, tests) == (2, [0, 0])
+
+
+def test_without_max_iter_a_warning_says_that_nothing_is_trained(solver_file):
+    path = solver_file()
+    path.write_text(path.read_text().replace("max_iter: 20", ""))
+    heard = []
+
+    class Messages(Reporter):
+        def on_message(self, text):
+            heard.append(text)
+
+    solver = Solver(path, reporters=[Messages()])
+    solver.solve(iterations=1)
+    assert not any("max_iter" in text for text in heard)
+    solver = Solver(path, reporters=[Messages()])
+    solver.solve()
+    assert solver.iter == 0
+    assert "warning: the solver has no max_iter: it trains 0 iterations" in heard
