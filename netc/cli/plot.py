@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from netc.cli.output import put
 from netc.cli.plot_png import write_png
 from netc.cli.terminal_plot import draw
+from netc.ir.diagnostics import NetcError
 from netc.runtime.solver.curves import Curve
 from netc.runtime.solver.read_log import read_log
 
@@ -20,6 +21,8 @@ _MOST_COLUMNS = 100
 def command(logs: Sequence[str], output: str | None) -> None:
     """``netc plot``."""
     runs = [(os.path.basename(path), read_log(path).curves()) for path in logs]
+    if not any(curve.finite for _, curves in runs for curve in curves):
+        raise NetcError(f"{', '.join(logs)}: nothing to draw: no value is finite")
     if output is not None:
         write_png(output, runs)
         put(output)

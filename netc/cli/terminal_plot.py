@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from netc.runtime.solver.curves import Curve
@@ -15,12 +14,11 @@ _LABEL = 10
 
 
 def draw(curve: Curve, width: int, height: int, *, unicode: bool = True) -> list[str]:
-    """The curve in ``height`` lines of at most ``width`` characters, with labels; none without points.
+    """The curve in ``height`` lines of at most ``width`` characters, with labels; none without finite points.
 
     Without ``unicode`` a character is one dot.
     """
-    # a copy: training may go on in another thread
-    points = [(x, y) for x, y in list(curve.points) if math.isfinite(x) and math.isfinite(y)]
+    points = curve.finite
     columns, rows = max(1, width - _LABEL - 2), max(1, height - 1)
     if not points or width < _LABEL + 4 or height < 2:
         return []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from netc.cli.output import progress, put, put_json, say, say_warnings
 from netc.frontend.net_file import load_net
 from netc.frontend.python_layers.layers import PythonLayers
-from netc.frontend.weights import load_weights
+from netc.ir.diagnostics import NetcError
 from netc.runtime.options import CompileOptions
 from netc.runtime.solver.caffe_log import CaffeLog, number
+from netc.runtime.solver.initial_weights import load_initial_weights, weight_paths
 from netc.runtime.solver.reports import Outputs
 from netc.runtime.solver.test_net import TestNet
 
@@ -39,9 +39,9 @@ def command(
         python_layers=PythonLayers(allowed=allow_python_layers),
     )
     message = load_net(model, phase="TEST", level=level, stages=stages)
-    loaded: dict[str, Any] = {}
-    for path in weights.split(","):
-        loaded.update(load_weights(path.strip()))
+    loaded = load_initial_weights(weight_paths(weights))
+    if loaded is None:
+        raise NetcError("--weights names no file", remedy="give the trained weights to test")
     with progress("compiling kernels") as on_kernel:
         net = TestNet(message, options, weights=loaded, seed=0, root=Path(), on_kernel=on_kernel)
     say_warnings(net.module.warnings)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from netc.cli.output import progress, put, say
 from netc.cli.plot import show
-from netc.cli.plot_png import check_library, write_png
+from netc.cli.plot_png import check_picture, write_png
 from netc.cli.signals import actions_of_signals
 from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView
@@ -47,8 +47,8 @@ def command(
             "--snapshot goes on with a run, --weights starts a new one: give one of them",
             remedy="a snapshot names its own weights",
         )
-    if plot not in (None, IN_TERMINAL):
-        check_library()
+    if plot is not None and plot != IN_TERMINAL:
+        check_picture(plot)
     with ExitStack() as closing:
         curves = Curves()
         reporters: list[Reporter] = [curves]
@@ -89,7 +89,10 @@ def _put_now(line: str) -> None:
 
 
 def _show_curves(curves: Curves, plot: str, *, to_stdout: bool) -> None:
-    found = [curve for curve in curves.found.values() if curve.points]
+    found = [curve for curve in curves.found.values() if curve.finite]
+    if not found:
+        say("nothing to draw: there is no finite loss")
+        return
     if to_stdout:
         for curve in found:
             show(curve, curve.name)

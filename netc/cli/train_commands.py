@@ -144,6 +144,16 @@ _STATE: tuple[Parameter, ...] = (
 )
 
 
+def _unused(action: str, *names: str) -> tuple[Parameter, ...]:
+    """Flags of the original's other actions: they belong to its program, so every action takes them."""
+
+    def note(_context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            click.echo(f"note: caffe {action} does not use -{parameter.name}: ignored", err=True)
+
+    return tuple(_flag(name, hidden=True, expose_value=False, callback=note) for name in names)
+
+
 def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
     _warn_of_gpu(gpu)
     import_module("netc.cli.train").command(
@@ -201,6 +211,7 @@ caffe.add_command(
             default="snapshot",
             help="What SIGHUP does: snapshot.",
         ),
+        *_unused("train", "model", "phase", "iterations"),
     )
 )
 caffe.add_command(
@@ -213,6 +224,7 @@ caffe.add_command(
         _flag("weights", required=True, metavar="FILE", help="Trained weights."),
         _flag("iterations", type=click.IntRange(1), default=50, help="Batches to run: 50."),
         *_STATE,
+        *_unused("test", "solver", "phase", "snapshot", "sigint_effect", "sighup_effect"),
     )
 )
 

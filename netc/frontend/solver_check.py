@@ -127,6 +127,8 @@ def _check_tests(solver: Message) -> None:
 
 def _warnings(solver: Message) -> list[str]:
     found = []
+    if solver.has("solver_mode") and solver.text("solver_mode") == "GPU":
+        found.append(f"{_at(solver, 'solver_mode')}note: solver_mode: GPU is ignored: the CPU does the work")
     for name, why in _NO_EFFECT.items():
         if solver.has(name):
             found.append(f"{_at(solver, name)}warning: {name} has no effect: {why}")

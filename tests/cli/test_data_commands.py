@@ -278,6 +278,8 @@ def test_shuffling_keeps_labels_with_their_images(netc, folder, images):
         (("--resize_width=4", "images/", "list.txt", "db"), "must be given together"),
         (("--resize_width=65000", "--resize_height=65000", "images/", "list.txt", "db"), "too large"),
         (("--encode_type=mp3", "images/", "list.txt", "db"), "cannot be encoded as 'mp3'"),
+        (("--encode_type=pdf", "images/", "list.txt", "db"), "cannot be encoded as 'pdf'"),
+        (("--encode_type=blp", "images/", "list.txt", "db"), "cannot be encoded as 'blp'"),
     ],
 )
 def test_a_conversion_that_fails_leaves_nothing_behind(netc, folder, images, arguments, message):
@@ -286,6 +288,15 @@ def test_a_conversion_that_fails_leaves_nothing_behind(netc, folder, images, arg
     assert code == 2
     assert message in err
     assert set(folder.iterdir()) == before
+
+
+def test_an_image_beyond_the_limit_of_its_encoding_is_left_out_with_the_reason(netc, folder, images):
+    Image.fromarray(np.zeros((1, 16384, 3), np.uint8)).save(folder / "images/wide.png")
+    (folder / "wide.txt").write_text("a.png 1\nwide.png 2\n")
+    code, _, err = netc("convert-imageset", "--encode_type=webp", "images/", "wide.txt", "db")
+    assert code == 0
+    assert "left out: images/wide.png: an image of 16384 x 1 cannot be encoded as 'webp'" in err
+    assert [datum.label for _, datum in records(folder / "db")] == [1]
 
 
 # ---- netc compute-mean

@@ -116,6 +116,26 @@ def test_a_missing_library_is_named_before_the_training(netc, problem):
     assert netc("train", "--solver", "solver.prototxt", "--plot").code == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [("loss.bmp", ".png, .svg, .pdf"), ("gone/loss.png", "the folder 'gone'"), (".", "is a folder")],
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_the_training(netc, problem, path, part):
+    pytest.importorskip("matplotlib")
+    done = netc("train", "--solver", "solver.prototxt", "--plot", path)
+    assert done.code == 2
+    assert part in done.err
+    assert "Solving" not in done.err
+
+
+@pytest.mark.parametrize("flags", [(), ("-o", "loss.png")])
+def test_a_log_without_finite_values_has_nothing_to_draw(netc, tmp_path, flags):
+    (tmp_path / "x.log").write_text("Iteration 0, loss = nan\nIteration 1, loss = inf\n")
+    done = netc("plot", "x.log", *flags)
+    assert (done.code, done.out) == (2, "")
+    assert "x.log: nothing to draw" in done.err
+
+
 def test_a_log_becomes_the_tables_of_the_original(netc, problem):
     (problem / "train.log").write_text(netc("train", "--solver", "solver.prototxt").err)
     done = netc("parse-log", "train.log")
@@ -223,6 +243,7 @@ def test_a_wrong_solver_is_refused_where_it_is_wrong(netc, problem, case):
         (("train", "--solver", "net.prototxt"), "net.prototxt"),
         (("train", "--solver", "solver.prototxt", "--threads", "0"), "threads"),
         (("test", "--model", "net.prototxt", "-w", "gone.caffemodel"), "gone.caffemodel"),
+        (("test", "--model", "net.prototxt", "-w", ","), "--weights"),
         (("parse-log", "net.prototxt"), "no lines of training"),
         (("plot", "gone.log"), "gone.log"),
     ],
@@ -241,6 +262,20 @@ def test_the_originals_flags_have_one_dash_or_two():
         context = command.make_context("train", [*flags, "-sigint_effect", "none"])
         assert (context.params["solver"], context.params["sigint_effect"]) == ("x", "none")
     assert CliRunner().invoke(caffe, ["train"]).exit_code == 2
+
+
+def test_flags_of_the_originals_other_actions_are_ignored_with_a_note(netc, problem):
+    plain = netc("caffe", "train", "-solver", "solver.prototxt")
+    assert "ignored" not in plain.err
+    done = netc("caffe", "train", "-solver", "solver.prototxt", "-iterations", "1", "--phase=TEST")
+    assert done.code == 0
+    assert "note: caffe train does not use -iterations: ignored" in done.err
+    assert "note: caffe train does not use -phase: ignored" in done.err
+    assert "Iteration 8" in done.err
+    weights = ("-weights", "run_iter_12.caffemodel")
+    done = netc("caffe", "test", "-model", "net.prototxt", *weights, "-sigint_effect", "none")
+    assert done.code == 0
+    assert "note: caffe test does not use -sigint_effect: ignored" in done.err
 
 
 def test_a_curve_is_drawn_from_top_to_bottom():

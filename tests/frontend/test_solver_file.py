@@ -177,3 +177,10 @@ def test_a_solver_that_cannot_be_followed_is_refused_where_it_is_wrong(folder, c
     assert message in error.value.render()
     assert error.value.location is not None
     assert error.value.location.line == 1
+
+
+def test_a_solver_for_the_gpu_gets_one_note(folder):
+    (note,) = solver(f'net: "net.prototxt" {RATE} solver_mode: GPU').warnings
+    assert "note: solver_mode: GPU is ignored: the CPU does the work" in note
+    assert solver(f'net: "net.prototxt" {RATE} solver_mode: CPU').warnings == ()
+    assert solver(f'net: "net.prototxt" {RATE}').warnings == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from netc.ir.diagnostics import NetcError
 from netc.runtime.data.datum import Datum, write_datum
 from netc.runtime.data.draws import permutation
-from netc.runtime.data.image_file import Pixels, library, read_image
+from netc.runtime.data.image_file import Pixels, decode_image, library, read_image
 from netc.runtime.data.image_list import read_list
 from netc.runtime.data.resize import resize
 from netc.runtime.data.write_database import new_database
@@ -54,7 +55,7 @@ def convert_images(
     gets the reason.
     """
     if options.encoding:
-        _format(options.encoding)
+        _check_encoding(options.encoding, color=options.color)
     library()  # what is missing here is missing for every file
     lines = read_list(listed)
     if shuffle:
@@ -95,27 +96,46 @@ def _datum(path: Path, label: int, options: ImageOptions) -> Datum:
     if options.color and options.size == (0, 0) and _same(suffix, encoding):
         data = path.read_bytes()  # as it is
     else:
-        data = _encode(image, encoding)
+        data = _encode(path, image, encoding)
     # the original leaves the extents of encoded images out
     return Datum(0, 0, 0, data, label, encoded=True)
 
 
-def _encode(image: Pixels, encoding: str) -> bytes:
+def _encode(path: Path, image: Pixels, encoding: str) -> bytes:
     kind = _format(encoding)
     rgb = np.ascontiguousarray(image[::-1].transpose(1, 2, 0))
     file = io.BytesIO()
     picture = library().fromarray(rgb if image.shape[0] == 3 else rgb[..., 0])
-    picture.save(file, kind, **({"quality": _JPEG_QUALITY} if kind == "JPEG" else {}))
+    try:
+        picture.save(file, kind, **({"quality": _JPEG_QUALITY} if kind == "JPEG" else {}))
+    except (OSError, ValueError, KeyError, struct.error) as error:  # each format has limits of its own
+        raise NetcError(
+            f"{path}: an image of {rgb.shape[1]} x {rgb.shape[0]} cannot be encoded as '{encoding}': {error}",
+            remedy="choose another --encode_type, for example png, or resize the images",
+        ) from None
     return file.getvalue()
 
 
+def _check_encoding(encoding: str, *, color: bool) -> None:
+    """Refuse what could not be decoded when the database is used."""
+    image = np.zeros((3 if color else 1, 8, 8), np.uint8)
+    try:
+        decode_image(_encode(Path(), image, encoding), color, "")
+    except NetcError:
+        raise _no_encoding(encoding) from None
+
+
 def _format(encoding: str) -> str:
-    """Pillow's name of an encoding."""
+    """Pillow's name of an encoding that it can write, and read again when the database is used."""
     images = library()
     kind = images.registered_extensions().get(f".{encoding.lower()}")
-    if kind is None or kind not in images.SAVE:
-        raise NetcError(f"images cannot be encoded as '{encoding}'", remedy="for example --encode_type png")
+    if kind not in images.SAVE or kind not in images.OPEN:
+        raise _no_encoding(encoding)
     return str(kind)
+
+
+def _no_encoding(encoding: str) -> NetcError:
+    return NetcError(f"images cannot be encoded as '{encoding}'", remedy="for example --encode_type png")
 
 
 def _same(suffix: str, encoding: str) -> bool:

@@ -24,7 +24,7 @@ class MemoryArrays:
             raise layer.error("batch_size, channels, height and width must be at least 1", _PARAM)
         layer.check_batch(shape, f"{_PARAM}.batch_size")
         self.tops: dict[str, tuple[int, ...]] = dict(zip(layer.top_names, (shape, shape[:1]), strict=True))
-        self._arrays: tuple[Array, Array] | None = None
+        self.arrays: tuple[Array, Array] | None = None
 
     def set_arrays(self, data: Array, labels: Array) -> None:
         """The data set: images (count, channels, height, width), a multiple of a batch, a label for each."""
@@ -35,13 +35,13 @@ class MemoryArrays:
                 f"the arrays are {show_shape(data.shape)} with {len(labels)} labels; expected a multiple of "
                 f"{shape[0]} of {show_shape(shape[1:])} with a label each"
             )
-        self._arrays = np.array(data, np.float32), labels.copy()
+        self.arrays = np.array(data, np.float32), labels.copy()
 
     def batch(self, index: int) -> dict[str, Array]:
         """The next images and labels of the arrays, which start over at their end."""
-        if self._arrays is None:
+        if self.arrays is None:
             raise self._layer.error("a MemoryData layer gets its data from a program, and has none yet")
         size = next(iter(self.tops.values()))[0]
-        start = index * size % len(self._arrays[0])
-        parts = (array[start : start + size].copy() for array in self._arrays)
+        start = index * size % len(self.arrays[0])
+        parts = (array[start : start + size].copy() for array in self.arrays)
         return dict(zip(self._layer.top_names, parts, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from netc.runtime.solver.reports import IterationReport, Reporter, TestReport
@@ -26,6 +27,12 @@ class Curve:
     def values(self) -> list[float]:
         """The values alone."""
         return [value for _, value in self.points]
+
+    @property
+    def finite(self) -> list[tuple[float, float]]:
+        """The points that can be drawn."""
+        # a copy: training may go on in another thread
+        return [(x, y) for x, y in list(self.points) if math.isfinite(x) and math.isfinite(y)]
 
     def add(self, iteration: float, value: float) -> None:
         """Append a point."""

@@ -40,9 +40,13 @@ class Feed:
         self._position = position
 
     def reseed(self, seed: int) -> None:
-        """Draw the order of the data, and what is random in their preparation, anew."""
+        """Draw the order of the data, and what is random in their preparation, anew. Set arrays stay."""
         self.close()
+        before = self._sources
         self._sources, self.shapes = self._open(seed=seed)
+        for old, new in zip(before, self._sources, strict=True):
+            if isinstance(old, MemoryArrays) and isinstance(new, MemoryArrays):
+                new.arrays = old.arrays
 
     def set_arrays(self, data: Array, labels: Array) -> bool:
         """Give the MemoryData layers their data set; False if there are none."""

@@ -26,6 +26,7 @@ _TESTING = re.compile(r"Testing net \(#(\d+)\)")
 _OUTPUT = re.compile(rf"(Train|Test) net output #\d+: (\S+) = ({_NUMBER})")
 _START = "Solving "
 _COLUMNS = ("NumIters", "Seconds", "LearningRate")
+_MAX_ITERATION = 2**31 - 1  # the original's type
 _HALF_A_YEAR_S = 182 * 24 * 3600.0
 
 
@@ -55,7 +56,7 @@ def read_log(path: str | os.PathLike[str]) -> TrainingLog:
             raise NetcError(f"{name}: too large for a log: the limit is {MAX_LOG_BYTES} bytes")
         year = datetime.fromtimestamp(os.path.getmtime(name)).year
         with open(name, encoding="utf-8", errors="replace") as file:
-            log = _Reader(year).read(file)
+            log = _Reader(name, year).read(file)
     except OSError as error:
         raise NetcError(f"{name}: {error.strerror or error}") from None
     except ValueError as error:
@@ -71,7 +72,8 @@ def read_log(path: str | os.PathLike[str]) -> TrainingLog:
 class _Reader:
     """Goes through the lines; ``iteration`` is the last that one named."""
 
-    def __init__(self, year: int) -> None:
+    def __init__(self, name: str, year: int) -> None:
+        self._name = name
         self._year = year
         self._log = TrainingLog()
         self._iteration: int | None = None
@@ -82,11 +84,14 @@ class _Reader:
         self._open: dict[str, Row] = {}
 
     def read(self, lines: Iterable[str]) -> TrainingLog:
-        for line in lines:
-            if line.startswith("{"):
-                self._json(line)
-            else:
-                self._text(line)
+        for number, line in enumerate(lines, 1):
+            try:
+                if line.startswith("{"):
+                    self._json(line)
+                else:
+                    self._text(line)
+            except (ValueError, OverflowError):
+                raise NetcError(f"{self._name}:{number}: a number in this line cannot be read") from None
         self._close()
         for rows in (self._log.train, self._log.test):
             _copy_first_rate(rows)
@@ -113,18 +118,21 @@ class _Reader:
             data: dict[str, Any] = json.loads(line)
             event, self._seconds = data["event"], self._since(float(data["time"]))
             if event in ("train", "test"):
-                self._at(int(data["iteration"]))
+                iteration = int(data["iteration"])
+                self._at(iteration)
                 self._rate = float(data.get("lr", self._rate))
                 self._net = int(data.get("net", 0))
                 if event == "train" and data["loss"] is not None:
-                    self._log.loss.add(data["iteration"], float(data["loss"]))
+                    self._log.loss.add(iteration, float(data["loss"]))
                 for name, values in data["outputs"].items():
                     for value in values if isinstance(values, list) else [values]:
                         self._output(event.title(), name, math.nan if value is None else float(value))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return  # a line of another program
 
     def _at(self, iteration: int) -> None:
+        if abs(iteration) > _MAX_ITERATION:
+            raise OverflowError
         if iteration != self._iteration:
             self._close()
         self._iteration = iteration

@@ -181,11 +181,12 @@ class Solver:
 
         ``iterations`` is where to end instead of ``max_iter``; the learning rates stay what they are.
         """
-        self._stopped = False
         if self.param.flag("snapshot_after_train"):
             check_snapshot_prefix(self.param, self._prefix)
         if snapshot is not None:
             self.restore(snapshot)
+        if iterations is None and not self.param.has("max_iter"):
+            self._say("warning: the solver has no max_iter: it trains 0 iterations")
         max_iter = self.param.integer("max_iter") if iterations is None else iterations
         policy = self.param.text("lr_policy")
         start = StartReport(self.net.name, policy, self._iteration, max_iter)
@@ -201,6 +202,7 @@ class Solver:
 
     def step(self, iterations: int) -> None:
         """Make some updates, with the tests and snapshots that fall among them."""
+        self._stopped = False
         if not self._resumed:
             self._average.reset()
         self._resumed = False
@@ -212,9 +214,8 @@ class Solver:
 
     def test_all(self) -> None:
         """Run every test net over its batches."""
-        for index in range(len(self.test_nets)):
-            if not self._stopped:
-                self._test(index)
+        self._stopped = False
+        self._test_all()
 
     # ---- snapshots
 
@@ -268,7 +269,7 @@ class Solver:
         param, iteration = self.param, self._iteration
         interval, display = param.integer("test_interval"), param.integer("display")
         if interval and iteration % interval == 0 and (iteration or param.flag("test_initialization")):
-            self.test_all()
+            self._test_all()
             if self._stopped:
                 return False
         displayed = bool(display and iteration % display == 0)
@@ -322,7 +323,12 @@ class Solver:
             final = self._average.add(self.net.evaluate())
             self._tell(lambda reporter: reporter.on_final_loss(self._iteration, final))
         if interval and self._iteration % interval == 0:
-            self.test_all()
+            self._test_all()
+
+    def _test_all(self) -> None:
+        for index in range(len(self.test_nets)):
+            if not self._stopped:
+                self._test(index)
 
     def _test(self, index: int) -> None:
         self._tell(lambda reporter: reporter.on_test_start(self._iteration, index))

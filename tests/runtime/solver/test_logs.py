@@ -152,6 +152,23 @@ def test_a_file_that_is_no_log_is_refused(tmp_path):
         read_log(tmp_path / "gone.log")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "train", "time": 1, "iteration": 1e400, "loss": 1, "outputs": {}}',
+        '{"event": "train", "time": 1, "iteration": 1%s, "loss": 1, "outputs": {}}' % ("0" * 400),
+        "Iteration 1%s, loss = 1" % ("0" * 5000),
+        "Iteration 1, loss = 1.2.3",
+        "Iteration 1, lr = 1..",
+    ],
+)
+def test_a_number_that_cannot_be_read_is_refused_where_it_is(tmp_path, line):
+    path = tmp_path / "x.log"
+    path.write_text(f"Iteration 0, loss = 1\n{line}\n")
+    with pytest.raises(NetcError, match=r"x\.log:2: a number in this line cannot be read"):
+        read_log(path)
+
+
 def test_debug_info_tells_the_mean_size_of_blobs_gradients_and_updates(solver_file):
     lines = []
     solver = Solver(

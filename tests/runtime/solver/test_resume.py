@@ -147,12 +147,12 @@ def test_a_snapshot_on_demand_and_a_stop_come_after_the_iteration(solver_file):
     assert sorted(p.name for p in Path().glob("run_*")) == ["run_iter_2.caffemodel", "run_iter_2.solverstate"]
 
 
-def run_and_kill(folder, kills):
+def run_and_kill(folder, kills, target):
     """Start the training again and again, and kill it at random moments; the last run ends by itself."""
     program = (
         "import glob, os, sys\n"
         "from netc.runtime.solver.solver import Solver\n"
-        "solver = Solver('solver.prototxt', target='numpy')\n"
+        f"solver = Solver('solver.prototxt', target='{target}')\n"
         "key = lambda p: int(p.split('_')[-1].split('.')[0])\n"
         "found = sorted(glob.glob('run_iter_*.solverstate'), key=key)\n"
         "print('ready', flush=True)\n"
@@ -174,14 +174,14 @@ def run_and_kill(folder, kills):
     subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, check=True)
 
 
-def check_killed_runs(solver_file, folder, kills, iterations):
+def check_killed_runs(solver_file, folder, kills, iterations, target):
     path = solver_file("snapshot: 1", max_iter=str(iterations), test_interval="50")
-    run_and_kill(folder, kills)
+    run_and_kill(folder, kills, target)
     last = f"run_iter_{iterations}"
     killed, state = load_weights(f"{last}.caffemodel"), load_solver_state(f"{last}.solverstate")
     for leftover in folder.glob("run_iter_*"):
         leftover.unlink()
-    solver = Solver(path, target="numpy")
+    solver = Solver(path, target=target)
     solver.solve()
     straight = load_weights(f"{last}.caffemodel")
     for layer in straight:
@@ -192,9 +192,10 @@ def check_killed_runs(solver_file, folder, kills, iterations):
 
 
 def test_runs_killed_at_any_moment_go_on_bit_identically(solver_file, folder):
-    check_killed_runs(solver_file, folder, 5, iterations=60)
+    check_killed_runs(solver_file, folder, 5, iterations=60, target="numpy")
 
 
 @pytest.mark.slow
-def test_fifty_runs_killed_at_any_moment_go_on_bit_identically(solver_file, folder):
-    check_killed_runs(solver_file, folder, 50, iterations=600)
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_fifty_runs_killed_at_any_moment_go_on_bit_identically(solver_file, folder, target):
+    check_killed_runs(solver_file, folder, 50, iterations=600, target=target)

@@ -5,7 +5,7 @@ import netc
 from netc.frontend.weights import load_weights
 from netc.ir.diagnostics import NetcError
 from netc.runtime.solver.reports import Reporter
-from netc.runtime.solver.solver import Solver
+from netc.runtime.solver.solver import Action, Solver
 
 
 class Everything(Reporter):
@@ -182,3 +182,38 @@ def test_the_details_of_the_last_iteration_are_those_of_that_iteration(solver_fi
     plain.step(1)
     detailed.step(1)
     np.testing.assert_allclose(plain.params["ip1"][0], detailed.params["ip1"][0], atol=1e-6)
+
+
+def test_after_a_stop_during_a_test_training_and_testing_go_on(solver_file):
+    tests = []
+    solver = Solver(solver_file())
+    solver.add_callbacks(on_test=lambda report: tests.append(report.iteration))
+    solver.action = lambda: Action.STOP
+    solver.step(2)
+    assert (solver.iter, tests) == (0, [])  # stopped in the test before the first iteration
+    solver.action = lambda: Action.NONE
+    solver.test_all()
+    assert tests == [0]
+    solver.action = lambda: Action.STOP
+    solver.step(2)
+    solver.action = lambda: Action.NONE
+    solver.step(2)
+    assert (solver.iter, tests) == (2, [0, 0])
+
+
+def test_without_max_iter_a_warning_says_that_nothing_is_trained(solver_file):
+    path = solver_file()
+    path.write_text(path.read_text().replace("max_iter: 20", ""))
+    heard = []
+
+    class Messages(Reporter):
+        def on_message(self, text):
+            heard.append(text)
+
+    solver = Solver(path, reporters=[Messages()])
+    solver.solve(iterations=1)
+    assert not any("max_iter" in text for text in heard)
+    solver = Solver(path, reporters=[Messages()])
+    solver.solve()
+    assert solver.iter == 0
+    assert "warning: the solver has no max_iter: it trains 0 iterations" in heard
