@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +18,12 @@ from netc.frontend.save_net import save_net
 from netc.ir.diagnostics import NetcError
 from netc.pycaffe.blob import Blob, ParamBlob, Storage, nothing
 from netc.pycaffe.engine import Engine
+from netc.pycaffe.gradients import Gradients
 from netc.pycaffe.mode import TEST, TRAIN, target
 from netc.pycaffe.net_params import NetParams
+from netc.pycaffe.parameters import ParamSlot
 from netc.pycaffe.segment import is_source
 from netc.pycaffe.source_layers import DummyData, MemoryData, make_source
-from netc.pycaffe.training import no_training
 from netc.runtime.compiler import import_message, unread_blobs
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes
@@ -91,6 +92,9 @@ class Net:
             for top, shape in zip(layer.tops, layer.top_shapes, strict=True):
                 static = tuple(d for d in shape if isinstance(d, int))
                 storages.setdefault(top, Storage(static)).resize(static)
+        loss_weights = {term.value.name: term.weight for term in net.losses}
+        for name, storage in storages.items():
+            storage.loss_weight = loss_weights.get(net.blobs[name].name, 0.0)
         self._outputs = sorted(unread_blobs(net.layers))
         options = replace(options, input_shapes=())  # the blobs have them now
         brought = _only_sources(self._layer_messages)
@@ -98,6 +102,7 @@ class Net:
         lasting = options.phase == "TRAIN" or bool(net.states)
         self._engine = Engine(self._message, options, storages, brought, self._outputs, keep_all=lasting)
         whole = self._engine.segment(0, len(self._layer_messages) - 1)
+        self._gradients = Gradients(self._engine, storages)
         self._parameters = NetParams(whole, options, weights)
         self._engine.set_params(self._parameters.slots)
         self._sources = {
@@ -240,6 +245,7 @@ class Net:
                 raise NetcError("the other net's parameters have other shapes", layer=name)
             for mine, their in zip(blobs, theirs, strict=True):
                 mine.slot.move(their.slot)
+        self._gradients.forget()
         self._engine.set_params(self._parameters.slots)
 
     def save(self, path: Path) -> None:
@@ -259,15 +265,63 @@ class Net:
         """The same as ``copy_from``, which knows the format of a file by its content."""
         self.copy_from(path)
 
-    # ---- backward: not there
+    # ---- backward
 
-    def backward(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: gradients are not there yet."""
-        no_training("Net.backward")
+    def backward(
+        self,
+        diffs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Array]:
+        """Compute the gradients of the layers from ``start``, the last, back to ``end``, the first, included.
 
-    def forward_backward_all(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: gradients are not there yet."""
-        no_training("Net.forward_backward_all")
+        They begin with the ``diff`` of the blobs that no layer among them reads: keyword arguments are those
+        of all outputs; a loss has its weight. Every blob of these layers gets its ``diff``; those of
+        parameters add up until :meth:`clear_param_diffs`. The result are the ``diff`` of the inputs (with
+        ``end``: of its bottoms) and of ``diffs``.
+        """
+        last = len(self.layers) - 1 if start is None else self._position(start)
+        first = 0 if end is None else self._position(end)
+        if first > last:
+            raise NetcError(f"the way back leads from a later layer to an earlier; got {start} and {end}")
+        names = self.inputs if end is None else self._names("bottom")[end]
+        wanted = dict.fromkeys([*names, *(diffs or ())])
+        self._check_blobs(wanted)
+        if kwargs:
+            self._set_output_diffs(kwargs)
+        self._backward(first, last)
+        return {name: self._blobs[name].diff for name in wanted}
+
+    def forward_backward_all(
+        self, blobs: Iterable[str] | None = None, diffs: Iterable[str] | None = None, **kwargs: Any
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Forward and back over any number of rows, a batch at a time; the blobs and the gradients.
+
+        Keyword arguments are arrays for all inputs, and gradients for all outputs or none.
+        """
+        kept, found = tuple(blobs or ()), tuple(diffs or ())
+        arrays = {name: np.asarray(array) for name, array in kwargs.items()}
+        inputs = {name: array for name, array in arrays.items() if name not in self.outputs}
+        if not inputs:
+            raise NetcError("forward_backward_all needs an array for each input")
+        tops = {name: array for name, array in arrays.items() if name in self.outputs}
+        counts = {len(array) if array.ndim else 0 for array in arrays.values()}
+        if len(counts) > 1:
+            raise NetcError("forward_backward_all needs arrays with equally many rows")
+        rows = counts.pop()
+        seeds = self._batch(tops) if tops else iter(())
+        parts: dict[str, list[Array]] = {}
+        gradients: dict[str, list[Array]] = {}
+        for batch in self._batch(inputs):
+            for name, array in self.forward(blobs=kept, **batch).items():
+                parts.setdefault(name, []).append(array.copy())
+            for name, array in self.backward(diffs=found, **next(seeds, {})).items():
+                gradients.setdefault(name, []).append(array.copy())
+        return (
+            {name: _joined(name, each)[:rows] for name, each in parts.items()},
+            {name: _joined(name, each)[:rows] for name, each in gradients.items()},
+        )
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zeros."""
@@ -290,6 +344,35 @@ class Net:
             if first <= position <= last:
                 source.fill()
         self._engine.forward(first, last, wanted)
+
+    def _backward(self, first: int, last: int) -> None:
+        sources = [is_source(layer) for layer in self._layer_messages]
+        while first < last and sources[first]:
+            first += 1
+        if all(sources[:first]):
+            first = 0  # as a forward pass over all layers is counted
+        self._gradients.backward(first, last, self._add_diff)
+
+    def _add_diff(self, slot: ParamSlot, gradient: Array) -> None:
+        """Add to the gradient of a parameter, in all layers that share it."""
+        for blob in (blob for blobs in self._params.values() for blob in blobs):
+            if blob.slot.store is slot.store and blob.slot.name == slot.name:
+                blob.add_diff(gradient)
+
+    def _set_output_diffs(self, given: Mapping[str, Any]) -> None:
+        if set(given) != set(self._outputs):
+            raise NetcError(
+                f"gradients are given for {', '.join(given)}, and the net's outputs are "
+                f"{', '.join(self._outputs)}: they must be the same"
+            )
+        for name, value in given.items():
+            array, blob = np.asarray(value), self._blobs[name]
+            if array.shape != blob.shape or array.dtype.kind not in "fiub":
+                raise NetcError(
+                    f"the gradient of '{name}' is {show_shape(array.shape)} of {array.dtype}; expected "
+                    f"{show_shape(blob.shape)} numbers"
+                )
+            blob.diff[...] = array
 
     def _set_inputs(self, given: Mapping[str, Any]) -> None:
         if set(given) != set(self.inputs):
