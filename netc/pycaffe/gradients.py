@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
 from netc.ir.core import Module, Value
@@ -17,7 +19,7 @@ from netc.ir.diagnostics import NetcError
 from netc.passes.differentiate import differentiate, gradient_name
 from netc.pycaffe.blob import Storage
 from netc.pycaffe.engine import Engine
-from netc.pycaffe.parameters import ParamSlot, ParamView
+from netc.pycaffe.parameters import ParamSlot, ParamView, Shape
 from netc.pycaffe.segment import Segment
 from netc.runtime.compiler import compile_imported, import_message, with_shapes
 from netc.runtime.memory import Array
@@ -31,11 +33,15 @@ MAX_PROGRAMS = 4  # ways back that stay compiled; the least recently used goes f
 
 @dataclass(frozen=True)
 class _Program:
-    """A compiled way back. ``seeds``, ``blobs`` and ``slots`` say which values belong to which names."""
+    """A compiled way back. ``seeds``, ``blobs`` and ``slots`` say which values belong to which names.
+
+    ``shapes`` are those of the inputs: of a blob whose number of rows a run decides, with room for the most.
+    """
 
     net: ImportedNet
     runner: Runner
     seeds: Mapping[str, str]
+    shapes: Mapping[str, Shape]
     blobs: Mapping[str, str]
     slots: Mapping[str, ParamSlot]
 
@@ -70,12 +76,14 @@ class Gradients:
         }
         program = self._program(segment, names, inputs, tuple(seeds))
         arrays = {**inputs, **self._engine.states_again(program.net, segment)}
-        arrays.update({program.seeds[blob]: seed for blob, seed in seeds.items() if blob in program.seeds})
+        for blob, name in program.seeds.items():
+            arrays[name] = _padded(seeds[blob], program.shapes[name])
         results = program.runner.run((), arrays)
         for blob in known:
             found = results.get(program.blobs[blob])
             if found is not None:
-                self._storages[blob].diff[...] = found
+                diff = self._storages[blob].diff
+                diff[...] = found[tuple(map(slice, diff.shape))]
             elif blob not in seeds:
                 self._storages[blob].diff.fill(0)
         for value, slot in program.slots.items():
@@ -96,7 +104,7 @@ class Gradients:
         return found
 
     def _compile(
-        self, segment: Segment, names: _Names, shapes: dict[str, tuple[int, ...]], seeds: tuple[str, ...]
+        self, segment: Segment, names: _Names, shapes: dict[str, Shape], seeds: tuple[str, ...]
     ) -> _Program:
         options = with_shapes(self._engine.options, shapes)
         net = import_message(names.message, options)
@@ -114,12 +122,13 @@ class Gradients:
         module = _gradients_only(module, len(net.module.func("main").results), seeds)
         store = ParamView(param_entries(net), {name: slot for name, (slot, _) in slots.items()})
         compiled = compile_imported(net, options, module=module)
-        given = {value.name for value in compiled.main.inputs}
+        given = {value.name: tensor_of(value.type).static_shape for value in compiled.main.inputs}
         late = {blob: gradient_name(net.blobs[names.last[blob]].name) for blob in seeds}
         return _Program(
             net,
             make_runner(compiled, store, PreparedCache()),
             {blob: name for blob, name in late.items() if name in given},
+            given,
             {blob: gradient_name(values[blob].name) if blob in values else "" for blob in names.first},
             {name: slots[name][0] for name in trained},
         )
@@ -171,6 +180,13 @@ def _gradients_only(module: Module, forward: int, seeds: tuple[str, ...]) -> Mod
     return module.with_func(
         replace(main, results=main.results[forward:], result_names=main.result_names[forward:])
     )
+
+
+def _padded(array: Array, shape: Shape) -> Array:
+    """Filled up with zeros to a shape."""
+    if array.shape == shape:
+        return array
+    return np.pad(array, [(0, room - extent) for extent, room in zip(array.shape, shape, strict=True)])
 
 
 def _is_float(value: Value) -> bool:

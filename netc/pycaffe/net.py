@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from netc.frontend.net_file import load_net
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.save_net import save_net
 from netc.ir.diagnostics import NetcError
+from netc.pycaffe.batches import forward_backward_in_batches, forward_in_batches
 from netc.pycaffe.blob import Blob, ParamBlob, Storage, nothing
 from netc.pycaffe.engine import Engine
 from netc.pycaffe.gradients import Gradients
@@ -203,16 +204,7 @@ class Net:
 
     def forward_all(self, blobs: Iterable[str] | None = None, **kwargs: Any) -> dict[str, Array]:
         """Run the net over any number of rows, a batch at a time; the results have a row for each of them."""
-        extra = tuple(blobs or ())
-        if not kwargs:
-            raise NetcError("forward_all needs an array for each input")
-        arrays = {name: np.asarray(array) for name, array in kwargs.items()}
-        rows = len(next(iter(arrays.values())))
-        parts: dict[str, list[Array]] = {}
-        for batch in self._batch(arrays):
-            for name, array in self.forward(blobs=extra, **batch).items():
-                parts.setdefault(name, []).append(array.copy())
-        return {name: _joined(name, found)[:rows] for name, found in parts.items()}
+        return forward_in_batches(self, tuple(blobs or ()), kwargs)
 
     def reshape(self) -> None:
         """Give all blobs the shapes that follow from those of the inputs; ``forward`` does it by itself."""
@@ -300,28 +292,7 @@ class Net:
 
         Keyword arguments are arrays for all inputs, and gradients for all outputs or none.
         """
-        kept, found = tuple(blobs or ()), tuple(diffs or ())
-        arrays = {name: np.asarray(array) for name, array in kwargs.items()}
-        inputs = {name: array for name, array in arrays.items() if name not in self.outputs}
-        if not inputs:
-            raise NetcError("forward_backward_all needs an array for each input")
-        tops = {name: array for name, array in arrays.items() if name in self.outputs}
-        counts = {len(array) if array.ndim else 0 for array in arrays.values()}
-        if len(counts) > 1:
-            raise NetcError("forward_backward_all needs arrays with equally many rows")
-        rows = counts.pop()
-        seeds = self._batch(tops) if tops else iter(())
-        parts: dict[str, list[Array]] = {}
-        gradients: dict[str, list[Array]] = {}
-        for batch in self._batch(inputs):
-            for name, array in self.forward(blobs=kept, **batch).items():
-                parts.setdefault(name, []).append(array.copy())
-            for name, array in self.backward(diffs=found, **next(seeds, {})).items():
-                gradients.setdefault(name, []).append(array.copy())
-        return (
-            {name: _joined(name, each)[:rows] for name, each in parts.items()},
-            {name: _joined(name, each)[:rows] for name, each in gradients.items()},
-        )
+        return forward_backward_in_batches(self, tuple(blobs or ()), tuple(diffs or ()), kwargs)
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zeros."""
@@ -396,18 +367,6 @@ class Net:
                     f"{show_shape(blob.shape)} numbers"
                 ) from None
 
-    def _batch(self, arrays: Mapping[str, Array]) -> Iterator[dict[str, Any]]:
-        """The rows of the arrays by batches; the last is filled up with zeros."""
-        size = next(iter(self._blobs.values())).shape[0]
-        for start in range(0, len(next(iter(arrays.values()))), size):
-            batch: dict[str, Any] = {}
-            for name, array in arrays.items():
-                rows = array[start : start + size]
-                if len(rows) < size:
-                    rows = np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
-                batch[name] = rows
-            yield batch
-
     def _position(self, layer: str) -> int:
         if layer not in self._layer_names:
             raise NetcError(f"the net has no layer '{layer}'; its layers are {', '.join(self._layer_names)}")
@@ -433,13 +392,6 @@ class Net:
 def _check_hdf5(path: Path) -> None:
     if not os.fspath(path).lower().endswith(HDF5_SUFFIXES):
         raise NetcError(f"{os.fspath(path)}: HDF5 files have the suffix {' or '.join(HDF5_SUFFIXES)}")
-
-
-def _joined(name: str, parts: Sequence[Array]) -> Array:
-    """The rows of all batches."""
-    if not parts[0].ndim:
-        raise NetcError(f"the blob '{name}' is one number, without rows that could be joined")
-    return np.concatenate(parts)
 
 
 def _only_sources(layers: Sequence[Message]) -> set[str]:

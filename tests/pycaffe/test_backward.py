@@ -151,3 +151,31 @@ def test_a_way_back_without_a_beginning_gives_zeros(write, text):
     net.forward()
     net.blobs["data"].diff[...] = 1
     assert not net.backward()["data"].any()
+
+
+def test_the_net_of_a_solver_goes_back_over_its_last_step_and_its_own_passes(write, tmp_path):
+    text = (
+        LINEAR_NET
+        + """
+    layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "wanted" top: "loss" }"""
+    )
+    text = 'input: "wanted" input_shape { dim: 2 dim: 4 } ' + text
+    path = tmp_path / "solver.prototxt"
+    path.write_text(
+        f'net: "{write(text)}" base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot_after_train: false'
+    )
+    solver = caffe.SGDSolver(str(path))
+    net = solver.net
+    net.blobs["data"].data[...] = normal(2, 3)
+    solver.step(1)
+    net.forward()
+    net.clear_param_diffs()
+    before, loss = net.params["ip"][0].data.copy(), float(net.blobs["loss"].data)
+    net.backward()
+    gradient = net.params["ip"][0].diff.copy()
+    error = net.blobs["ip"].data / 2
+    close(gradient, error.T @ net.blobs["half"].data)
+    solver.step(1)
+    close(net.params["ip"][0].data, before - 0.1 * gradient)
+    net.forward()
+    assert net.blobs["loss"].data < loss
