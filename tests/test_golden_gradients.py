@@ -1,4 +1,4 @@
-"""The gradients of every golden case that has them: the reference, and compiled programs."""
+"""The gradients of every golden case that has them: the reference, compiled programs, Caffe's interface."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +17,7 @@ from golden_cases import (
 )
 
 import netc
+import netc.pycaffe as caffe
 
 GRADIENTS = ("indiff/", "paramdiff/")
 WITH_GRADIENTS = [case for case in CASES if any(key.startswith(GRADIENTS) for key in load(case))]
@@ -67,3 +68,22 @@ def test_the_reference_computes_the_gradients_of_the_original(case):
 def test_a_compiled_program_computes_the_gradients_of_the_original(case, opt_level):
     arrays = load(case)
     check(gradients(case, arrays, opt_level=opt_level), arrays, COMPILED_TOLERANCE)
+
+
+@pytest.mark.parametrize("case", [case for case in WITH_GRADIENTS if case not in NOT_TAKEN][::4])
+def test_the_interface_of_caffe_computes_the_gradients_of_the_original(case):
+    arrays = load(case)
+    net = caffe.Net(FOLDER / f"{case}.prototxt", {"TRAIN": caffe.TRAIN, "TEST": caffe.TEST}[phase_of(case)])
+    for layer, blobs in weights_of(arrays).items():
+        for blob, array in zip(net.params[layer], blobs, strict=True):
+            blob.data[...] = array.reshape(blob.shape)
+    for name, array in under(arrays, "in/").items():
+        net.blobs[name].data[...] = array
+    net.forward()
+    for name, array in under(arrays, "outdiff/").items():
+        net.blobs[name].diff[...] = array
+    net.backward()
+    found = {f"indiff/{name}": net.blobs[name].diff for name in under(arrays, "indiff/")}
+    for layer, blobs in net.params.items():
+        found.update({f"paramdiff/{layer}/{i}": blob.diff for i, blob in enumerate(blobs)})
+    check(found, arrays, COMPILED_TOLERANCE)

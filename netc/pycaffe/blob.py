@@ -16,10 +16,11 @@ LEGACY_AXES = 4
 
 
 class Storage:
-    """The memory of a blob; it is allocated when somebody looks."""
+    """The memory of a blob; it is allocated when somebody looks. Gradients begin as ``loss_weight``."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
+        self.loss_weight = 0.0
         self._data: Array | None = None
         self._diff: Array | None = None
 
@@ -35,6 +36,7 @@ class Storage:
         """The gradient."""
         if self._diff is None:
             self._diff = aligned_zeros(self.shape, what="the gradient of a blob")
+            self._diff.fill(self.loss_weight)
         return self._diff
 
     def resize(self, shape: Shape) -> None:
@@ -77,7 +79,7 @@ class Blob:
 
     @property
     def diff(self) -> Array:
-        """The gradient, float32, in the nets that solvers train; zeros elsewhere."""
+        """The gradient, float32: what the caller or the last way back wrote."""
         self._before_diff()
         return self._storage.diff
 
@@ -137,6 +139,10 @@ class ParamBlob(Blob):
     ) -> None:
         super().__init__(Storage(shape), before_read, before_diff)
         self.slot = slot
+
+    def add_diff(self, array: Array) -> None:
+        """Add a gradient."""
+        self._storage.diff[...] += array.reshape(self.shape)
 
     def write_diff(self, array: Array) -> None:
         """Take over a gradient."""

@@ -41,6 +41,15 @@ class _Pending:
     left_out: frozenset[str]
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What the last pass, from the layer ``first`` on, changed of what it began with."""
+
+    first: int
+    inputs: Mapping[str, Array]
+    states: Mapping[str, Array]
+
+
 class Engine:
     """Runs parts of a net on the memory of its blobs.
 
@@ -59,7 +68,6 @@ class Engine:
         keep_all: bool,
     ) -> None:
         self._message = message
-        self._options = options
         self._storages = storages
         self._sources = frozenset(sources)
         self._shown = frozenset(shown)
@@ -70,6 +78,8 @@ class Engine:
         self._pending: _Pending | None = None
         self._keep_all = keep_all
         self._states = StateStore(next_seed())
+        self._before: _Before | None = None
+        self.options = options
 
     @property
     def keeps_all(self) -> bool:
@@ -99,8 +109,10 @@ class Engine:
         if not self._may_leave_out(segment):
             self.keep_all()
         inputs = {name: self._storages[name].data for name in segment.inputs}
-        module = self._run(segment, inputs)
         made = self._shapes_of(segment)
+        overwritten = {name: array.copy() for name, array in inputs.items() if name in made}
+        self._before = _Before(segment.first, overwritten, self._states.arrays)
+        module = self._run(segment, inputs)
         results = _results(module, made)
         if not self._keep_all:
             # copied before the results are written: a layer may work in place on an input
@@ -120,7 +132,7 @@ class Engine:
 
     def forget_pass(self) -> None:
         """Blobs are no longer those of the last pass: it is not to be repeated."""
-        self._pending = None
+        self._pending = self._before = None
 
     def before_read(self, name: str) -> None:
         """Called before somebody looks at a blob."""
@@ -146,6 +158,28 @@ class Engine:
         for name in pending.left_out:
             self._storages[name].write(module.blob(name))
 
+    def inputs_again(self, segment: Segment) -> dict[str, Array]:
+        """What the layers of a segment read, to compute them again as in the last pass."""
+        if segment.first > 0:
+            self.keep_all()
+        before = self._before
+        known = before.inputs if before is not None and before.first == segment.first else {}
+        return {name: known.get(name, self._storages[name].data) for name in segment.inputs}
+
+    def states_again(self, net: ImportedNet, segment: Segment) -> dict[str, Array]:
+        """The states that the last pass began with."""
+        if not net.carried:
+            return {}
+        if self._before is None or self._before.first != segment.first:
+            raise NetcError(
+                "the layers have states or draw random numbers: the way back must end where the last forward "
+                "pass began",
+                remedy="call forward before backward, and give backward's end to forward as its start",
+            )
+        states = StateStore(self._states.first_seed)
+        states.restore(self._before.states)
+        return states.inputs(net, ())
+
     def _may_leave_out(self, segment: Segment) -> bool:
         """Whether a pass that leaves blobs out could be repeated later with the same result."""
         if self._keep_all or segment.first > 0:
@@ -166,9 +200,9 @@ class Engine:
         key = (segment.first, segment.last, self._keep_all)
         known, module = self._modules.get(key, (frozenset[str](), None))
         if module is None or not keep <= known:
-            options = replace(self._options, keep=tuple(sorted(keep)), input_shapes=())
+            options = replace(self.options, keep=tuple(sorted(keep)), input_shapes=())
             compiled = compile_message(segment.message, options)
-            slots = self._slots_of(segment, compiled.net)
+            slots = self.slots_of(segment, compiled.net)
             view = ParamView(param_entries(compiled.net), {name: slot for name, (slot, _) in slots.items()})
             module = Module(segment.message, compiled, view, states=self._states)
             while len(self._modules) >= MAX_MODULES:
@@ -196,8 +230,8 @@ class Engine:
         return found
 
     def _infer(self, segment: Segment, given: dict[str, Shape]) -> dict[str, Shape]:
-        net = import_message(segment.message, with_shapes(self._options, given))
-        self._slots_of(segment, net)
+        net = import_message(segment.message, with_shapes(self.options, given))
+        self.slots_of(segment, net)
         shapes: dict[str, Shape] = {}
         for layer, position in zip(net.layers, segment.positions, strict=True):
             if position is not None:
@@ -205,7 +239,7 @@ class Engine:
                 shapes.update({top: tuple(d for d in shape if isinstance(d, int)) for top, shape in tops})
         return shapes
 
-    def _slots_of(self, segment: Segment, net: ImportedNet) -> dict[str, tuple[ParamSlot, Shape]]:
+    def slots_of(self, segment: Segment, net: ImportedNet) -> dict[str, tuple[ParamSlot, Shape]]:
         """The parameters of a segment by its own names; NetcError where they would need other shapes."""
         found = {}
         for info in net.params:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +16,15 @@ from netc.frontend.net_file import load_net
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.save_net import save_net
 from netc.ir.diagnostics import NetcError
+from netc.pycaffe.batches import forward_backward_in_batches, forward_in_batches
 from netc.pycaffe.blob import Blob, ParamBlob, Storage, nothing
 from netc.pycaffe.engine import Engine
+from netc.pycaffe.gradients import Gradients
 from netc.pycaffe.mode import TEST, TRAIN, target
 from netc.pycaffe.net_params import NetParams
+from netc.pycaffe.parameters import ParamSlot
 from netc.pycaffe.segment import is_source
 from netc.pycaffe.source_layers import DummyData, MemoryData, make_source
-from netc.pycaffe.training import no_training
 from netc.runtime.compiler import import_message, unread_blobs
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes
@@ -91,6 +93,9 @@ class Net:
             for top, shape in zip(layer.tops, layer.top_shapes, strict=True):
                 static = tuple(d for d in shape if isinstance(d, int))
                 storages.setdefault(top, Storage(static)).resize(static)
+        loss_weights = {term.value.name: term.weight for term in net.losses}
+        for name, storage in storages.items():
+            storage.loss_weight = loss_weights.get(net.blobs[name].name, 0.0)
         self._outputs = sorted(unread_blobs(net.layers))
         options = replace(options, input_shapes=())  # the blobs have them now
         brought = _only_sources(self._layer_messages)
@@ -98,6 +103,7 @@ class Net:
         lasting = options.phase == "TRAIN" or bool(net.states)
         self._engine = Engine(self._message, options, storages, brought, self._outputs, keep_all=lasting)
         whole = self._engine.segment(0, len(self._layer_messages) - 1)
+        self._gradients = Gradients(self._engine, storages)
         self._parameters = NetParams(whole, options, weights)
         self._engine.set_params(self._parameters.slots)
         self._sources = {
@@ -198,16 +204,7 @@ class Net:
 
     def forward_all(self, blobs: Iterable[str] | None = None, **kwargs: Any) -> dict[str, Array]:
         """Run the net over any number of rows, a batch at a time; the results have a row for each of them."""
-        extra = tuple(blobs or ())
-        if not kwargs:
-            raise NetcError("forward_all needs an array for each input")
-        arrays = {name: np.asarray(array) for name, array in kwargs.items()}
-        rows = len(next(iter(arrays.values())))
-        parts: dict[str, list[Array]] = {}
-        for batch in self._batch(arrays):
-            for name, array in self.forward(blobs=extra, **batch).items():
-                parts.setdefault(name, []).append(array.copy())
-        return {name: _joined(name, found)[:rows] for name, found in parts.items()}
+        return forward_in_batches(self, tuple(blobs or ()), kwargs)
 
     def reshape(self) -> None:
         """Give all blobs the shapes that follow from those of the inputs; ``forward`` does it by itself."""
@@ -240,6 +237,7 @@ class Net:
                 raise NetcError("the other net's parameters have other shapes", layer=name)
             for mine, their in zip(blobs, theirs, strict=True):
                 mine.slot.move(their.slot)
+        self._gradients.forget()
         self._engine.set_params(self._parameters.slots)
 
     def save(self, path: Path) -> None:
@@ -259,15 +257,42 @@ class Net:
         """The same as ``copy_from``, which knows the format of a file by its content."""
         self.copy_from(path)
 
-    # ---- backward: not there
+    # ---- backward
 
-    def backward(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: gradients are not there yet."""
-        no_training("Net.backward")
+    def backward(
+        self,
+        diffs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Array]:
+        """Compute the gradients of the layers from ``start``, the last, back to ``end``, the first, included.
 
-    def forward_backward_all(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: gradients are not there yet."""
-        no_training("Net.forward_backward_all")
+        They begin with the ``diff`` of the blobs that no layer among them reads: keyword arguments are those
+        of all outputs; a loss has its weight. Every blob of these layers gets its ``diff``; those of
+        parameters add up until :meth:`clear_param_diffs`. The result are the ``diff`` of the inputs (with
+        ``end``: of its bottoms) and of ``diffs``.
+        """
+        last = len(self.layers) - 1 if start is None else self._position(start)
+        first = 0 if end is None else self._position(end)
+        if first > last:
+            raise NetcError(f"the way back leads from a later layer to an earlier; got {start} and {end}")
+        names = self.inputs if end is None else self._names("bottom")[end]
+        wanted = dict.fromkeys([*names, *(diffs or ())])
+        self._check_blobs(wanted)
+        if kwargs:
+            self._set_output_diffs(kwargs)
+        self._backward(first, last)
+        return {name: self._blobs[name].diff for name in wanted}
+
+    def forward_backward_all(
+        self, blobs: Iterable[str] | None = None, diffs: Iterable[str] | None = None, **kwargs: Any
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Forward and back over any number of rows, a batch at a time; the blobs and the gradients.
+
+        Keyword arguments are arrays for all inputs, and gradients for all outputs or none.
+        """
+        return forward_backward_in_batches(self, tuple(blobs or ()), tuple(diffs or ()), kwargs)
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zeros."""
@@ -291,6 +316,35 @@ class Net:
                 source.fill()
         self._engine.forward(first, last, wanted)
 
+    def _backward(self, first: int, last: int) -> None:
+        sources = [is_source(layer) for layer in self._layer_messages]
+        while first < last and sources[first]:
+            first += 1
+        if all(sources[:first]):
+            first = 0  # as a forward pass over all layers is counted
+        self._gradients.backward(first, last, self._add_diff)
+
+    def _add_diff(self, slot: ParamSlot, gradient: Array) -> None:
+        """Add to the gradient of a parameter, in all layers that share it."""
+        for blob in (blob for blobs in self._params.values() for blob in blobs):
+            if blob.slot.store is slot.store and blob.slot.name == slot.name:
+                blob.add_diff(gradient)
+
+    def _set_output_diffs(self, given: Mapping[str, Any]) -> None:
+        if set(given) != set(self._outputs):
+            raise NetcError(
+                f"gradients are given for {', '.join(given)}, and the net's outputs are "
+                f"{', '.join(self._outputs)}: they must be the same"
+            )
+        for name, value in given.items():
+            array, blob = np.asarray(value), self._blobs[name]
+            if array.shape != blob.shape or array.dtype.kind not in "fiub":
+                raise NetcError(
+                    f"the gradient of '{name}' is {show_shape(array.shape)} of {array.dtype}; expected "
+                    f"{show_shape(blob.shape)} numbers"
+                )
+            blob.diff[...] = array
+
     def _set_inputs(self, given: Mapping[str, Any]) -> None:
         if set(given) != set(self.inputs):
             raise NetcError(
@@ -312,18 +366,6 @@ class Net:
                     f"the input '{name}' is {show_shape(array.shape)} of {array.dtype}; expected "
                     f"{show_shape(blob.shape)} numbers"
                 ) from None
-
-    def _batch(self, arrays: Mapping[str, Array]) -> Iterator[dict[str, Any]]:
-        """The rows of the arrays by batches; the last is filled up with zeros."""
-        size = next(iter(self._blobs.values())).shape[0]
-        for start in range(0, len(next(iter(arrays.values()))), size):
-            batch: dict[str, Any] = {}
-            for name, array in arrays.items():
-                rows = array[start : start + size]
-                if len(rows) < size:
-                    rows = np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
-                batch[name] = rows
-            yield batch
 
     def _position(self, layer: str) -> int:
         if layer not in self._layer_names:
@@ -350,13 +392,6 @@ class Net:
 def _check_hdf5(path: Path) -> None:
     if not os.fspath(path).lower().endswith(HDF5_SUFFIXES):
         raise NetcError(f"{os.fspath(path)}: HDF5 files have the suffix {' or '.join(HDF5_SUFFIXES)}")
-
-
-def _joined(name: str, parts: Sequence[Array]) -> Array:
-    """The rows of all batches."""
-    if not parts[0].ndim:
-        raise NetcError(f"the blob '{name}' is one number, without rows that could be joined")
-    return np.concatenate(parts)
 
 
 def _only_sources(layers: Sequence[Message]) -> set[str]:

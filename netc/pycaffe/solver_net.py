@@ -65,6 +65,10 @@ class SolverNet(Net):
         self.parameters_changed()
         super()._forward(first, last, wanted)  # type: ignore[arg-type]
 
+    def _backward(self, first: int, last: int) -> None:
+        self.parameters_changed()
+        super()._backward(first, last)
+
     def _take_data(self, feed: Feed) -> None:
         for position, layer in enumerate(self._layer_messages):
             if layer.text("type") in SOURCES:
@@ -107,6 +111,11 @@ class TrainingNet(SolverNet):
     def _forward(self, first: int, last: int, wanted: object = ()) -> None:
         self._catch_up_if_part(first)
         super()._forward(first, last, wanted)
+
+    def _backward(self, first: int, last: int) -> None:
+        if self._behind:
+            self._catch_up()
+        super()._backward(first, last)
 
     def _catch_up_if_part(self, first: int) -> None:
         """A pass that begins in the middle of the net reads blobs of the step."""

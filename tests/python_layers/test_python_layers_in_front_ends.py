@@ -106,3 +106,16 @@ def test_python_layers_derive_from_the_layer_of_pycaffe():
     from sample_layers import EuclideanLoss
 
     assert issubclass(EuclideanLoss, caffe.Layer)
+
+
+def test_caffes_interface_goes_back_through_python_layers(folder):
+    net = caffe.Net("gain.prototxt", caffe.TEST, allow_python_layers=True)
+    (top,) = net.outputs
+    for factor in (1, 2):
+        data, seed = normal(1, 3), factor * normal(1, 3)
+        net.forward(**{net.inputs[0]: data})
+        net.clear_param_diffs()
+        found = net.backward(**{top: seed})
+        np.testing.assert_allclose(found[net.inputs[0]], 2 * seed, rtol=1e-6)
+        (blobs,) = net.params.values()
+        np.testing.assert_allclose(blobs[0].diff, (seed * data).sum(0), rtol=1e-6)
