@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from netc.runtime.classify import LARGEST_BATCH, image_input, input_ranks
 from netc.runtime.images import ChannelOrder, Preprocessing, load_image, preprocess, read_mean
 from netc.runtime.memory import Array
 from netc.runtime.shapes import show_shape
+from netc.runtime.solver.feed import Feed
 
 
 def command(
@@ -50,17 +52,23 @@ def command(
             channel_order=channel_order,
         )
         given = image_input({name: net.blobs[name].shape for name in net.inputs})
-        rows: dict[str, Rows] = {given.name: _Images(files, net.blobs[given.name].shape[1:], how)}
+        fill = _fill_from_rows(net, {given.name: _Images(files, net.blobs[given.name].shape[1:], how)})
+    elif not files and (feed := Feed(load_net(model), phase="TEST", seed=0, root=Path())).shapes:
+        net = Net(model, TEST, weights=weights, input_shapes=feed.shapes)
+        fill = _fill_from_data_layers(net, feed)
     else:
-        message = load_net(model)
-        ranks = input_ranks(message)
+        ranks = input_ranks(load_net(model))
         arrays = read_arrays(files, list(ranks))
         net = Net(model, TEST, weights=weights, input_shapes=_data_shapes(arrays, ranks))
-        rows = dict(arrays)
-    features = _extract(net, [name for name, _ in pairs], rows, batches)
+        fill = _fill_from_rows(net, arrays)
+    features = _extract(net, [name for name, _ in pairs], fill, batches)
     for name, path in pairs:
         write_features(path, name, features[name], database)
         put(f"{name} {show_shape(features[name].shape)} -> {path}")
+
+
+# fills the inputs with the batch of a number; the part of it that there was input for
+Fill = Callable[[int], float]
 
 
 class Rows(Protocol):
@@ -105,22 +113,15 @@ def _data_shapes(arrays: Mapping[str, Array], ranks: Mapping[str, int | None]) -
     }
 
 
-def _extract(net: Net, names: Sequence[str], rows: Mapping[str, Rows], batches: int) -> dict[str, Array]:
+def _extract(net: Net, names: Sequence[str], fill: Fill, batches: int) -> dict[str, Array]:
     """The blobs of all batches; a last batch that the input does not fill gives as many rows as it has."""
-    inputs = net.fed_blobs
-    for name in rows:
-        if name not in inputs:
-            raise NetcError(f"the net has no input '{name}'; its inputs are {', '.join(inputs) or 'none'}")
-    for name in inputs:
-        if name not in rows:
-            raise NetcError(f"nothing is given for the input '{name}'", remedy=f"give --input {name}=x.npy")
     for name in names:
         if name not in net.blobs:
             raise NetcError(f"the net has no blob '{name}'; its blobs are {', '.join(net.blobs)}")
     parts: dict[str, list[Array]] = {name: [] for name in names}
     with progress("running") as on_batch:
         for batch in range(batches):
-            filled = _feed(net, rows, batch)
+            filled = fill(batch)
             if filled == 0:
                 say(f"the input ends after {batch} batches")
                 break
@@ -132,24 +133,48 @@ def _extract(net: Net, names: Sequence[str], rows: Mapping[str, Rows], batches: 
     return {name: np.concatenate([np.atleast_1d(a) for a in found]) for name, found in parts.items()}
 
 
-def _feed(net: Net, rows: Mapping[str, Rows], batch: int) -> float:
-    """Fill the inputs with a batch; the part of it that there were rows for."""
-    filled = 1.0
-    for name, source in rows.items():
-        blob = net.blobs[name]
-        size = blob.shape[0]
-        found = source[batch * size : (batch + 1) * size]
-        if len(found) == 0:
-            return 0.0
-        if found.shape[1:] != blob.shape[1:]:
-            raise NetcError(
-                f"the rows of the input '{name}' are {show_shape(found.shape[1:])}; expected "
-                f"{show_shape(blob.shape[1:])}"
-            )
-        blob.data[: len(found)] = found
-        blob.data[len(found) :] = 0
-        filled = min(filled, len(found) / size)
-    return filled
+def _fill_from_data_layers(net: Net, feed: Feed) -> Fill:
+    """Batches of the net's own data, which go round and round as in the original."""
+    inputs = dict.fromkeys(net.fed_blobs)
+
+    def fill(batch: int) -> float:
+        del batch
+        for name, array in feed.next(inputs).items():
+            net.blobs[name].data[...] = array
+        return 1.0
+
+    return fill
+
+
+def _fill_from_rows(net: Net, rows: Mapping[str, Rows]) -> Fill:
+    """Batches of what the caller gives, one after the other."""
+    inputs = net.fed_blobs
+    for name in rows:
+        if name not in inputs:
+            raise NetcError(f"the net has no input '{name}'; its inputs are {', '.join(inputs) or 'none'}")
+    for name in inputs:
+        if name not in rows:
+            raise NetcError(f"nothing is given for the input '{name}'", remedy=f"give --input {name}=x.npy")
+
+    def fill(batch: int) -> float:
+        filled = 1.0
+        for name, source in rows.items():
+            blob = net.blobs[name]
+            size = blob.shape[0]
+            found = source[batch * size : (batch + 1) * size]
+            if len(found) == 0:
+                return 0.0
+            if found.shape[1:] != blob.shape[1:]:
+                raise NetcError(
+                    f"the rows of the input '{name}' are {show_shape(found.shape[1:])}; expected "
+                    f"{show_shape(blob.shape[1:])}"
+                )
+            blob.data[: len(found)] = found
+            blob.data[len(found) :] = 0
+            filled = min(filled, len(found) / size)
+        return filled
+
+    return fill
 
 
 def _used(array: Array, filled: float) -> Array:

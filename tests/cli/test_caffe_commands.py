@@ -121,6 +121,22 @@ def test_features_are_extracted_batch_by_batch(netc, net_file, weights_file, mod
         assert file["fc"].shape == (3, 5)
 
 
+def test_a_net_with_data_layers_feeds_itself(netc, weights_file, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    data = np.arange(15, dtype=np.float32).reshape(5, 3)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["x"] = data
+    (tmp_path / "files.txt").write_text("data.h5\n")
+    (tmp_path / "fed.prototxt").write_text(
+        'layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "files.txt" batch_size: 2 } }\n'
+        'layer { name: "p" type: "Power" bottom: "x" top: "p" power_param { scale: 2 } }\n'
+    )
+    done = netc("extract-features", weights_file, "fed.prototxt", "p", "p.npy", "3")
+    assert done.code == 0, done.err
+    expected = np.concatenate([data, data[:1]]) * 2  # the data begin anew
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), expected)
+
+
 def test_rows_that_only_fill_up_a_batch_are_left_out(netc, variant, weights_file, module, rows, tmp_path):
     np.save(tmp_path / "x.npy", rows)
     two = variant("dim: 1 dim: 3", "dim: 2 dim: 3")
