@@ -75,6 +75,7 @@ def test_a_closed_prefetcher_gives_nothing_and_leaves_no_threads():
 
 
 def test_a_forgotten_prefetcher_ends_its_threads():
+    gc.collect()  # what other tests left
     before = threading.active_count()
     prefetcher = Prefetcher([Counted()], threads=3)
     next(prefetcher)
