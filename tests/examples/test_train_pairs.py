@@ -1,8 +1,6 @@
 """The Siamese and the fine-tuning example, trained for a little on the shipped subset of MNIST."""
 
-import gzip
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +14,11 @@ LENET = ROOT / "examples" / "lenet" / "lenet_iter_10000.caffemodel"
 
 
 @pytest.fixture
-def examples(tmp_path, monkeypatch):
-    """The examples' folders, and archives of 700 images to train on and 300 to test."""
+def examples(mnist_archives, tmp_path, monkeypatch):
+    """The examples' folders, beside the archives of a subset of MNIST in ``raw``."""
     pytest.importorskip("lmdb")
     monkeypatch.chdir(tmp_path)
-    with np.load(ROOT / "tests" / "data" / "mnist_subset.npz") as subset:
-        images, labels = subset["images"], subset["labels"]
-    (tmp_path / "raw").mkdir()
-    for stem, part in (("train", slice(0, 700)), ("t10k", slice(700, 1000))):
-        data = struct.pack(">4I", 2051, *images[part].shape) + images[part].astype(np.uint8).tobytes()
-        (tmp_path / "raw" / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(data))
-        data = struct.pack(">2I", 2049, len(labels[part])) + labels[part].astype(np.uint8).tobytes()
-        (tmp_path / "raw" / f"{stem}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "raw").symlink_to(mnist_archives)
     for name in ("siamese", "finetune"):
         shutil.copytree(ROOT / "examples" / name, tmp_path / "examples" / name)
     for solver in tmp_path.glob("examples/*/*_solver.prototxt"):
