@@ -8,15 +8,13 @@ import click
 
 from netc.cli.commands import BACKENDS
 from netc.cli.image_options import IMAGE_SCALING
-from netc.cli.make_command import Parameter, command
+from netc.cli.make_command import JSON, Parameter, command
 
 
 def _flag(name: str, **settings: Any) -> Parameter:
     """An option under the original's name, with underscores, and under one as netc's others have it."""
     return click.option(f"--{name}", f"--{name.replace('_', '-')}", **settings)
 
-
-_JSON: Parameter = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 CLASSIFY = command(
     "classify",
@@ -40,7 +38,7 @@ CLASSIFY = command(
     click.option("--ext", default="jpg", show_default=True, help="Suffix of the images in a folder."),
     click.option("--labels", metavar="FILE", help="Names of the classes, one a line."),
     click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show."),
-    _JSON,
+    JSON,
 )
 
 EXTRACT_FEATURES = command(
@@ -96,7 +94,7 @@ CONVERT_IMAGESET = command(
     _flag("check_size", is_flag=True, help="Refuse images of different sizes."),
     click.option("--encoded", is_flag=True, help="Keep images encoded, as their files' names say."),
     _flag("encode_type", default="", metavar="TYPE", help="Keep images encoded, as png, jpg, …"),
-    _JSON,
+    JSON,
 )
 
 COMPUTE_MEAN = command(
@@ -107,7 +105,7 @@ COMPUTE_MEAN = command(
     click.argument("database", metavar="DB"),
     click.argument("output", metavar="[OUT.binaryproto]", required=False),
     click.option("--backend", type=click.Choice(BACKENDS), help="Kind of database: that of DB."),
-    _JSON,
+    JSON,
 )
 
 CAFFE_COMMANDS = (CLASSIFY, EXTRACT_FEATURES, CONVERT_IMAGESET, COMPUTE_MEAN)

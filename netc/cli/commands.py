@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from netc.cli.image_options import IMAGE_SCALING
-from netc.cli.make_command import Parameter, command, net_command
+from netc.cli.make_command import JSON, Parameter, command, net_command
 
 EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
@@ -18,7 +18,6 @@ _FILES: tuple[Parameter, ...] = (
     click.argument("source", metavar="INPUT", type=click.Path()),
     click.argument("target", metavar="OUTPUT", type=click.Path()),
 )
-_JSON: Parameter = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 COMPILE = net_command(
     "compile",
@@ -32,7 +31,7 @@ COMPILE = net_command(
     click.option(
         "--print-after", multiple=True, metavar="PASS", help="Print the IR after a pass (on stderr)."
     ),
-    _JSON,
+    JSON,
 )
 
 RUN = net_command(
@@ -53,7 +52,7 @@ RUN = net_command(
     *IMAGE_SCALING,
     click.option("--image-dims", metavar="H,W", help="Resize images to this, then crop: the input's size."),
     click.option("--oversample", is_flag=True, help="Mean over 10 crops: corners, centre, and mirrored."),
-    _JSON,
+    JSON,
 )
 
 TIME = net_command(
@@ -71,7 +70,7 @@ TIME = net_command(
     click.option(
         "--size", multiple=True, metavar="N=4", help="What a symbol of the input's shape stands for."
     ),
-    _JSON,
+    JSON,
 )
 
 INSPECT = net_command(
@@ -79,7 +78,7 @@ INSPECT = net_command(
     "List the layers of a net.",
     "List the layers of the net MODEL with their shapes, parameters and flops. Compiles nothing.",
     "netc.cli.inspect_",
-    _JSON,
+    JSON,
 )
 
 DRAW = net_command(
@@ -155,7 +154,7 @@ DATA = command(
         show_default=True,
         help="Kind of database.",
     ),
-    _JSON,
+    JSON,
 )
 
 COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT, DATA)

@@ -48,13 +48,16 @@ _NET: tuple[Parameter, ...] = (
 )
 
 
+JSON: Parameter = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
 def command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
     """A command whose work a function ``command`` in ``module`` does, which gets the parameters."""
 
     def callback(**given: Any) -> None:
         import_module(module).command(**given)
 
-    return _made(name, summary, text, callback, parameters)
+    return made(name, summary, text, callback, parameters)
 
 
 def net_command(name: str, summary: str, text: str, module: str, *parameters: Parameter) -> click.Command:
@@ -64,12 +67,13 @@ def net_command(name: str, summary: str, text: str, module: str, *parameters: Pa
         request = import_module("netc.cli.request").take_request(given)
         import_module(module).command(request, **given)
 
-    return _made(name, summary, text, callback, (*_NET, *parameters))
+    return made(name, summary, text, callback, (*_NET, *parameters))
 
 
-def _made(
+def made(
     name: str, summary: str, text: str, callback: Callback, parameters: tuple[Parameter, ...]
 ) -> click.Command:
+    """A command that calls a function with its parameters."""
     for decorate in reversed(parameters):
         callback = decorate(callback)
     return click.command(name, short_help=summary, help=text)(callback)

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import click
 
-from netc.cli.make_command import ALLOW_PYTHON_LAYERS
+from netc.cli.make_command import ALLOW_PYTHON_LAYERS, JSON, Parameter, command, made
 
 EFFECTS = ("stop", "snapshot", "none")
 LOG_FORMATS = ("caffe", "json", "rich")
-
-Callback = Callable[..., None]
-Parameter = Callable[[Callback], Callback]
-
-
-def _command(name: str, summary: str, text: str, work: Callback, *parameters: Parameter) -> click.Command:
-    decorated: Callback = work
-    for decorate in reversed(parameters):
-        decorated = decorate(decorated)
-    return click.command(name, short_help=summary, help=text)(decorated)
-
-
-def _runs(module: str) -> Callback:
-    """Calls the function ``command`` of a module, which is imported then."""
-
-    def callback(**given: Any) -> None:
-        import_module(module).command(**given)
-
-    return callback
 
 
 def _effect(signal: str, default: str) -> Parameter:
@@ -54,14 +34,14 @@ _RUNNING: tuple[Parameter, ...] = (
     ALLOW_PYTHON_LAYERS,
 )
 
-TRAIN = _command(
+TRAIN = command(
     "train",
     "Train the net of a solver.",
     """Train the net of the solver SOLVER (a .prototxt) as Caffe does.
 
     Paths start at the current directory, as in Caffe; a net that is not there is looked for beside SOLVER.
     """,
-    _runs("netc.cli.train"),
+    "netc.cli.train",
     click.option("--solver", required=True, metavar="FILE", help="The solver (.prototxt)."),
     click.option("-w", "--weights", multiple=True, metavar="FILE,...", help="Trained weights to start from."),
     click.option("--snapshot", metavar="FILE", help="Go on with a run: its .solverstate or .solverstate.h5."),
@@ -92,11 +72,11 @@ _TEST_HELP = """Run batches of the net's own data through it, and print the mean
 The net is read for the phase TEST.
 """
 
-TEST = _command(
+TEST = command(
     "test",
     "Measure a net on its own data.",
     _TEST_HELP,
-    _runs("netc.cli.test"),
+    "netc.cli.test",
     click.option("--model", required=True, metavar="FILE", help="The net (.prototxt)."),
     click.option("-w", "--weights", required=True, metavar="FILE,...", help="Trained weights."),
     click.option(
@@ -104,28 +84,28 @@ TEST = _command(
     ),
     *_RUNNING,
     click.option("--log-format", type=click.Choice(["caffe"]), help="caffe: the original's lines (stderr)."),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    JSON,
 )
 
-PARSE_LOG = _command(
+PARSE_LOG = command(
     "parse-log",
     "Make tables of a log of training.",
     """Write the outputs in LOG as tables, DIR/LOG.train and DIR/LOG.test, as Caffe's parse_log.py does.
 
     LOG is what the original or `netc train` logged.
     """,
-    _runs("netc.cli.parse_log"),
+    "netc.cli.parse_log",
     click.argument("log", type=click.Path()),
     click.argument("folder", metavar="[DIR]", default=".", type=click.Path()),
     click.option("--delimiter", default=",", show_default=True, help="What stands between columns."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON, and write no file."),
 )
 
-PLOT = _command(
+PLOT = command(
     "plot",
     "Draw the curves in logs of training.",
     "Draw the loss and the tests in each LOG: in the terminal, or with -o in a file (needs matplotlib).",
-    _runs("netc.cli.plot"),
+    "netc.cli.plot",
     click.argument("logs", nargs=-1, required=True, metavar="LOG...", type=click.Path()),
     click.option("-o", "--output", metavar="FILE", help="File to write: .png, .svg or .pdf."),
 )
@@ -195,36 +175,42 @@ def caffe() -> None:
 
 
 caffe.add_command(
-    _command(
+    made(
         "train",
         "Train the net of a solver.",
         "Train the net of a solver; `netc train` has more options.",
         _caffe_train,
-        _flag("solver", required=True, metavar="FILE", help="The solver."),
-        _flag("snapshot", metavar="FILE", help="Go on with a run."),
-        _flag("weights", default="", metavar="FILE,...", help="Trained weights to start from."),
-        *_STATE,
-        _flag("sigint_effect", type=click.Choice(EFFECTS), default="stop", help="What SIGINT does: stop."),
-        _flag(
-            "sighup_effect",
-            type=click.Choice(EFFECTS),
-            default="snapshot",
-            help="What SIGHUP does: snapshot.",
+        (
+            _flag("solver", required=True, metavar="FILE", help="The solver."),
+            _flag("snapshot", metavar="FILE", help="Go on with a run."),
+            _flag("weights", default="", metavar="FILE,...", help="Trained weights to start from."),
+            *_STATE,
+            _flag(
+                "sigint_effect", type=click.Choice(EFFECTS), default="stop", help="What SIGINT does: stop."
+            ),
+            _flag(
+                "sighup_effect",
+                type=click.Choice(EFFECTS),
+                default="snapshot",
+                help="What SIGHUP does: snapshot.",
+            ),
+            *_unused("train", "model", "phase", "iterations"),
         ),
-        *_unused("train", "model", "phase", "iterations"),
     )
 )
 caffe.add_command(
-    _command(
+    made(
         "test",
         "Measure a net on its own data.",
         _TEST_HELP,
         _caffe_test,
-        _flag("model", required=True, metavar="FILE", help="The net."),
-        _flag("weights", required=True, metavar="FILE", help="Trained weights."),
-        _flag("iterations", type=click.IntRange(1), default=50, help="Batches to run: 50."),
-        *_STATE,
-        *_unused("test", "solver", "phase", "snapshot", "sigint_effect", "sighup_effect"),
+        (
+            _flag("model", required=True, metavar="FILE", help="The net."),
+            _flag("weights", required=True, metavar="FILE", help="Trained weights."),
+            _flag("iterations", type=click.IntRange(1), default=50, help="Batches to run: 50."),
+            *_STATE,
+            *_unused("test", "solver", "phase", "snapshot", "sigint_effect", "sighup_effect"),
+        ),
     )
 )
 
