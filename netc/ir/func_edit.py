@@ -26,6 +26,7 @@ class FuncEdit:
         self._results = dict(zip(func.result_names, func.results, strict=True))
         # the index of the old op behind which a value exists
         self._defined = {r.name: i for i, op in enumerate(func.ops) for r in op.results}
+        self._last_use = {v.name: i for i, op in enumerate(func.ops) for v in op.operands}
         self._added: dict[int, list[Op]] = {}
 
     def arg(self, name: str, type_: Type, role: Role) -> Value:
@@ -53,8 +54,7 @@ class FuncEdit:
 
     def last_use(self, value: Value) -> int:
         """The index of the last old op that reads a value; -1: none does."""
-        reads = (i for i, op in enumerate(self._func.ops) if any(v.name == value.name for v in op.operands))
-        return max(reads, default=-1)
+        return self._last_use.get(value.name, -1)
 
     def add1(
         self,

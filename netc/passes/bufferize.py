@@ -19,7 +19,7 @@ A copy is a launch with an empty body.
 
 Requires: a tensor module after hoist_prepare and fuse; row-major results, states excepted.
 Ensures: a buffer module with ``@main`` only. Each buffer element is written before it is read.
-Refuses: a result that is not row-major.
+Refuses: a result that is not row-major; a state whose next content is another state that changes.
 
 Example (``bufferize()``)::
 
@@ -52,7 +52,7 @@ becomes::
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,7 +71,10 @@ def bufferize(module: Module, *, in_place: bool = True) -> Module:
     """The buffer-level module of a tensor-level one."""
     main = module.func("main")
     states = {value.name for value in main.states}
+    changed = states.intersection(main.result_names)
     for value, name in zip(main.results, main.result_names, strict=True):
+        if name in states and value.name in changed - {name}:
+            raise NetcError(f"the state '{name}' becomes the state '{value.name}', which changes too")
         if _tensor(value).layout is not None and name not in states:
             raise NetcError(f"result '{name}' is {value.type}; a result must be row-major")
     return Module(module.name, "buffer", (_Bufferizer(main, _plan(main, in_place)).run(),))
@@ -242,6 +245,7 @@ class _Bufferizer:
         self.builder = FuncBuilder(func.name, inner)
         self.buffers: dict[str, Value] = {}
         self.targets: list[Value] = []  # where the results go
+        self.outputs_of: dict[str, list[Value]] = {}  # by the name of a value that is a result
 
     def run(self) -> Func:
         """The function on buffers."""
@@ -252,10 +256,11 @@ class _Bufferizer:
             if name in states:
                 self.targets.append(self.buffers[name])
             else:
-                self.targets.append(self.builder.arg(name, BufferType(_tensor(value)), "output"))
+                output = self.builder.arg(name, BufferType(_tensor(value)), "output")
+                self.targets.append(output)
+                self.outputs_of.setdefault(value.name, []).append(output)
         # states may change; inputs are read as late as can be: some are given late
-        lasting = (*self.func.states, *self.func.params)
-        self.copy_results(frozenset(value.name for value in lasting), states)
+        self.copy_to_outputs((*self.func.states, *self.func.params))
         for op in self.func.ops:
             kind = _kind(op)
             if kind == "recast":
@@ -266,22 +271,18 @@ class _Bufferizer:
                 self.concat(op)
             else:
                 self.launch(op)
-            self.copy_results(frozenset(r.name for r in op.results), states)
-        given = {value.name for value in self.func.inputs}
-        for value, name, target in self._results():
-            if name in states or value.name in given:
+            self.copy_to_outputs(op.results)
+        self.copy_to_outputs(self.func.inputs)
+        for value, name, target in zip(self.func.results, self.func.result_names, self.targets, strict=True):
+            if name in states:
                 self.copy(self.buffer_of(value, None), target, None)
         return self.builder.finish((), ())
 
-    def _results(self) -> Iterator[tuple[Value, str, Value]]:
-        """Each result: its value, its name, and where it goes."""
-        return zip(self.func.results, self.func.result_names, self.targets, strict=True)
-
-    def copy_results(self, made: frozenset[str], states: Collection[str]) -> None:
+    def copy_to_outputs(self, made: Iterable[Value]) -> None:
         """Copy what was just made to the outputs that it does not lie in; states wait for their readers."""
-        for value, name, target in self._results():
-            if value.name in made and name not in states:
-                self.copy(self.buffer_of(value, None), target, None)
+        for value in made:
+            for output in self.outputs_of.get(value.name, ()):
+                self.copy(self.buffer_of(value, None), output, None)
 
     # --- memory ---
     def buffer_of(self, value: Value, location: Location | None) -> Value:

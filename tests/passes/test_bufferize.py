@@ -196,3 +196,16 @@ def test_a_result_that_is_not_row_major_is_refused() -> None:
     text = main("%x: f32[2,8]{1:4}", "%y: f32[2,8]{1:4} = math.exp %x")
     with pytest.raises(NetcError, match=r"result 'y' is f32\[2,8\]\{1:4\}; a result must be row-major"):
         bufferize(parse_module(text))
+
+
+def test_states_that_become_each_other_are_refused() -> None:
+    module = parse_module(
+        """
+        module m tensor {
+        func @main(%a: state f32[4], %b: state f32[4]) -> (a = %b, b = %a) {
+        }
+        }
+        """
+    )
+    with pytest.raises(NetcError, match="the state 'a' becomes the state 'b', which changes too"):
+        bufferize(module)
