@@ -60,8 +60,10 @@ TIME = net_command(
     "Time every kernel of a net.",
     """Time the net MODEL on random input: each kernel's median, and its part of the machine's peak.
 
-    The peak is the time that the machine would need at its measured limits of arithmetic and memory. More
-    than 100 % is possible where data stays in the caches.
+    The peak is the time that the machine would need at its measured limits of arithmetic and memory: its
+    operations at the rate of multiply-adds, or the bytes of its operands at the rate of reading, whichever
+    takes longer. More than 100 % is possible where data stays in the caches, or where an algorithm does
+    fewer operations than are counted.
     """,
     "netc.cli.time_",
     click.option(
@@ -69,6 +71,21 @@ TIME = net_command(
     ),
     click.option(
         "--size", multiple=True, metavar="N=4", help="What a symbol of the input's shape stands for."
+    ),
+    click.option(
+        "--roofline",
+        is_flag=True,
+        help="The slowest kernels first, with the floor of each and what bounds it.",
+    ),
+    click.option(
+        "--plot",
+        is_flag=False,
+        flag_value="",
+        metavar="[FILE.png]",
+        help="Draw the kernels under the roofline, in NAME.roofline.png unless told; needs matplotlib.",
+    ),
+    click.option(
+        "--backward", is_flag=True, help="Time forward and backward of the net as compiled for training."
     ),
     JSON,
 )

@@ -39,7 +39,8 @@ class KernelProgram:
     ``result_names`` names the results, in order. ``kernel_symbols`` gives for each kernel the names of its
     symbols, which follow the operands in its slots; ``values`` is what they stand for here. ``persistent``
     is the memory of the prepared parameters and of the states, as the kernels read it. Where there are
-    ``late`` inputs, the launches from the first on that depends on one are the backward pass.
+    ``late`` inputs, the launches from the first on that depends on one are the backward pass, and
+    ``forward_launches`` come before it.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class KernelProgram:
         launches: list[Launch] = []
         backward, self._late = _dependent(func, late)
         self._backward: int | None = None
+        forward_launches: int | None = None
         for op in func.ops:
             if op.name != "buffer.launch":
                 addresses[op.result.name] = _address(op, addresses, arena.ctypes.data)
                 continue
             if op is backward:
                 self._backward = len(parts)
+                forward_launches = len(launches)
                 parts.append([])
             kernel = _kernel_name(op)
             words = [addresses[v.name] for v in op.operands]
@@ -92,6 +95,7 @@ class KernelProgram:
             else:
                 parts.append([step])
         self.launches = tuple(launches)
+        self.forward_launches = len(launches) if forward_launches is None else forward_launches
         alive = [library, arena, *persistent.values()]
         self._parts = [
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
