@@ -38,9 +38,13 @@ def read_history(folder: str) -> list[Run]:
 
 
 def newest_like(runs: Sequence[Run], run: Run) -> Run | None:
-    """The newest run on the same kind of machine that has a row in common with this one."""
+    """The newest run on the same kind of machine that has a result of netc for a row of this one."""
     keys = {row.key for row in run.rows}
-    like = [each for each in runs if each.cpu == run.cpu and any(row.key in keys for row in each.rows)]
+    like = [
+        each
+        for each in runs
+        if each.cpu == run.cpu and any(r.key in keys and r.fma_fraction is not None for r in each.rows)
+    ]
     return like[-1] if like else None
 
 

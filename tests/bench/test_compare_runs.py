@@ -158,4 +158,5 @@ def test_the_baseline_of_a_folder_is_the_newest_run_of_the_machine():
         run(row(key=OTHER), date="4"),
     ]
     assert newest_like(runs, run(row())) is runs[1]
+    assert newest_like([*runs, run(row(None), date="5")], run(row())) is runs[1]
     assert newest_like(runs, run(row(), cpu="c")) is None
