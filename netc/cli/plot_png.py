@@ -11,7 +11,7 @@ from netc.ir.diagnostics import NetcError
 from netc.runtime.solver.curves import Curve
 
 _KINDS = ("png", "svg", "pdf")
-_LOG_FROM = 50.0  # a loss that falls by more is drawn on a logarithmic axis
+_LOG_FROM = 10.0  # a loss that falls by more is drawn on a logarithmic axis
 
 
 def check_picture(path: str) -> None:
