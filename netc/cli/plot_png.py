@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from netc.cli.picture_file import new_figure, save_figure
 from netc.runtime.solver.curves import Curve
 
-_LOG_FROM = 50.0  # a loss that falls by more is drawn on a logarithmic axis
+_LOG_FROM = 10.0  # a loss that falls by more is drawn on a logarithmic axis
 
 
 def write_png(path: str, runs: Sequence[tuple[str, Sequence[Curve]]]) -> None:
