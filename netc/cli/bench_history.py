@@ -12,6 +12,7 @@ from netc.cli.picture_file import check_picture, new_figure, save_figure
 from netc.ir.diagnostics import NetcError
 
 _MISSING = "—"
+_MOST_DATES = 30  # below a field
 
 
 def show_history(folder: str, picture: str | None) -> None:
@@ -49,21 +50,22 @@ def _ratio(value: float | None) -> str:
 def _draw(path: str, runs: Sequence[Run], series: Sequence[Series]) -> None:
     """A field a kind of row: each net thin, the geometric mean thick, a line where the machine changes."""
     figure = new_figure(9, 3.2 * len(series))
-    numbers = range(len(runs))
+    numbers = range(0, len(runs), 1 + len(runs) // _MOST_DATES)
     for index, each in enumerate(series):
         axes = figure.add_subplot(len(series), 1, index + 1)
         for net, ratios in each.nets.items():
-            axes.plot(numbers, _with_gaps(ratios), marker=".", linewidth=0.8, label=net)
-        axes.plot(
-            numbers, _with_gaps(each.means), marker="o", linewidth=2, color="black", label="geometric mean"
-        )
-        fractions = _with_gaps(each.fma_fractions)
-        axes.plot(numbers, fractions, linestyle="--", color="grey", label="part of the fma peak")
+            axes.plot(*_points(ratios), marker=".", linewidth=0.8, label=net)
+        mean = {"linewidth": 2, "color": "black", "label": "geometric mean"}
+        axes.plot(*_points(each.means), marker="o", **mean)
+        fraction = {"linestyle": "--", "color": "grey", "label": "part of the fma peak"}
+        axes.plot(*_points(each.fma_fractions), **fraction)
         axes.axhline(1, color="grey", linewidth=0.6)
         _mark_machines(axes, runs)
         axes.set_title(each.title)
         axes.set_ylabel("best peer's time / netc's")
-        axes.set_xticks(list(numbers), [run.date[:10] for run in runs], rotation=45, fontsize=7)
+        axes.set_xticks(
+            list(numbers), [runs[number].date[:10] for number in numbers], rotation=45, fontsize=7
+        )
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -78,5 +80,7 @@ def _mark_machines(axes: Any, runs: Sequence[Run]) -> None:
             axes.annotate(run.cpu, at, xycoords=("data", "axes fraction"), fontsize=6, rotation=90)
 
 
-def _with_gaps(values: Sequence[float | None]) -> list[float]:
-    return [float("nan") if value is None else value for value in values]
+def _points(values: Sequence[float | None]) -> tuple[list[int], list[float]]:
+    """The numbers of the runs that have a value, and the values: a line goes over runs of another kind."""
+    found = [(number, value) for number, value in enumerate(values) if value is not None]
+    return [number for number, _ in found], [value for _, value in found]
