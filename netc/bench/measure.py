@@ -57,10 +57,15 @@ class Measurement:
         self.versions: dict[str, str] = {SUBJECT: __version__}
         self.notes: dict[str, list[str]] = {}  # error -> where it happened
 
-    def run(self) -> list[Case]:
-        """Measure every net."""
-        nets = [load_bench_net(name) for name in self.settings.nets]  # what is wrong with one comes first
-        return [case for net in nets for case in self._run_net(net)]
+    def run(self, on_net: Callable[[list[Case]], None]) -> list[Case]:
+        """Measure every net; after each, ``on_net`` gets the cases so far."""
+        cases: list[Case] = []
+        for net in [
+            load_bench_net(name) for name in self.settings.nets
+        ]:  # what is wrong with one comes first
+            cases += self._run_net(net)
+            on_net(cases)
+        return cases
 
     def _run_net(self, net: BenchNet) -> list[Case]:
         """Draw weights once, and measure at every batch size and number of threads."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from netc.bench.cases import Case
 from netc.bench.check import compare
 from netc.bench.engines.table import ENGINES, peers
 from netc.bench.history import newest_like, read_history
@@ -65,21 +66,27 @@ def command(
     )
     part = parse_margin(margin)
     earlier = _earlier(check) if check is not None else []  # a file that is none is said before the work
-    if json_file is not None and json_file != STDOUT:
-        _check_folder(json_file)
+    to_file = json_file if json_file != STDOUT else None
+    if to_file:
+        _check_folder(to_file)
     with TemporaryDirectory() as folder:
         measurement = Measurement(settings, Path(folder), say)
         before = measure_machine(list(settings.threads))
-        cases = measurement.run()
+
+        def keep(cases: list[Case]) -> None:
+            if to_file:  # a run takes hours: what was measured outlasts an interruption
+                write_run(to_file, run_data(settings, cases, measurement.versions, before))
+
+        cases = measurement.run(keep)
         machine = before.better_of(measure_machine(list(settings.threads)))
     data = run_data(settings, cases, measurement.versions, machine)
     if json_file == STDOUT:
         put_json(data)
     else:
         put(report(settings, cases, measurement.versions, measurement.notes, machine))
-    if json_file is not None and json_file != STDOUT:
-        write_run(json_file, data)
-        say(f"wrote {json_file}")
+    if to_file:
+        write_run(to_file, data)
+        say(f"wrote {to_file}")
     wrong = sorted({e for case in cases for e, timing in case.timings.items() if not timing.agrees})
     if wrong:
         raise CheckFailed(f"the outputs of {', '.join(wrong)} differ by more than {tolerance:g}")
