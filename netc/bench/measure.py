@@ -60,9 +60,8 @@ class Measurement:
     def run(self, on_net: Callable[[list[Case]], None]) -> list[Case]:
         """Measure every net; after each, ``on_net`` gets the cases so far."""
         cases: list[Case] = []
-        for net in [
-            load_bench_net(name) for name in self.settings.nets
-        ]:  # what is wrong with one comes first
+        nets = [load_bench_net(name) for name in self.settings.nets]  # what is wrong with one comes first
+        for net in nets:
             cases += self._run_net(net)
             on_net(cases)
         return cases
