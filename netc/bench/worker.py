@@ -7,8 +7,10 @@ are.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -26,6 +28,7 @@ from netc.bench.engines.table import ENGINES, EXPORTER, ONNX, Engine
 
 WARM_UP = 0.1  # of the seconds asked for, once more at the start of every round
 LEAST_CALLS = 3
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 COMPARED_STEPS = 2  # of training: their losses are compared, the second after an update
 
 
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         packages = {name for engine in ENGINES.values() for name in engine.packages}
         print(json.dumps(sorted(name for name in packages if find_spec(name) is not None)))
         return
+    _end_with_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # engines print to stdout as they like
 
@@ -75,6 +79,12 @@ def peak_memory() -> int | None:
     except OSError:
         return None
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
+
+
+def _end_with_parent() -> None:
+    """A process that is stopped between its rounds would outlive a benchmark that was killed."""
+    with suppress(OSError, AttributeError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _forget_peak_memory() -> None:

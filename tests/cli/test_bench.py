@@ -1,6 +1,9 @@
 """``netc bench`` as a user calls it. A stand-in for OpenCV makes a peer on machines without any."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +113,58 @@ def test_an_engine_that_fails_is_named_with_its_error(netc, net_file, tmp_path, 
     outcome = netc("bench", net_file, *QUICK, "--peers", "opencv")
     assert outcome.code == 0
     assert "opencv: RuntimeError: out of order" in outcome.out
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux")
+def test_no_engine_outlives_a_benchmark_that_is_killed(netc, net_file):
+    call = [
+        sys.executable,
+        "-m",
+        "netc",
+        "bench",
+        net_file,
+        "--batch",
+        "1",
+        "--seconds",
+        "600",
+        "--peers",
+        "",
+    ]
+    env = netc.environment | {"TMPDIR": str(netc.folder)}  # nobody tidies up after it
+    bench = subprocess.Popen(call, cwd=netc.folder, env=env, stderr=subprocess.PIPE)
+    try:
+        assert bench.stderr is not None
+        assert b"building in netc" in bench.stderr.readline()
+        children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children")
+        engine = int(wait_for(lambda: children.read_text().split())[0])
+        wait_for(lambda: b"start_worker" in Path(f"/proc/{engine}/cmdline").read_bytes())
+        wait_for(lambda: "netc.out.npy" in {path.name for path in folder_of(engine).iterdir()})
+    finally:
+        bench.kill()
+        bench.communicate()
+    wait_for(lambda: not is_alive(engine))
+
+
+def folder_of(engine: int) -> Path:
+    """Where the files of an engine's benchmark lie."""
+    job = Path(f"/proc/{engine}/cmdline").read_bytes().split(b"\0")[3]
+    return Path(json.loads(job)["out"]).parent
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition):
+    """The first true value of a condition; a minute is more than any busy machine needs."""
+    for _ in range(6000):
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not happen in a minute")
 
 
 def test_training_is_timed(netc, net_file, variant):
