@@ -8,6 +8,7 @@ from functools import cached_property
 
 from netc.backends.llvm.backend import compile_launches
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
+from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import Target, available_cores, parse_target
 from netc.frontend.imported_net import ImportedNet, LayerInfo
@@ -16,6 +17,7 @@ from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.pipeline import OptLevel, run_pipeline
+from netc.passes.use_winograd import ChooseTile
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 
 # a pass's name and its outcome
@@ -120,6 +122,7 @@ def compile_imported(
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
         forward=forward,
         segments=segments,
+        winograd=winograd_choice(options, target),
         on_stage=on_stage,
     )
     kernels = compile_launches(
@@ -131,6 +134,11 @@ def compile_imported(
         on_kernel,
     )
     return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
+
+
+def winograd_choice(options: CompileOptions, target: Target) -> ChooseTile | None:
+    """Which convolutions become Winograd's; None: none may."""
+    return None if options.exact else lambda conv: choose_winograd_tile(conv, target)
 
 
 def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:
