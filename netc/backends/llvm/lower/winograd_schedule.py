@@ -7,7 +7,6 @@ chunks read the weights seldom, small ones stay in the L2 cache.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.conv_schedule import (
@@ -20,10 +19,14 @@ from netc.backends.llvm.lower.conv_schedule import (
 from netc.backends.llvm.target import Target
 from netc.ir.core import Op
 from netc.ir.types import TensorType
-from netc.ir.winograd_matrices import winograd
+from netc.ir.winograd_matrices import TAPS, winograd
 
-LEAST_TILES = int(os.environ.get("WL", 24))
-MOST_TILES = int(os.environ.get("WM", 64))
+MOST_TILES = 64
+# the model of choose_winograd_tile, in cycles of a core
+BYTES_PER_CYCLE = 8  # of weights, from memory: they pass by once a run
+MOST_PADDING = 2  # an input of fewer channels is mostly padding
+PRODUCT_EFFICIENCY = 0.85
+TRANSFORM_CYCLES = {2: 50, 4: 130, 6: 300}  # a tile, a vector of channels, there or back
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,9 @@ def schedule(anchor: Op, target: Target) -> WinogradSchedule:
     plane = math.prod(plane_of_tiles(anchor))
     images = y.shape[0]
     total = plane * images if isinstance(images, int) else plane * 4
-    best: tuple[float, int, int, int] | None = None
+    tiles = ceildiv(total, ceildiv(total, MOST_TILES))
+    best: tuple[float, int, int] | None = None
     for vectors in range(1, min(blocks, 4) + 1):
-        share = target.l2_bytes * 3 // 4 // (extent**2 * 4)
-        most = max(LEAST_TILES, min(MOST_TILES, share // (depth * group + vectors * block)))
-        tiles = ceildiv(total, ceildiv(total, most))
         for pixels in range(1, target.vector_registers):
             if not fits_registers(target, pixels, vectors):
                 break
@@ -73,9 +74,9 @@ def schedule(anchor: Op, target: Target) -> WinogradSchedule:
             cost = full * tile_cost(pixels, vectors) + (tile_cost(pixels, rest) if rest else 0)
             cost *= ceildiv(total, tiles) * ceildiv(tiles, pixels)
             if best is None or cost < best[0] * 0.999:
-                best = cost, vectors, pixels, tiles
+                best = cost, vectors, pixels
     assert best is not None
-    _, vectors, pixels, tiles = best
+    _, vectors, pixels = best
     room = ceildiv(tiles, pixels) * pixels
     chunks = ceildiv(total, tiles)
     vector_groups = group * ceildiv(blocks, vectors)
@@ -112,15 +113,28 @@ def choose_winograd_tile(conv: Op, target: Target) -> int | None:
     assert isinstance(x, TensorType)
     assert isinstance(w, TensorType)
     assert isinstance(y, TensorType)
-    group = conv.attrs.group
-    outputs, depth = w.shape[0], w.shape[1]
-    if not isinstance(outputs, int) or not isinstance(depth, int) or x.dtype != "f32":
+    group, lanes = conv.attrs.group, target.lanes
+    extents = (*w.shape[:2], *y.shape[2:])
+    if x.dtype != "f32" or not all(isinstance(size, int) for size in extents):
         return None
-    if not all(isinstance(size, int) for size in y.shape[2:]):
+    outputs, depth, height, width = (size for size in extents if isinstance(size, int))
+    if group > 1 and (outputs // group % lanes or depth % lanes):
         return None
-    if group > 1 and (outputs // group % target.lanes or depth % target.lanes):
+    images = y.shape[0] if isinstance(y.shape[0], int) else 1
+    in_blocks, out_blocks = ceildiv(depth * group, lanes), ceildiv(outputs, lanes)
+    if in_blocks * lanes > depth * group * MOST_PADDING:
         return None
-    if depth < 16 or outputs // group < 16:
-        return None
-    t = int(os.environ.get("WT", 4))
-    return t or None
+    weights = depth * outputs * 4
+    products = images * height * width * TAPS**2 * depth * out_blocks
+    costs: dict[int | None, float] = {None: products / 2 + weights * TAPS**2 / BYTES_PER_CYCLE}
+    for tile in (2, 4, 6):
+        extent = tile + TAPS - 1
+        tiles = images * ceildiv(height, tile) * ceildiv(width, tile)
+        products = extent**2 * tiles * depth * out_blocks
+        reads = weights * extent**2 * ceildiv(tiles, MOST_TILES)
+        costs[tile] = (
+            products / 2 / PRODUCT_EFFICIENCY
+            + reads / BYTES_PER_CYCLE
+            + tiles * (in_blocks + out_blocks) * TRANSFORM_CYCLES[tile]
+        )
+    return min(costs, key=costs.__getitem__)
