@@ -5,7 +5,7 @@ convolutions and is carried on for as long as the ops can carry it:
 
 1.  ``conv``: weights ``{0:block}``, so the result is blocked. The input is blocked too, except that a
     row-major one of at most 4 channels (an image) is read as it is. Grouped convolutions only where blocks
-    do not straddle groups, or with one channel a group (depthwise). ``winograd_conv``: weights ``{1:block}``.
+    do not straddle groups, or with one channel a group (depthwise).
 2.  ``deconv``: weights ``{1:block}``; depthwise ``{0:block}``; other groups stay row-major.
 3.  ``pool``, ``global_pool``, ``lrn``, ``dropout``: the operand's layout.
 4.  elementwise: that of the operands as large as the result; others are converted, but for those with
@@ -190,7 +190,7 @@ class _Assigner:
 
     def winograd_conv(self, op: Op) -> Sequence[Layout]:
         """Case 1."""
-        return [self.channels, Blocked(1, self.block), Blocked(0, self.block)][: len(op.operands)]
+        return [self.channels, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
 
     def conv_weight_gradient(self, op: Op) -> Sequence[Layout]:
         """Case 2."""

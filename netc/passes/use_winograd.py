@@ -19,7 +19,7 @@ becomes::
 
     module m tensor {
     func @main(%x: f32[1,8,6,6], %w: param f32[8,8,3,3], %b: param f32[8]) -> (y = %y) {
-      %u: f32[16,8,8] = nn.winograd_weight %w {tile = 2}
+      %u: f32[8,16,8] = nn.winograd_weight %w {tile = 2}
       %y: f32[1,8,6,6] = nn.winograd_conv %x, %u, %b {tile = 2, pad = [[1, 1], [1, 1]]}
     }
     }

@@ -19,6 +19,7 @@ from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.pipeline import OptLevel, run_pipeline
 from netc.passes.use_winograd import ChooseTile
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
+from netc.runtime.shapes import tensor_of
 
 # a pass's name and its outcome
 OnStage = Callable[[str, Module], None]
@@ -122,7 +123,7 @@ def compile_imported(
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
         forward=forward,
         segments=segments,
-        winograd=winograd_choice(options, target),
+        winograd=winograd_choice(module, options, target),
         on_stage=on_stage,
     )
     kernels = compile_launches(
@@ -136,9 +137,13 @@ def compile_imported(
     return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
 
 
-def winograd_choice(options: CompileOptions, target: Target) -> ChooseTile | None:
+def winograd_choice(module: Module, options: CompileOptions, target: Target) -> ChooseTile | None:
     """Which convolutions become Winograd's; None: none may."""
-    return None if options.exact else lambda conv: choose_winograd_tile(conv, target)
+    if options.exact:
+        return None
+    sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
+    weight_bytes = sum(size for size in sizes if isinstance(size, int))
+    return lambda conv: choose_winograd_tile(conv, target, weight_bytes)
 
 
 def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:

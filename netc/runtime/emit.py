@@ -31,7 +31,7 @@ def module_at(
         opt_level=as_opt_level(options.opt_level),
         block=target.lanes,
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
-        winograd=winograd_choice(options, target),
+        winograd=winograd_choice(net.module, options, target),
         on_stage=on_stage,
     )
     if stage == "tensor":

@@ -46,7 +46,7 @@ def _infer_weight(operands: tuple[TensorType, ...], attrs: WinogradWeightAttrs) 
     extent = _check_tile(attrs.tile)
     if w.rank != 4 or w.shape[2:] != (TAPS, TAPS) or w.layout is not None:
         raise OpError(f"a row-major weight of (O, C/group, 3, 3) expected, got {w}")
-    return (TensorType(w.dtype, (extent * extent, w.shape[0], w.shape[1])),)
+    return (TensorType(w.dtype, (w.shape[0], extent * extent, w.shape[1])),)
 
 
 def _infer_conv(operands: tuple[TensorType, ...], attrs: WinogradConvAttrs) -> tuple[TensorType, ...]:
@@ -57,25 +57,25 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: WinogradConvAttrs) -> t
     check_at_least("group", (attrs.group,), 1)
     if x.rank != 4 or (x.layout is not None and x.layout.axis != 1):
         raise OpError(f"an input of (N, C, H, W), row-major or blocked by channels, expected, got {x}")
-    if u.rank != 3 or u.shape[0] != extent * extent:
-        raise OpError(f"a weight of ({extent * extent}, O, C/group) expected, got {u}")
+    if u.rank != 3 or u.shape[1] != extent * extent:
+        raise OpError(f"a weight of (O, {extent * extent}, C/group) expected, got {u}")
     if u.shape[2] * attrs.group != x.shape[1]:
         raise OpError(
             f"the weight takes {u.shape[2] * attrs.group} input channels, the input has {x.shape[1]}"
         )
-    if isinstance(u.shape[1], int) and u.shape[1] % attrs.group:
-        raise OpError(f"group {attrs.group} does not divide the {u.shape[1]} output channels", attr="group")
+    if isinstance(u.shape[0], int) and u.shape[0] % attrs.group:
+        raise OpError(f"group {attrs.group} does not divide the {u.shape[0]} output channels", attr="group")
     spatial = [size + sum(pad) - (TAPS - 1) for size, pad in zip(x.shape[2:], attrs.pad, strict=True)]
     if any(isinstance(size, int) and size < 1 for size in spatial):
         raise OpError(f"the window does not fit the input {x}", attr="pad")
-    if u.layout is not None and u.layout.axis != 1:
-        raise OpError(f"a weight that is row-major or blocked on axis 1 expected, got {u}")
+    if u.layout is not None and u.layout.axis != 0:
+        raise OpError(f"a weight that is row-major or blocked on axis 0 expected, got {u}")
     if u.layout is not None and x.layout != Blocked(1, u.layout.size):
         raise OpError(f"an input blocked like the weight {u} expected, got {x}")
-    if len(operands) > 2 and operands[2].shape != (u.shape[1],):
-        raise OpError(f"a bias of shape [{u.shape[1]}] expected, got {operands[2]}")
+    if len(operands) > 2 and operands[2].shape != (u.shape[0],):
+        raise OpError(f"a bias of shape [{u.shape[0]}] expected, got {operands[2]}")
     layout = None if u.layout is None else Blocked(1, u.layout.size)
-    return (TensorType(x.dtype, (x.shape[0], u.shape[1], *spatial), layout),)
+    return (TensorType(x.dtype, (x.shape[0], u.shape[0], *spatial), layout),)
 
 
 def as_array(matrix: Matrix, dtype: np.dtype[np.generic] | type = np.float64) -> Array:
@@ -88,14 +88,14 @@ def _weight(operands: tuple[Array, ...], attrs: WinogradWeightAttrs) -> tuple[Ar
     g = as_array(winograd(attrs.tile).weight)
     # in float64, rounded once: it is done when weights are loaded
     u = np.matmul(np.matmul(g, w.astype(np.float64)), g.T)
-    return (np.ascontiguousarray(u.reshape(*w.shape[:2], -1).transpose(2, 0, 1)).astype(w.dtype),)
+    return (np.ascontiguousarray(u.reshape(*w.shape[:2], -1).swapaxes(1, 2)).astype(w.dtype),)
 
 
 def _conv(operands: tuple[Array, ...], attrs: WinogradConvAttrs) -> tuple[Array, ...]:
     x, u = operands[0], operands[1]
     matrices = winograd(attrs.tile)
     to_inputs, to_outputs = as_array(matrices.input, x.dtype), as_array(matrices.output, x.dtype)
-    n, channels, group = x.shape[0], u.shape[1], attrs.group
+    n, channels, group = x.shape[0], u.shape[0], attrs.group
     out = [size + sum(pad) - (TAPS - 1) for size, pad in zip(x.shape[2:], attrs.pad, strict=True)]
     tiles = [-(-size // attrs.tile) for size in out]
     extra = [t * attrs.tile - size for t, size in zip(tiles, out, strict=True)]
@@ -104,8 +104,8 @@ def _conv(operands: tuple[Array, ...], attrs: WinogradConvAttrs) -> tuple[Array,
     windows = np.lib.stride_tricks.sliding_window_view(padded, (matrices.extent,) * 2, axis=(2, 3))
     d = windows[:, :, :: attrs.tile, :: attrs.tile]  # [n, c, th, tw, a, a]
     v = np.matmul(np.matmul(to_inputs, d), to_inputs.T)
-    v = v.reshape(n, group, -1, tiles[0] * tiles[1], u.shape[0]).transpose(4, 1, 0, 2, 3)
-    w = u.reshape(u.shape[0], group, 1, channels // group, -1)
+    v = v.reshape(n, group, -1, tiles[0] * tiles[1], u.shape[1]).transpose(4, 1, 0, 2, 3)
+    w = u.swapaxes(0, 1).reshape(u.shape[1], group, 1, channels // group, -1)
     m = np.matmul(w, v).transpose(2, 1, 3, 4, 0)  # [n, g, o, tiles, a * a]
     m = m.reshape(n, channels, *tiles, matrices.extent, matrices.extent)
     y = np.matmul(np.matmul(to_outputs, m), to_outputs.T).swapaxes(3, 4)
@@ -119,7 +119,7 @@ WINOGRAD_WEIGHT = define(
     OpDef(
         "nn.winograd_weight",
         "tensor",
-        "u[:,o,c] = G w[o,c] G^T, flattened. w [O,C/group,3,3], u [a*a,O,C/group], a = tile + 2.",
+        "u[o,:,c] = G w[o,c] G^T, flattened. w [O,C/group,3,3], u [O,a*a,C/group], a = tile + 2.",
         ("w",),
         WinogradWeightAttrs,
         infer=_infer_weight,
@@ -132,8 +132,8 @@ WINOGRAD_CONV = define(
         "nn.winograd_conv",
         "tensor",
         "nn.conv of stride 1 and 3x3 windows from a transformed weight: each tile of outputs is "
-        "A^T (sum over c of u[:,o,c] * B^T d[c] B) A, d the tile's inputs, plus b[o]. x [N,C,H,W], "
-        "u [a*a,O,C/group], b [O]; out = in + pads - 2.",
+        "A^T (sum over c of u[o,:,c] * B^T d[c] B) A, d the tile's inputs, plus b[o]. x [N,C,H,W], "
+        "u [O,a*a,C/group], b [O]; out = in + pads - 2.",
         ("x", "u", "b?"),
         WinogradConvAttrs,
         infer=_infer_conv,

@@ -124,10 +124,10 @@ CASES = [
         FractionalConvAttrs((2, 3), ((2, 3), (0, 1)), 2),
         (2, 6, 8, 10),
     ),
-    Case("nn.winograd_weight", ((4, 3, 3, 3),), WinogradWeightAttrs(4), (36, 4, 3)),
+    Case("nn.winograd_weight", ((4, 3, 3, 3),), WinogradWeightAttrs(4), (4, 36, 3)),
     Case(
         "nn.winograd_conv",
-        ((2, 6, 5, 8), (16, 4, 3), (4,)),
+        ((2, 6, 5, 8), (4, 16, 3), (4,)),
         WinogradConvAttrs(2, ((1, 0), (2, 1)), 2),
         (2, 4, 4, 9),
     ),

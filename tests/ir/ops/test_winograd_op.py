@@ -57,7 +57,7 @@ def test_the_error_in_float32_stays_below_its_bound(tile, bound):
     assert np.abs(y - exact).max() < bound * np.abs(exact).max()
 
 
-X, U = TensorType("f32", (1, 8, 6, 6)), TensorType("f32", (16, 4, 8))
+X, U = TensorType("f32", (1, 8, 6, 6)), TensorType("f32", (4, 16, 8))
 PAD = ((1, 1), (1, 1))
 
 
@@ -65,7 +65,7 @@ PAD = ((1, 1), (1, 1))
     ("operands", "attrs", "message"),
     [
         ((X, U), WinogradConvAttrs(3, PAD), "a tile of 2, 4, 6 expected, got 3"),
-        ((X, U), WinogradConvAttrs(4, PAD), r"a weight of \(36, O, C/group\) expected"),
+        ((X, U), WinogradConvAttrs(4, PAD), r"a weight of \(O, 36, C/group\) expected"),
         ((X, U), WinogradConvAttrs(2, PAD, 2), "takes 16 input channels, the input has 8"),
         (
             (TensorType("f32", (1, 24, 6, 6)), U),
@@ -73,7 +73,7 @@ PAD = ((1, 1), (1, 1))
             "group 3 does not divide the 4",
         ),
         ((TensorType("f32", (1, 8, 1, 6)), U), WinogradConvAttrs(2, ((0, 0), (0, 0))), "does not fit"),
-        ((X, U.with_layout(Blocked(1, 4))), WinogradConvAttrs(2, PAD), "an input blocked like the weight"),
+        ((X, U.with_layout(Blocked(0, 4))), WinogradConvAttrs(2, PAD), "an input blocked like the weight"),
         ((X, U, TensorType("f32", (5,))), WinogradConvAttrs(2, PAD), r"a bias of shape \[4\]"),
     ],
 )

@@ -68,7 +68,7 @@ class _Winograd:
         self.matrices = winograd(self.size)
         self.extent = self.matrices.extent
         self.cut = schedule(anchor, kernel.target)
-        _, outputs, self.depth = self.u.type.static_shape
+        outputs, _, self.depth = self.u.type.static_shape
         self.groups = anchor.attrs.group
         self.out_blocks = ceildiv(outputs // self.groups, self.block)  # of a group
         self.in_blocks = ceildiv(self.depth * self.groups, self.block)  # of all groups
@@ -103,7 +103,8 @@ class _Winograd:
         b, extent = self.b, self.extent
         (top, _), (left, _) = self.anchor.attrs.pad
         height, width = _plane(self.x)
-        with b.loop(0, count) as each:
+        # a block of channels after the other: a tile's lines are then the only ones that are read ahead
+        with b.loop(0, self.in_blocks) as block, b.loop(0, count) as each:
             image, row, column = b.split(b.iadd(start, each.index), [0, *self.plane])
             y, x = b.isub(b.imul(row, self.size), top), b.isub(b.imul(column, self.size), left)
             inside = _all(
@@ -116,9 +117,11 @@ class _Winograd:
             with b.when(inside):
                 rows: list[_Position] = [(b.iadd(y, i), True) for i in range(extent)]
                 columns: list[_Position] = [(b.iadd(x, i), True) for i in range(extent)]
-                self.transform_tile(image, rows, columns, each.index)
+                self.transform_tile(image, block.index, rows, columns, each.index)
             with b.when(_not(b, inside)):
-                self.transform_tile(image, self.clipped(y, height), self.clipped(x, width), each.index)
+                self.transform_tile(
+                    image, block.index, self.clipped(y, height), self.clipped(x, width), each.index
+                )
         last = b.imul(b.ceildiv(count, self.cut.pixels), self.cut.pixels)
         zero = b.const(0.0, f"f32x{self.block}")
         with b.loop(count, last) as each, b.loop(0, extent**2) as place, b.loop(0, self.in_blocks) as block:
@@ -135,22 +138,26 @@ class _Winograd:
         return found
 
     def transform_tile(
-        self, image: Index, rows: Sequence[_Position], columns: Sequence[_Position], index: Index
+        self,
+        image: Index,
+        block: Index,
+        rows: Sequence[_Position],
+        columns: Sequence[_Position],
+        index: Index,
     ) -> None:
-        """One tile, all channels."""
+        """One tile, a block of channels."""
         b, x = self.b, self.x
         zero = b.const(0.0, f"f32x{self.block}")
-        with b.loop(0, self.in_blocks) as block:
-            plane = b.linear([image, block.index], x.strides[:2])
+        plane = b.linear([image, block], x.strides[:2])
 
-            def load(row: _Position, column: _Position) -> Value:
-                at = b.iadd(plane, b.linear([row[0], column[0]], x.strides[2:4]))
-                return b.select(_all(b, row[1], column[1]), b.load(x.pointer, at, self.block), zero)
+        def load(row: _Position, column: _Position) -> Value:
+            at = b.iadd(plane, b.linear([row[0], column[0]], x.strides[2:4]))
+            return b.select(_all(b, row[1], column[1]), b.load(x.pointer, at, self.block), zero)
 
-            tile = [[load(row, column) for column in columns] for row in rows]
-            transformed = transform_inputs(b, self.matrices, tile)
-            for place, value in enumerate(v for line in transformed for v in line):
-                b.store(value, self.kernel.scratch, self.input_at(place, block.index, index))
+        tile = [[load(row, column) for column in columns] for row in rows]
+        transformed = transform_inputs(b, self.matrices, tile)
+        for place, value in enumerate(v for line in transformed for v in line):
+            b.store(value, self.kernel.scratch, self.input_at(place, block, index))
 
     def input_at(self, place: Index, block: Index, tile: Index) -> Index:
         """Where the transformed inputs of a tile lie, a block of channels."""
@@ -202,12 +209,12 @@ class _Winograd:
                 channels = b.imin(block, b.isub(end, blocks.index))
             x_block = b.iadd(outputs.in_block, b.idiv(blocks.index, block))
             xs_at = self.input_at(place, x_block, tile)
-            us_at = b.linear([place, outputs.block, blocks.index], self.u.strides[:3])
+            us_at = b.linear([outputs.block, place, blocks.index], self.u.strides[:3])
             with b.loop(0, channels, 1, blocks.carried) as channel:
                 x_at = b.iadd(xs_at, channel.index)
                 u_at = b.iadd(us_at, b.imul(channel.index, self.u.strides[2]))
                 weights = [
-                    b.load(self.u.pointer, b.iadd(u_at, b.imul(v, self.u.strides[1])), block)
+                    b.load(self.u.pointer, b.iadd(u_at, b.imul(v, self.u.strides[0])), block)
                     for v in range(outputs.vectors)
                 ]
                 sums = list(channel.carried)

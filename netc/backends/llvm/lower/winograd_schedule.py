@@ -23,10 +23,11 @@ from netc.ir.winograd_matrices import TAPS, winograd
 
 MOST_TILES = 64
 # the model of choose_winograd_tile, in cycles of a core
-BYTES_PER_CYCLE = 8  # of weights, from memory: they pass by once a run
+MEMORY_BYTES_PER_CYCLE = 8
+CACHE_BYTES_PER_CYCLE = 24
 MOST_PADDING = 2  # an input of fewer channels is mostly padding
 PRODUCT_EFFICIENCY = 0.85
-TRANSFORM_CYCLES = {2: 50, 4: 130, 6: 300}  # a tile, a vector of channels, there or back
+TRANSFORM_CYCLES = {2: 50, 4: 130}  # a tile, a vector of channels, there or back
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def schedule(anchor: Op, target: Target) -> WinogradSchedule:
     assert u.layout is not None
     block = u.layout.size
     extent = winograd(anchor.attrs.tile).extent
-    _, outputs, depth = u.static_shape
+    outputs, _, depth = u.static_shape
     group = anchor.attrs.group
     blocks = ceildiv(outputs // group, block)
     plane = math.prod(plane_of_tiles(anchor))
@@ -107,8 +108,12 @@ def plane_of_tiles(anchor: Op) -> tuple[int, int]:
     return ceildiv(height, anchor.attrs.tile), ceildiv(width, anchor.attrs.tile)
 
 
-def choose_winograd_tile(conv: Op, target: Target) -> int | None:
-    """The tile with which Winograd's convolution is quicker than a direct one; None: none is."""
+def choose_winograd_tile(conv: Op, target: Target, weight_bytes: int) -> int | None:
+    """The tile with which Winograd's convolution is quicker than a direct one; None: none is.
+
+    ``weight_bytes`` is what the net's weights take as they are: they stay in the cache from run to run, or
+    come from memory each time. A tile of 6 rounds more than one of 4 and was nowhere quicker.
+    """
     x, w, y = conv.operands[0].type, conv.operands[1].type, conv.result.type
     assert isinstance(x, TensorType)
     assert isinstance(w, TensorType)
@@ -126,15 +131,18 @@ def choose_winograd_tile(conv: Op, target: Target) -> int | None:
         return None
     weights = depth * outputs * 4
     products = images * height * width * TAPS**2 * depth * out_blocks
-    costs: dict[int | None, float] = {None: products / 2 + weights * TAPS**2 / BYTES_PER_CYCLE}
-    for tile in (2, 4, 6):
+    rate = CACHE_BYTES_PER_CYCLE if weight_bytes <= target.l3_bytes // 4 else MEMORY_BYTES_PER_CYCLE
+    costs: dict[int | None, float] = {None: products / 2 + weights * TAPS**2 / rate}
+    for tile in TRANSFORM_CYCLES:
         extent = tile + TAPS - 1
         tiles = images * ceildiv(height, tile) * ceildiv(width, tile)
         products = extent**2 * tiles * depth * out_blocks
-        reads = weights * extent**2 * ceildiv(tiles, MOST_TILES)
+        reads = weights * extent**2
+        again = ceildiv(tiles, MOST_TILES) - 1
         costs[tile] = (
             products / 2 / PRODUCT_EFFICIENCY
-            + reads / BYTES_PER_CYCLE
+            + reads / rate
+            + reads * again / CACHE_BYTES_PER_CYCLE
             + tiles * (in_blocks + out_blocks) * TRANSFORM_CYCLES[tile]
         )
     return min(costs, key=costs.__getitem__)
