@@ -386,6 +386,10 @@ class LoopBuilder:
             return
         self.effect("store_first", (value, pointer, self.value(index), self.value(count)))
 
+    def prefetch(self, pointer: Value, index: Index) -> None:
+        """Ask for the line of an element, which need not exist."""
+        self.effect("prefetch", (pointer, self.value(index)))
+
     def fence(self) -> None:
         """Keep code generation from merging or moving memory accesses across this point."""
         self.effect("fence", ())

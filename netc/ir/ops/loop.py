@@ -158,6 +158,13 @@ def _infer_lane(operands: tuple[Type, ...], _: Any) -> tuple[Type, ...]:
     return (ScalarType(type_.dtype),)
 
 
+def _infer_prefetch(operands: tuple[Type, ...], _: Any) -> tuple[Type, ...]:
+    pointer, index = operands
+    if not isinstance(pointer, PointerType) or index != I64:
+        raise OpError(f"a pointer and an i64 expected, got {pointer} and {index}")
+    return ()
+
+
 def _infer_fence(_: tuple[Type, ...], __: Any) -> tuple[Type, ...]:
     return ()
 
@@ -238,6 +245,12 @@ _define(
     "The first `count` lanes; the memory of the others is not touched.",
     ("value", "pointer", "index", "count"),
     _infer_store,
+)
+_define(
+    "prefetch",
+    "Brings the line of an element to the second cache. The element need not exist.",
+    ("pointer", "index"),
+    _infer_prefetch,
 )
 _define(
     "fence",

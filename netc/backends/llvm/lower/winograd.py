@@ -185,7 +185,7 @@ class _Winograd:
         with b.loop(0, self.extent**2) as place, b.loop(0, self.depth, cut.depth) as step:
             end = b.imin(self.depth, b.iadd(step.index, cut.depth))
             with b.loop(0, b.ceildiv(count, cut.pixels)) as each:
-                self.product(outputs, place.index, b.imul(each.index, cut.pixels), step.index, end)
+                self.product(outputs, place.index, each.index, step.index, end)
         with b.loop(0, outputs.vectors) as vector, b.loop(0, count) as each:
             products = [
                 [self.load_product(i * self.extent + j, vector.index, each.index) for j in range(self.extent)]
@@ -194,9 +194,14 @@ class _Winograd:
             tile = transform_outputs(b, self.matrices, products)
             self.finish(tile, b.iadd(outputs.block, vector.index), b.iadd(start, each.index))
 
-    def product(self, outputs: _Outputs, place: Index, tile: Index, start: Index, end: Index) -> None:
-        """One register tile: ``pixels`` tiles x some blocks of output channels, over some input channels."""
+    def product(self, outputs: _Outputs, place: Index, number: Index, start: Index, end: Index) -> None:
+        """One register tile: ``pixels`` tiles x some blocks of output channels, over some input channels.
+
+        Each asks for its share of the weights behind these, so that reading them does not keep the next waiting.
+        """
         b, block = self.b, self.block
+        tile = b.imul(number, self.cut.pixels)
+        numbers = self.cut.room // self.cut.pixels
         zero = b.const(0.0, f"f32x{block}")
         first = b.icompare("eq", start, 0)
         cells = [(p, v) for p in range(self.cut.pixels) for v in range(outputs.vectors)]
@@ -217,6 +222,10 @@ class _Winograd:
                     b.load(self.u.pointer, b.iadd(u_at, b.imul(v, self.u.strides[0])), block)
                     for v in range(outputs.vectors)
                 ]
+                for share in range(ceildiv(outputs.vectors, numbers)):
+                    vector = b.imin(b.iadd(number, share * numbers), outputs.vectors - 1)
+                    ahead = b.iadd(b.imul(vector, self.u.strides[0]), self.cut.depth * block)
+                    b.prefetch(self.u.pointer, b.iadd(u_at, ahead))
                 sums = list(channel.carried)
                 for pixel in range(self.cut.pixels):
                     x = b.splat(b.load(self.kernel.scratch, b.iadd(x_at, pixel * block)), block)
