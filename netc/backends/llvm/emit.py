@@ -345,7 +345,8 @@ def _prefetch(k: _KernelEmitter, op: Op) -> None:
     element = _SCALARS[pointer.type.dtype]
     address = k.assign(f"getelementptr {element}, ptr {k.name(pointer)}, i64 {k.name(index)}")
     k.intrinsic("llvm.prefetch.p0", "void", "ptr, i32 immarg, i32 immarg, i32 immarg")
-    k.line(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 2, i32 1)")
+    locality = {1: 3, 2: 2}[op.attrs.level]
+    k.line(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {locality}, i32 1)")
 
 
 def _fence(k: _KernelEmitter, op: Op) -> None:

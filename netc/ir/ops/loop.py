@@ -65,6 +65,13 @@ class ShuffleAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefetchAttrs:
+    """``level`` of the cache: 1, or 2 for what does not fit the first."""
+
+    level: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ReduceLanesAttrs:
     """``kind``: sum, max or min over the lanes, as a tree: the same order on every machine."""
 
@@ -158,8 +165,10 @@ def _infer_lane(operands: tuple[Type, ...], _: Any) -> tuple[Type, ...]:
     return (ScalarType(type_.dtype),)
 
 
-def _infer_prefetch(operands: tuple[Type, ...], _: Any) -> tuple[Type, ...]:
+def _infer_prefetch(operands: tuple[Type, ...], attrs: PrefetchAttrs) -> tuple[Type, ...]:
     pointer, index = operands
+    if attrs.level not in (1, 2):
+        raise OpError(f"a cache of level 1 or 2 expected, got {attrs.level}", attr="level")
     if not isinstance(pointer, PointerType) or index != I64:
         raise OpError(f"a pointer and an i64 expected, got {pointer} and {index}")
     return ()
@@ -248,9 +257,10 @@ _define(
 )
 _define(
     "prefetch",
-    "Brings the line of an element to the second cache. The element need not exist.",
+    "Brings the line of an element to the cache of a level. The element need not exist.",
     ("pointer", "index"),
     _infer_prefetch,
+    PrefetchAttrs,
 )
 _define(
     "fence",

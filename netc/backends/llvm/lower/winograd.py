@@ -225,7 +225,7 @@ class _Winograd:
                 for share in range(ceildiv(outputs.vectors, numbers)):
                     vector = b.imin(b.iadd(number, share * numbers), outputs.vectors - 1)
                     ahead = b.iadd(b.imul(vector, self.u.strides[0]), self.cut.depth * block)
-                    b.prefetch(self.u.pointer, b.iadd(u_at, ahead))
+                    b.prefetch(self.u.pointer, b.iadd(u_at, ahead), level=2)
                 sums = list(channel.carried)
                 for pixel in range(self.cut.pixels):
                     x = b.splat(b.load(self.kernel.scratch, b.iadd(x_at, pixel * block)), block)
