@@ -41,6 +41,7 @@ def compile_net(
     threads: int | None = None,
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
+    exact: bool = False,
     training: bool = False,
     allow_python_layers: bool = False,
 ) -> Module:
@@ -63,6 +64,7 @@ def compile_net(
         threads=threads,
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
+        exact=exact,
         python_layers=PythonLayers(allowed=allow_python_layers),
     )
     if training:
