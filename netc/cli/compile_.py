@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netc.cli.output import progress, put, put_json, say, say_warnings, show_count
 from netc.cli.request import NetRequest
+from netc.cli.tuning import tuning
 from netc.ir.core import Module as IrModule
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
@@ -30,12 +31,13 @@ def command(
     if stage is not None:
         net = import_message(read_message(request.model, request.options), request.options)
         say_warnings(net.warnings)
-        text = emit(net, request.options, stage, on_stage=printer.on_stage)
+        with tuning(request.options.tuner):
+            text = emit(net, request.options, stage, on_stage=printer.on_stage)
         printer.check_all_found()
         _write_text(text, output)
         return
     start = time.perf_counter()
-    with progress("compiling kernels") as on_kernel:
+    with tuning(request.options.tuner), progress("compiling kernels") as on_kernel:
         module = build(
             request.model, request.weights, request.options, on_stage=printer.on_stage, on_kernel=on_kernel
         )

@@ -16,6 +16,10 @@ ALLOW_PYTHON_LAYERS: Parameter = click.option(
     "--allow-python-layers", is_flag=True, help="Run the code that Python layers name; for nets you trust."
 )
 
+TUNE: Parameter = click.option(
+    "--tune", is_flag=True, help="Measure schedules here (minutes at first), and remember the quickest."
+)
+
 _NET: tuple[Parameter, ...] = (
     click.argument("model", type=click.Path()),
     click.option("-w", "--weights", metavar="FILE", help="Trained weights (.caffemodel)."),
@@ -43,6 +47,7 @@ _NET: tuple[Parameter, ...] = (
         "--fully-convolutional", is_flag=True, help="Make inner products convolutions, for larger inputs."
     ),
     click.option("--exact", is_flag=True, help="Use no algorithm that rounds more, as Winograd's does."),
+    TUNE,
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
     click.option("--keep", multiple=True, metavar="BLOB", help="Keep an intermediate blob."),
     ALLOW_PYTHON_LAYERS,

@@ -126,10 +126,14 @@ class _Bar:
             self._bar.start()
             self._task = self._bar.add_task(self._what, total=total)
         self._bar.update(self._task, completed=done, total=total)
+        if done >= total:
+            self.close()
 
     def close(self) -> None:
+        """Remove the bar: it comes back if there is more to do."""
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
 
 def _plain(data: Any) -> Any:

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from netc.cli.output import progress
+from netc.cli.tuning import tuning
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import build, build_training, load
@@ -16,11 +17,12 @@ from netc.runtime.artifact import is_artifact
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Shape, parse_input_shape
 from netc.runtime.training_module import TrainingModule
+from netc.runtime.tuning.tuner import Tuner
 
 # of the parameters that every command has, those with no meaning for a net that is compiled already
 _COMPILING = (
     "weights", "target", "opt_level", "input_shape", "phase", "level", "stages", "fully_convolutional",
-    "exact", "keep", "allow_python_layers",
+    "exact", "tune", "keep", "allow_python_layers",
 )  # fmt: skip
 
 
@@ -48,7 +50,7 @@ class NetRequest:
         if self.is_compiled:
             self._check_nothing_to_compile()
             return load(self.model, threads=self.options.threads)
-        with progress("compiling kernels") as on_kernel:
+        with tuning(self.options.tuner), progress("compiling kernels") as on_kernel:
             return build(self.model, self.weights, self.options, on_kernel=on_kernel)
 
     def training_module(self) -> TrainingModule:
@@ -57,7 +59,7 @@ class NetRequest:
             raise NetcError(
                 f"{self.model} was compiled without a backward pass", remedy="give the definition of the net"
             )
-        with progress("compiling kernels") as on_kernel:
+        with tuning(self.options.tuner), progress("compiling kernels") as on_kernel:
             return build_training(self.model, self.weights, self.options, on_kernel=on_kernel)
 
     def _check_nothing_to_compile(self) -> None:
@@ -84,6 +86,7 @@ def take_request(given: dict[str, Any]) -> NetRequest:
         keep=given.pop("keep"),
         fully_convolutional=given.pop("fully_convolutional"),
         exact=given.pop("exact"),
+        tuner=Tuner() if given.pop("tune") else None,
         python_layers=PythonLayers(allowed=given.pop("allow_python_layers")),
     )
     return NetRequest(given.pop("model"), given.pop("weights"), options, written)

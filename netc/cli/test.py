@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netc.cli.output import progress, put, put_json, say, say_warnings
+from netc.cli.tuning import tuning
 from netc.frontend.net_file import load_net
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
@@ -14,6 +15,7 @@ from netc.runtime.solver.caffe_log import CaffeLog, number
 from netc.runtime.solver.initial_weights import load_initial_weights, weight_paths
 from netc.runtime.solver.reports import Outputs
 from netc.runtime.solver.test_net import TestNet
+from netc.runtime.tuning.tuner import Tuner
 
 
 def command(
@@ -23,6 +25,7 @@ def command(
     threads: int | None,
     target: str,
     opt_level: str,
+    tune: bool,
     level: int,
     stages: Sequence[str],
     log_format: str | None,
@@ -34,6 +37,7 @@ def command(
         target=target,
         opt_level=int(opt_level),
         threads=threads,
+        tuner=Tuner() if tune else None,
         level=level,
         stages=tuple(stages),
         python_layers=PythonLayers(allowed=allow_python_layers),
@@ -42,7 +46,7 @@ def command(
     loaded = load_initial_weights(weight_paths(weights))
     if loaded is None:
         raise NetcError("--weights names no file", remedy="give the trained weights to test")
-    with progress("compiling kernels") as on_kernel:
+    with tuning(options.tuner), progress("compiling kernels") as on_kernel:
         net = TestNet(message, options, weights=loaded, seed=0, root=Path(), on_kernel=on_kernel)
     say_warnings(net.module.warnings)
     log = CaffeLog(say) if log_format == "caffe" else None

@@ -13,6 +13,7 @@ from netc.cli.plot_png import write_png
 from netc.cli.signals import actions_of_signals
 from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView
+from netc.cli.tuning import tuning
 from netc.ir.diagnostics import NetcError
 from netc.runtime.memory import parse_bytes
 from netc.runtime.solver.caffe_log import CaffeLog
@@ -20,6 +21,7 @@ from netc.runtime.solver.curves import Curves
 from netc.runtime.solver.json_log import JsonLog
 from netc.runtime.solver.reports import Reporter
 from netc.runtime.solver.solver import Action, Solver
+from netc.runtime.tuning.tuner import Tuner
 
 IN_TERMINAL = "-"  # what --plot without a file stands for
 
@@ -32,6 +34,7 @@ def command(
     threads: int | None,
     target: str,
     opt_level: str,
+    tune: bool,
     level: int,
     stages: Sequence[str],
     memory_limit: str | None,
@@ -62,13 +65,15 @@ def command(
             reporters.append(CaffeLog(say) if log_format == "caffe" else JsonLog(_put_now))
         if tensorboard is not None:
             reporters.append(TensorBoardLog(tensorboard))
-        with progress("compiling kernels") as on_kernel:
+        tuner = Tuner() if tune else None
+        with tuning(tuner), progress("compiling kernels") as on_kernel:
             trainer = Solver(
                 solver,
                 weights=weights or None,
                 target=target,
                 opt_level=int(opt_level),
                 threads=threads,
+                tuner=tuner,
                 level=level,
                 stages=stages,
                 memory_limit=None if memory_limit is None else parse_bytes(memory_limit),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from netc.cli.make_command import ALLOW_PYTHON_LAYERS, JSON, Parameter, command, made
+from netc.cli.make_command import ALLOW_PYTHON_LAYERS, JSON, TUNE, Parameter, command, made
 
 EFFECTS = ("stop", "snapshot", "none")
 LOG_FORMATS = ("caffe", "json", "rich")
@@ -29,6 +29,7 @@ _RUNNING: tuple[Parameter, ...] = (
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),
+    TUNE,
     click.option("--level", type=int, default=0, help="Selects layers: the level."),
     click.option("--stage", "stages", multiple=True, metavar="NAME", help="Selects layers: a stage."),
     ALLOW_PYTHON_LAYERS,
@@ -143,6 +144,7 @@ def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
         threads=None,
         target="cpu",
         opt_level="3",
+        tune=False,
         memory_limit=None,
         log_format="caffe",
         plot=None,
@@ -158,6 +160,7 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
         threads=None,
         target="cpu",
         opt_level="3",
+        tune=False,
         log_format="caffe",
         as_json=False,
         **given,

@@ -23,6 +23,7 @@ from netc.runtime.params import ParamStore, own_params, param_entries
 from netc.runtime.read_artifact import read_artifact
 from netc.runtime.states import StateStore
 from netc.runtime.training_module import TrainingModule, compile_differentiable
+from netc.runtime.tuning.tuner import Tuner
 
 NetSource: TypeAlias = "str | os.PathLike[str] | Message"
 WeightSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Sequence[Any]] | None"
@@ -42,6 +43,7 @@ def compile_net(
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
     exact: bool = False,
+    tune: bool = False,
     training: bool = False,
     allow_python_layers: bool = False,
 ) -> Module:
@@ -52,6 +54,7 @@ def compile_net(
     rest see :class:`~netc.runtime.options.CompileOptions`. In ``input_shapes`` a dimension may be a name,
     ``{"data": ("N", 3, "H", "W")}``: then one module serves inputs of any such size. With ``training`` the
     module can go backward: it is a :class:`~netc.runtime.training_module.TrainingModule`.
+    ``tune`` measures schedules on this machine, for minutes at first, and remembers the quickest.
     ``allow_python_layers`` runs the code that the net's Python layers name: only for nets that you trust.
     """
     options = CompileOptions(
@@ -65,6 +68,7 @@ def compile_net(
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
         exact=exact,
+        tuner=Tuner() if tune else None,
         python_layers=PythonLayers(allowed=allow_python_layers),
     )
     if training:

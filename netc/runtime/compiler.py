@@ -8,18 +8,19 @@ from functools import cached_property
 
 from netc.backends.llvm.backend import compile_launches
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
-from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile
+from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile, winograd_costs
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import Target, available_cores, parse_target
 from netc.frontend.imported_net import ImportedNet, LayerInfo
 from netc.frontend.importer import import_net
 from netc.frontend.message import Message
-from netc.ir.core import Func, Module, Value
+from netc.ir.core import Func, Module, Op, Value
 from netc.passes.inner_product_to_conv import inner_product_to_conv
-from netc.passes.pipeline import OptLevel, run_pipeline
+from netc.passes.pipeline import Lowered, OptLevel, run_pipeline
 from netc.passes.use_winograd import ChooseTile
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 from netc.runtime.shapes import tensor_of
+from netc.runtime.tuning.setting import Setting, cold_bytes
 
 # a pass's name and its outcome
 OnStage = Callable[[str, Module], None]
@@ -116,16 +117,7 @@ def compile_imported(
     if options.target == NUMPY_TARGET:
         return Compiled(options, net, _reference_module(module, options), late=late or {})
     target = parse_target(options.target)
-    lowered = run_pipeline(
-        module,
-        opt_level=as_opt_level(options.opt_level),
-        block=target.lanes,
-        fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
-        forward=forward,
-        segments=segments,
-        winograd=winograd_choice(module, options, target),
-        on_stage=on_stage,
-    )
+    lowered = lower_net(module, options, target, forward=forward, segments=segments, on_stage=on_stage)
     kernels = compile_launches(
         lowered.buffer,
         target,
@@ -137,13 +129,49 @@ def compile_imported(
     return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
 
 
-def winograd_choice(module: Module, options: CompileOptions, target: Target) -> ChooseTile | None:
-    """Which convolutions become Winograd's; None: none may."""
-    if options.exact:
-        return None
+def lower_net(
+    module: Module,
+    options: CompileOptions,
+    target: Target,
+    *,
+    forward: Collection[str] = (),
+    segments: int = 1,
+    on_stage: OnStage | None = None,
+) -> Lowered:
+    """Run the passes; schedules are what the models choose, or what was measured where options have a tuner."""
     sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
     weight_bytes = sum(size for size in sizes if isinstance(size, int))
-    return lambda conv: choose_winograd_tile(conv, target, weight_bytes)
+
+    def run(winograd: ChooseTile | None, on_stage: OnStage | None = None) -> Lowered:
+        return run_pipeline(
+            module,
+            opt_level=as_opt_level(options.opt_level),
+            block=target.lanes,
+            fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
+            forward=forward,
+            segments=segments,
+            winograd=winograd,
+            on_stage=on_stage,
+        )
+
+    def costs(conv: Op) -> dict[int | None, float]:
+        return winograd_costs(conv, target, weight_bytes)
+
+    def cheapest(conv: Op) -> int | None:
+        return choose_winograd_tile(conv, target, weight_bytes)
+
+    if options.tuner is None:
+        return run(None if options.exact else cheapest, on_stage)
+    target.check_runs_here()
+    threads = options.threads or available_cores()
+    setting = Setting(target, threads, llvm_level(options), cold_bytes(module, target))
+    choose: ChooseTile | None = None
+    if not options.exact:
+        convs: list[Op] = []
+        run(lambda conv: convs.append(conv))
+        choose = options.tuner.choose_algorithms(convs, costs, setting)
+    lowered = run(choose, on_stage)
+    return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, setting))
 
 
 def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:

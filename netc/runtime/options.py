@@ -12,6 +12,7 @@ from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim, SymDim, symbol
 from netc.ir.types import MAX_ELEMENTS
+from netc.runtime.tuning.tuner import Tuner
 
 Phase = Literal["TRAIN", "TEST"]
 Shape = tuple[Dim, ...]
@@ -30,7 +31,8 @@ class CompileOptions:
     ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces shapes of the net's inputs; a
     dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names intermediate blobs to be had
     after a run. ``fully_convolutional`` turns inner products into convolutions. ``exact`` forbids algorithms
-    that round more than sums of products do: Winograd's convolution. ``python_layers`` says which classes may
+    that round more than sums of products do: Winograd's convolution. With a ``tuner`` schedules are measured
+    instead of chosen by a model. ``python_layers`` says which classes may
     be run as layers, and remembers their objects: one net, one of these.
     """
 
@@ -44,6 +46,7 @@ class CompileOptions:
     keep: tuple[str, ...] = ()
     fully_convolutional: bool = False
     exact: bool = False
+    tuner: Tuner | None = field(default=None, compare=False, repr=False)
     python_layers: PythonLayers = field(default_factory=PythonLayers, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class CompileOptions:
             raise NetcError(f"the optimisation level is one of 0, 1, 2, 3, got {self.opt_level!r}")
         if self.threads is not None and not (_is_int(self.threads) and 1 <= self.threads <= MAX_THREADS):
             raise NetcError(f"the number of threads lies in 1 … {MAX_THREADS}, got {self.threads!r}")
+        if self.tuner is not None and self.target == NUMPY_TARGET:
+            raise NetcError("the target numpy has no schedules to measure", remedy="leave out tune")
         if not _is_int(self.level):
             raise NetcError(f"the level is a number, got {self.level!r}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from netc.backends.llvm.compile_pool import Job, compile_all
@@ -111,11 +111,24 @@ def compile_launches(
     ``opt_level`` is LLVM's level, see :mod:`netc.backends.llvm.engine`.
     """
     named = name_kernels(module)
+    return CompiledKernels(
+        named, compile_kernels(launches(named), target, opt_level, cache, threads, on_done)
+    )
+
+
+def compile_kernels(
+    kernels: Mapping[str, Op],
+    target: Target,
+    opt_level: int,
+    cache: ObjectCache,
+    threads: int,
+    on_done: Callable[[int, int], None] | None = None,
+) -> dict[str, bytes]:
+    """Kernel name → object file, for launches by the names of their kernels."""
 
     def job(name: str, op: Op) -> Job:
         return Job(f"{name}\n{kernel_key(op)}", lambda: kernel_text(name, op, target))
 
-    found = launches(named)
-    jobs = {name: job(name, op) for name, op in found.items()}
+    jobs = {name: job(name, op) for name, op in kernels.items()}
     objects = compile_all(list(jobs.values()), target, opt_level, cache, threads, on_done)
-    return CompiledKernels(named, {name: objects[j.key] for name, j in jobs.items()})
+    return {name: objects[j.key] for name, j in jobs.items()}

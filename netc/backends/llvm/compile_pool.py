@@ -69,11 +69,11 @@ def compile_all(
 
 
 def _disk_key(key: str, target: Target, opt_level: int) -> str:
-    return "\n".join((_generator_digest(), target.cache_key, str(opt_level), key))
+    return "\n".join((generator_digest(), target.cache_key, str(opt_level), key))
 
 
 @functools.cache
-def _generator_digest() -> str:
+def generator_digest() -> str:
     """Of the code that makes the texts: a changed generator must not find what its predecessor made."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[2]

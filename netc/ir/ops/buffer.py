@@ -42,10 +42,14 @@ class ReinterpretAttrs:
 
 @dataclass(frozen=True, slots=True)
 class LaunchAttrs:
-    """The last ``writes`` operands are written, the others read. ``kernel`` is set when lowered."""
+    """The last ``writes`` operands are written, the others read. ``kernel`` is set when lowered.
+
+    ``schedule`` is the backend's own word for how it is done, where that is not what its model chooses.
+    """
 
     writes: int
     kernel: str | None = None
+    schedule: str | None = None
 
 
 def _infer_alloc(operands: tuple[BufferType, ...], attrs: AllocAttrs) -> tuple[BufferType, ...]:

@@ -38,6 +38,7 @@ from netc.runtime.solver.snapshots import read_snapshot, write_snapshot, write_w
 from netc.runtime.solver.test_net import TestNet
 from netc.runtime.solver.train_net import TrainNet
 from netc.runtime.solver.update_rule import update_rule
+from netc.runtime.tuning.tuner import Tuner
 
 MAX_SEED = 2**31
 
@@ -59,7 +60,7 @@ class Solver:
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
     every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes, activations are computed twice as
     far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers name. For ``target``,
-    ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
+    ``opt_level``, ``threads`` and ``tuner`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Solver:
         target: str = "cpu",
         opt_level: int = 3,
         threads: int | None = None,
+        tuner: Tuner | None = None,
         level: int = 0,
         stages: Iterable[str] = (),
         root: str | os.PathLike[str] = ".",
@@ -101,7 +103,7 @@ class Solver:
             check_snapshot_prefix(self.param, self._prefix)
         self.seed = self._seed(seed)
         given = load_initial_weights(weight_paths(weights) or weight_paths(self.param.texts("weights")))
-        options = CompileOptions(target=target, opt_level=opt_level, threads=threads)
+        options = CompileOptions(target=target, opt_level=opt_level, threads=threads, tuner=tuner)
 
         def settings(net: SolverNet) -> dict[str, Any]:
             phase: Literal["TRAIN", "TEST"] = "TRAIN" if net.phase == "TRAIN" else "TEST"

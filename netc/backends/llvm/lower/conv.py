@@ -13,7 +13,16 @@ from collections.abc import Sequence
 
 from netc.backends.llvm.lower.columns import Tile, Window, static_tiles, symbolic_tiles
 from netc.backends.llvm.lower.conv_plane import Plane, can_recut, plane_of_rows, recut_plane
-from netc.backends.llvm.lower.conv_schedule import MacTile, ceildiv, choose_tile, row_cost, rows_per_item
+from netc.backends.llvm.lower.conv_schedule import (
+    MacTile,
+    ceildiv,
+    choose_tile,
+    given_tile,
+    near_tiles,
+    other_depths,
+    row_cost,
+    rows_per_item,
+)
 from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import Point, finish_at
 from netc.ir.core import Op, Value
@@ -35,6 +44,11 @@ def applies(anchor: Op) -> bool:
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel: the convolution ``anchor`` and its elementwise ``tail``."""
     ConvLowering(kernel, anchor, tail).emit()
+
+
+def candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
+    """Tiles near the model's choice, the most promising first."""
+    return ConvLowering(kernel, anchor, tail).candidates()
 
 
 class ConvLowering:
@@ -94,7 +108,18 @@ class ConvLowering:
 
     def choose_tile(self, columns: int | None, taps: int) -> MacTile:
         """The register tile for rows of so many outputs."""
-        return choose_tile(self.kernel.target, columns, self.blocks, taps, self.depth, 2)
+        target, given = self.kernel.target, self.kernel.launch.attrs.schedule
+        if given is not None:
+            return given_tile(given, target, self.depth, self.block)
+        return choose_tile(target, columns, self.blocks, taps, self.depth, 2)
+
+    def candidates(self) -> list[MacTile]:
+        """The model's choice, others near it, and it with other depths."""
+        target, plane = self.kernel.target, self.planes[0]
+        taps = max(plane.vertical.taps * plane.horizontal.taps for plane in self.planes)
+        near = near_tiles(target, plane.static_columns, self.blocks, taps, self.depth, 2)
+        depths = other_depths(self.tile, self.depth, self.block)
+        return [self.tile, *(tile for _, tile in near if tile != self.tile), *depths]
 
     # --- loops ---
     def emit(self) -> None:

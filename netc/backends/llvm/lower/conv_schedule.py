@@ -10,15 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import balanced
+from netc.backends.llvm.lower.schedule import Schedule, read_schedule
 from netc.backends.llvm.target import Target
+from netc.ir.diagnostics import NetcError
 
 FMA_LATENCY_ACCUMULATORS = 8
 SYMBOLIC_ROW = 96
 WANTED_ITEMS = 16
+MOST_VECTORS = 4
+NEAR = 1.3  # tiles of so much more than the least cost may still be the quickest
 
 
 @dataclass(frozen=True, slots=True)
-class MacTile:
+class MacTile(Schedule):
     """``pixels`` outputs x ``vectors`` registers of output channels; ``depth`` input channels a pass."""
 
     pixels: int
@@ -58,14 +62,57 @@ def choose_tile(
     them; ``rows_of_tiles`` is how many rows share the weights.
     """
     outputs = SYMBOLIC_ROW if row is None else row
-    candidates = [
+    _, vectors, pixels = min(_costs(target, outputs, blocks))
+    return _with_depth(target, -pixels, -vectors, outputs, taps, channels, rows_of_tiles)
+
+
+def near_tiles(
+    target: Target, row: int | None, blocks: int, taps: int, channels: int, rows_of_tiles: int = 1
+) -> list[tuple[float, MacTile]]:
+    """The tiles whose cost is near the least, with their costs, the cheapest first; see `choose_tile`."""
+    outputs = SYMBOLIC_ROW if row is None else row
+    costs = sorted(_costs(target, outputs, blocks))
+    found: dict[tuple[int, ...], tuple[float, MacTile]] = {}
+    for cost, vectors, pixels in costs:
+        if cost <= costs[0][0] * NEAR:
+            tile = _with_depth(target, -pixels, -vectors, outputs, taps, channels, rows_of_tiles)
+            # others of the same number of tiles would be cut alike
+            found.setdefault((tile.vectors, *balanced(outputs, tile.pixels)), (cost, tile))
+    return list(found.values())
+
+
+def other_depths(tile: MacTile, channels: int, lanes: int) -> list[MacTile]:
+    """The same tile with half of the channels a pass, with twice as many, with all."""
+    depths = {
+        even_depth(channels, max(lanes, d // lanes * lanes), lanes) for d in (tile.depth // 2, tile.depth * 2)
+    }
+    return [MacTile(tile.pixels, tile.vectors, d) for d in sorted({*depths, channels} - {tile.depth})]
+
+
+def given_tile(text: str, target: Target, channels: int, block: int) -> MacTile:
+    """The tile that a launch's schedule asks for; NetcError where it cannot be had."""
+    tile = read_schedule(text, MacTile)
+    if not fits_registers(target, tile.pixels, tile.vectors):
+        raise NetcError(f"the schedule '{text}' takes more than {target.vector_registers} vector registers")
+    if tile.depth < channels and tile.depth % block:
+        raise NetcError(f"the depth of the schedule '{text}' is no multiple of {block}")
+    return tile
+
+
+def _costs(target: Target, outputs: int, blocks: int) -> list[tuple[float, int, int]]:
+    """Cost, -vectors and -pixels of every tile: of equal costs the largest tile comes first."""
+    return [
         (row_cost(outputs, blocks, pixels, vectors), -vectors, -pixels)
-        for vectors in range(1, min(blocks, 4) + 1)
+        for vectors in range(1, min(blocks, MOST_VECTORS) + 1)
         for pixels in range(1, min(outputs, target.vector_registers) + 1)
         if fits_registers(target, pixels, vectors)
     ]
-    _, vectors, pixels = min(candidates)
-    vectors, pixels = -vectors, -pixels
+
+
+def _with_depth(
+    target: Target, pixels: int, vectors: int, outputs: int, taps: int, channels: int, rows_of_tiles: int
+) -> MacTile:
+    """The tile with as many channels a pass as the L1 cache holds weights of."""
     if -(-outputs // pixels) * rows_of_tiles <= 1:
         return MacTile(pixels, vectors, channels)
     panel = taps * vectors * target.vector_bytes

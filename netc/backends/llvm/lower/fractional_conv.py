@@ -21,6 +21,11 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     _FractionalConv(kernel, anchor, tail).emit()
 
 
+def candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
+    """Tiles near the model's choice, the most promising first."""
+    return _FractionalConv(kernel, anchor, tail).candidates()
+
+
 class _FractionalConv(ConvLowering):
     def choose(self) -> tuple[list[Plane], MacTile]:
         attrs = self.anchor.attrs

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netc.backends.llvm.lower.conv_schedule import MacTile, choose_tile
+from netc.backends.llvm.lower.conv_schedule import (
+    MacTile,
+    choose_tile,
+    fits_registers,
+    given_tile,
+    near_tiles,
+    other_depths,
+)
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.point import Point, finish_at
 from netc.ir.core import Op, Value
@@ -18,6 +25,7 @@ from netc.ir.types import TensorType
 
 VECTORS_OF_ONE_SAMPLE = 8
 WANTED_ITEMS = 8
+STREAMS = (1, 2, 3, 4, 6, 8, 12)  # vectors of outputs that are tried for one sample
 
 
 def applies(anchor: Op) -> bool:
@@ -49,6 +57,11 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     _Columns(kernel, anchor, tail).emit()
 
 
+def candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
+    """Tiles near the model's choice, the most promising first."""
+    return _Columns(kernel, anchor, tail).candidates()
+
+
 class _Columns:
     def __init__(self, kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         self.kernel, self.b, self.anchor, self.tail = kernel, kernel.b, anchor, tail
@@ -66,11 +79,26 @@ class _Columns:
     def choose(self) -> MacTile:
         samples = self.y.type.shape[0]
         known = samples if isinstance(samples, int) else None
+        given = self.kernel.launch.attrs.schedule
+        if given is not None:
+            return given_tile(given, self.kernel.target, self.depth, 1)
         if known == 1:
             # enough streams to hide latency, enough items for the threads
             vectors = max(1, min(VECTORS_OF_ONE_SAMPLE, self.blocks // WANTED_ITEMS))
             return MacTile(1, vectors, self.depth)
         return choose_tile(self.kernel.target, known, self.blocks, 1, self.depth)
+
+    def candidates(self) -> list[MacTile]:
+        """The model's choice and others near it; for one sample, other numbers of streams."""
+        target, samples = self.kernel.target, self.y.type.shape[0]
+        if samples == 1:
+            tiles = [MacTile(1, vectors, self.depth) for vectors in STREAMS if vectors <= self.blocks]
+            fitting = [tile for tile in tiles if fits_registers(target, 1, tile.vectors)]
+            return [self.tile, *(tile for tile in fitting if tile != self.tile)]
+        known = samples if isinstance(samples, int) else None
+        near = near_tiles(target, known, self.blocks, 1, self.depth)
+        depths = other_depths(self.tile, self.depth, target.lanes)
+        return [self.tile, *(tile for _, tile in near if tile != self.tile), *depths]
 
     def emit(self) -> None:
         b = self.b

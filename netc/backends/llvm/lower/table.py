@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netc.backends.llvm.lower import (
     adjoint_weight,
@@ -42,6 +42,7 @@ from netc.backends.llvm.lower import (
 from netc.backends.llvm.lower.body import parts_of
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE, Emitter
+from netc.backends.llvm.lower.schedule import Schedule, show_schedule
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op
 from netc.ir.diagnostics import NetcError
@@ -52,13 +53,15 @@ from netc.ir.opdef import opdef
 class Lowering:
     """One way to implement an op: when it fits, and how it is written.
 
-    ``scratch_bytes``: how much memory of its own each thread needs meanwhile.
+    ``scratch_bytes``: how much memory of its own each thread needs meanwhile, with the launch's schedule.
+    ``candidates``: what it may do instead, as the launch's schedule, the model's own choice first.
     """
 
     name: str
     applies: Callable[[Op], bool]
     lower: Callable[[Kernel, Op, Sequence[Op]], None]
-    scratch_bytes: Callable[[Op, Target], int] | None = None
+    scratch_bytes: Callable[[Op, Target, str | None], int] | None = None
+    candidates: Callable[[Kernel, Op, Sequence[Op]], Sequence[Schedule]] | None = None
 
 
 def _always(_anchor: Op) -> bool:
@@ -70,7 +73,7 @@ MAP = Lowering("map", _always, map.lower)
 LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.conv": (
         Lowering("depthwise", depthwise.applies, depthwise.lower),
-        Lowering("conv", conv.applies, conv.lower),
+        Lowering("conv", conv.applies, conv.lower, candidates=conv.candidates),
         Lowering("conv_generic", conv_generic.applies, conv_generic.lower),
     ),
     "nn.adjoint_weight": (Lowering("adjoint_weight", _always, adjoint_weight.lower),),
@@ -79,9 +82,15 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("conv_weight_gradient_generic", _always, conv_weight_gradient_generic.lower),
     ),
     "nn.deconv": (Lowering("deconv", deconv.applies, deconv.lower),),
-    "nn.fractional_conv": (Lowering("fractional_conv", conv.applies, fractional_conv.lower),),
+    "nn.fractional_conv": (
+        Lowering(
+            "fractional_conv", conv.applies, fractional_conv.lower, candidates=fractional_conv.candidates
+        ),
+    ),
     "nn.inner_product": (
-        Lowering("inner_product", inner_product.applies, inner_product.lower),
+        Lowering(
+            "inner_product", inner_product.applies, inner_product.lower, candidates=inner_product.candidates
+        ),
         Lowering("inner_product_rows", inner_product_rows.applies, inner_product_rows.lower),
     ),
     "nn.pool": (
@@ -113,7 +122,9 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.softmax_loss": (Lowering("softmax_loss", _always, softmax_loss.lower_loss),),
     "nn.softmax_loss_gradient": (Lowering("softmax_loss_gradient", _always, softmax_loss.lower_gradient),),
     "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
-    "nn.winograd_conv": (Lowering("winograd", winograd.applies, winograd.lower, winograd.scratch_bytes),),
+    "nn.winograd_conv": (
+        Lowering("winograd", winograd.applies, winograd.lower, winograd.scratch_bytes, winograd.candidates),
+    ),
     "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
     "random.next": (Lowering("next", _always, random.lower_next),),
     "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),
@@ -172,7 +183,19 @@ def scratch_bytes(launch: Op, target: Target) -> int:
     lowering = _find(launch) if launch.body.ops else None
     if lowering is None or lowering.scratch_bytes is None:
         return 0
-    return lowering.scratch_bytes(split_body(launch)[0], target)
+    return lowering.scratch_bytes(split_body(launch)[0], target, launch.attrs.schedule)
+
+
+def other_schedules(launch: Op, target: Target) -> list[str]:
+    """What a launch's ``schedule`` may be besides the model's own choice, the most promising first."""
+    assert launch.body is not None
+    lowering = _find(launch) if launch.body.ops else None
+    if lowering is None or lowering.candidates is None:
+        return []
+    plain = replace(launch, attrs=replace(launch.attrs, schedule=None))
+    kernel = Kernel("candidates", plain, target, scratch_bytes(plain, target))
+    own, *others = lowering.candidates(kernel, *split_body(plain))
+    return [show_schedule(other) for other in others if other != own]
 
 
 def lower_launch(name: str, launch: Op, target: Target) -> Func:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from netc.backends.llvm.lower.conv_schedule import ceildiv
 from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import Point, finish_at
-from netc.backends.llvm.lower.winograd_schedule import plane_of_tiles, schedule
+from netc.backends.llvm.lower.winograd_schedule import WinogradCut, candidate_cuts, plane_of_tiles, schedule
 from netc.backends.llvm.lower.winograd_transform import Grid, transform_inputs, transform_outputs
 from netc.backends.llvm.target import Target
 from netc.ir.core import Op, Value
@@ -32,14 +32,20 @@ def applies(anchor: Op) -> bool:
     return u.layout is not None and all(isinstance(size, int) for size in y.shape[2:])
 
 
-def scratch_bytes(anchor: Op, target: Target) -> int:
+def scratch_bytes(anchor: Op, target: Target, given: str | None) -> int:
     """The memory that a thread needs for itself."""
-    return schedule(anchor, target).scratch_elements * 4
+    return schedule(anchor, target, given).scratch_elements * 4
 
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel: the convolution ``anchor`` and its elementwise ``tail``."""
     _Winograd(kernel, anchor, tail).emit()
+
+
+def candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[WinogradCut]:
+    """Cuts near the model's choice, the most promising first."""
+    del tail
+    return candidate_cuts(anchor, kernel.target)
 
 
 Condition = Value | bool
@@ -67,7 +73,7 @@ class _Winograd:
         self.size = anchor.attrs.tile
         self.matrices = winograd(self.size, anchor.attrs.taps)
         self.extent = self.matrices.extent
-        self.cut = schedule(anchor, kernel.target)
+        self.cut = schedule(anchor, kernel.target, kernel.launch.attrs.schedule)
         outputs, _, self.depth = self.u.type.static_shape
         self.groups = anchor.attrs.group
         self.out_blocks = ceildiv(outputs // self.groups, self.block)  # of a group

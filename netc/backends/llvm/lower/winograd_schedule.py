@@ -10,18 +10,25 @@ import math
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.conv_schedule import (
+    MOST_VECTORS,
+    NEAR,
     WANTED_ITEMS,
     ceildiv,
     even_depth,
     fits_registers,
     tile_cost,
 )
+from netc.backends.llvm.lower.schedule import Schedule, read_schedule
 from netc.backends.llvm.target import Target
 from netc.ir.core import Op
+from netc.ir.diagnostics import NetcError
 from netc.ir.types import TensorType
 from netc.ir.winograd_matrices import SIZES, winograd
 
 MOST_TILES = 64
+# tiles a chunk that are tried, and how many register tiles with each
+CANDIDATE_TILES = {64: 4, 32: 2, 96: 2, 128: 2, 16: 1}
+MOST_GIVEN_TILES = 1024
 # the model of choose_winograd_tile, in cycles of a core
 MEMORY_BYTES_PER_CYCLE = 8
 CACHE_BYTES_PER_CYCLE = 24
@@ -31,9 +38,18 @@ TRANSFORM_CYCLES = {4: 50, 6: 130, 8: 300}  # by extent: a tile, a vector of cha
 
 
 @dataclass(frozen=True, slots=True)
+class WinogradCut(Schedule):
+    """``tiles`` a chunk, in register tiles of ``pixels`` x ``vectors``; ``depth`` input channels a pass."""
+
+    tiles: int
+    pixels: int
+    vectors: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
 class WinogradSchedule:
-    """``tiles`` a chunk, with memory for ``room``, in register tiles of ``pixels`` x ``vectors``; ``depth``
-    input channels a pass.
+    """What follows from a cut: ``tiles`` a chunk, with memory for ``room``, and the rest as there.
 
     ``parts`` share the output channels of a chunk. Strides are in elements: from one of the ``extent ** 2``
     products to the next, in the transformed inputs and in the products. A line more than what lies between
@@ -51,51 +67,115 @@ class WinogradSchedule:
     scratch_elements: int
 
 
-def schedule(anchor: Op, target: Target) -> WinogradSchedule:
-    """The schedule of an ``nn.winograd_conv`` with static planes."""
+def schedule(anchor: Op, target: Target, given: str | None = None) -> WinogradSchedule:
+    """The schedule of an ``nn.winograd_conv`` with static planes: as ``given``, or as the model chooses."""
+    problem = _problem(anchor)
+    cut = choose_cut(anchor, target) if given is None else _given_cut(given, problem, target)
+    block, depth = problem.block, problem.depth
+    room = ceildiv(cut.tiles, cut.pixels) * cut.pixels
+    chunks = ceildiv(problem.tiles, cut.tiles)
+    vector_groups = problem.group * ceildiv(problem.blocks, cut.vectors)
+    parts = min(vector_groups, ceildiv(WANTED_ITEMS, chunks))
+    input_stride = (ceildiv(depth * problem.group, block) * room + 1) * block
+    product_stride = (cut.vectors * room + 1) * block
+    return WinogradSchedule(
+        tiles=cut.tiles,
+        room=room,
+        pixels=cut.pixels,
+        vectors=cut.vectors,
+        depth=cut.depth,
+        parts=ceildiv(vector_groups, ceildiv(vector_groups, parts)),
+        input_stride=input_stride,
+        product_stride=product_stride,
+        scratch_elements=problem.extent**2 * (input_stride + product_stride),
+    )
+
+
+def choose_cut(anchor: Op, target: Target) -> WinogradCut:
+    """The cut of the least cost in a chunk of the usual size."""
+    costs = _cuts(_problem(anchor), target, MOST_TILES)
+    best = costs[0]
+    for cost, cut in costs:
+        if cost < best[0] * 0.999:
+            best = cost, cut
+    return best[1]
+
+
+def candidate_cuts(anchor: Op, target: Target) -> list[WinogradCut]:
+    """The model's choice, others near it, and chunks of other sizes, the most promising first."""
+    problem, chosen = _problem(anchor), choose_cut(anchor, target)
+    found = {chosen: None}
+    for most_tiles, count in CANDIDATE_TILES.items():
+        costs = sorted(_cuts(problem, target, most_tiles), key=lambda each: each[0])
+        found.update(dict.fromkeys(cut for cost, cut in costs[:count] if cost <= costs[0][0] * NEAR))
+    return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """One group has ``blocks`` vectors of outputs and ``depth`` inputs; ``tiles`` are those of all images."""
+
+    extent: int
+    block: int
+    group: int
+    blocks: int
+    depth: int
+    tiles: int
+
+
+def _problem(anchor: Op) -> _Problem:
     u, y = anchor.operands[1].type, anchor.result.type
     assert isinstance(u, TensorType)
     assert isinstance(y, TensorType)
     assert u.layout is not None
-    block = u.layout.size
-    extent = winograd(anchor.attrs.tile, anchor.attrs.taps).extent
+    block, group = u.layout.size, anchor.attrs.group
     outputs, _, depth = u.static_shape
-    group = anchor.attrs.group
-    blocks = ceildiv(outputs // group, block)
     plane = math.prod(plane_of_tiles(anchor))
     images = y.shape[0]
-    total = plane * images if isinstance(images, int) else plane * 4
-    tiles = ceildiv(total, ceildiv(total, MOST_TILES))
-    best: tuple[float, int, int] | None = None
-    for vectors in range(1, min(blocks, 4) + 1):
+    return _Problem(
+        extent=winograd(anchor.attrs.tile, anchor.attrs.taps).extent,
+        block=block,
+        group=group,
+        blocks=ceildiv(outputs // group, block),
+        depth=depth,
+        tiles=plane * images if isinstance(images, int) else plane * 4,
+    )
+
+
+def _cuts(problem: _Problem, target: Target, most_tiles: int) -> list[tuple[float, WinogradCut]]:
+    """Every register tile in even chunks of at most ``most_tiles``, with its cost."""
+    chunks = ceildiv(problem.tiles, most_tiles)
+    tiles = ceildiv(problem.tiles, chunks)
+    found = []
+    for vectors in range(1, min(problem.blocks, MOST_VECTORS) + 1):
         for pixels in range(1, target.vector_registers):
             if not fits_registers(target, pixels, vectors):
                 break
-            full, rest = divmod(blocks, vectors)
+            full, rest = divmod(problem.blocks, vectors)
             cost = full * tile_cost(pixels, vectors) + (tile_cost(pixels, rest) if rest else 0)
-            cost *= ceildiv(total, tiles) * ceildiv(tiles, pixels)
-            if best is None or cost < best[0] * 0.999:
-                best = cost, vectors, pixels
-    assert best is not None
-    _, vectors, pixels = best
-    room = ceildiv(tiles, pixels) * pixels
-    chunks = ceildiv(total, tiles)
-    vector_groups = group * ceildiv(blocks, vectors)
-    parts = min(vector_groups, ceildiv(WANTED_ITEMS, chunks))
+            cost *= ceildiv(problem.tiles, tiles) * ceildiv(tiles, pixels)
+            found.append(
+                (cost, WinogradCut(tiles, pixels, vectors, _depth(problem, target, tiles, pixels, vectors)))
+            )
+    return found
+
+
+def _depth(problem: _Problem, target: Target, tiles: int, pixels: int, vectors: int) -> int:
+    """As many channels a pass as the L1 cache holds weights of; all where a chunk is one register tile."""
+    if tiles <= pixels:
+        return problem.depth
+    block = problem.block
     passes = max(block, target.l1_bytes * 2 // 3 // (vectors * target.vector_bytes) // block * block)
-    input_stride = (ceildiv(depth * group, block) * room + 1) * block
-    product_stride = (vectors * room + 1) * block
-    return WinogradSchedule(
-        tiles=tiles,
-        room=room,
-        pixels=pixels,
-        vectors=vectors,
-        depth=even_depth(depth, passes, block) if room > pixels else depth,
-        parts=ceildiv(vector_groups, ceildiv(vector_groups, parts)),
-        input_stride=input_stride,
-        product_stride=product_stride,
-        scratch_elements=extent**2 * (input_stride + product_stride),
-    )
+    return even_depth(problem.depth, passes, block)
+
+
+def _given_cut(text: str, problem: _Problem, target: Target) -> WinogradCut:
+    cut = read_schedule(text, WinogradCut)
+    if not fits_registers(target, cut.pixels, cut.vectors) or cut.tiles > MOST_GIVEN_TILES:
+        raise NetcError(f"the schedule '{text}' takes more registers or memory than kernels may")
+    if cut.depth < problem.depth and cut.depth % problem.block:
+        raise NetcError(f"the depth of the schedule '{text}' is no multiple of {problem.block}")
+    return cut
 
 
 def plane_of_tiles(anchor: Op) -> tuple[int, int]:
@@ -111,6 +191,15 @@ def plane_of_tiles(anchor: Op) -> tuple[int, int]:
 def choose_winograd_tile(conv: Op, target: Target, weight_bytes: int) -> int | None:
     """The tile with which Winograd's convolution is quicker than a direct one; None: none is.
 
+    ``weight_bytes`` as in `winograd_costs`.
+    """
+    costs = winograd_costs(conv, target, weight_bytes)
+    return min(costs, key=costs.__getitem__)
+
+
+def winograd_costs(conv: Op, target: Target, weight_bytes: int) -> dict[int | None, float]:
+    """Cycles by tile, for those with which Winograd's convolution can stand for ``conv``; None: a direct one.
+
     ``weight_bytes`` is what the net's weights take as they are: they stay in the cache from run to run, or
     come from memory each time.
     """
@@ -118,17 +207,18 @@ def choose_winograd_tile(conv: Op, target: Target, weight_bytes: int) -> int | N
     assert isinstance(x, TensorType)
     assert isinstance(w, TensorType)
     assert isinstance(y, TensorType)
+    direct_only: dict[int | None, float] = {None: 0.0}
     group, lanes = conv.attrs.group, target.lanes
     extents = (*w.shape[:3], *y.shape[2:])
     if x.dtype != "f32" or not all(isinstance(size, int) for size in extents):
-        return None
+        return direct_only
     outputs, depth, taps, height, width = (size for size in extents if isinstance(size, int))
     if group > 1 and (outputs // group % lanes or depth % lanes):
-        return None
+        return direct_only
     images = y.shape[0] if isinstance(y.shape[0], int) else 1
     in_blocks, out_blocks = ceildiv(depth * group, lanes), ceildiv(outputs, lanes)
     if in_blocks * lanes > depth * group * MOST_PADDING:
-        return None
+        return direct_only
     rate = CACHE_BYTES_PER_CYCLE if weight_bytes <= target.l3_bytes // 4 else MEMORY_BYTES_PER_CYCLE
     weights = depth * outputs * 4
     products = images * height * width * taps**2 * depth * out_blocks
@@ -144,4 +234,4 @@ def choose_winograd_tile(conv: Op, target: Target, weight_bytes: int) -> int | N
             + reads * again / CACHE_BYTES_PER_CYCLE
             + tiles * (in_blocks + out_blocks) * TRANSFORM_CYCLES[extent]
         )
-    return min(costs, key=costs.__getitem__)
+    return costs

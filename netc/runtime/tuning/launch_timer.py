@@ -1,0 +1,128 @@
+"""Times launches on this machine, in turns, each as it would be met inside of a net.
+
+Inputs and outputs lie in the caches as far as they fit, as a kernel before has just written them. Weights do
+not: every run reads another copy, so that as much memory as the net's other weights take passes by before one
+is read again.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from netc.backends.llvm.backend import compile_kernels, kernel_name
+from netc.backends.llvm.engine import Library
+from netc.backends.llvm.lower.table import scratch_bytes, split_body
+from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
+from netc.backends.llvm.spmd import Program, Step, executor_for
+from netc.backends.llvm.target import available_cores
+from netc.ir.core import Op, Value
+from netc.ir.layout import storage_shape
+from netc.ir.opdef import numpy_dtype
+from netc.ir.types import BufferType
+from netc.runtime.memory import Array, aligned_zeros
+from netc.runtime.tuning.setting import Setting
+
+STEPS = 3  # runs of a launch in one turn
+MOST_TURNS = 12
+FEWEST_TURNS = 2
+SECONDS = 0.6  # for all turns of the launches compared
+HOPELESS = 1.5  # what takes so much longer than the quickest in the first turn gets no other
+WHAT = "the memory in which kernels are timed"
+
+
+class LaunchTimer:
+    """Seconds that static launches take; its memory for weights is kept from call to call."""
+
+    def __init__(self) -> None:
+        self._weights = np.zeros(0, np.uint8)
+        self._next_weights = 0
+
+    def __call__(self, launches: Sequence[Op], setting: Setting) -> list[float]:
+        """The median time of each launch."""
+        kernels = {kernel_name(op): op for op in launches}
+        cache = ObjectCache(default_cache_dir())
+        objects = compile_kernels(kernels, setting.target, setting.llvm_level, cache, available_cores())
+        library = Library(objects, setting.target)
+        memory: dict[str, Array] = {}
+        scratch = max(scratch_bytes(op, setting.target) for op in launches) * setting.threads
+        if scratch:
+            memory["scratch"] = aligned_zeros((scratch,), np.uint8, what=WHAT)
+        timed = [_Timed(op, library, memory, setting) for op in launches]
+        self._reserve(max(each.weight_bytes for each in timed), setting.cold_bytes)
+        for each in timed:
+            self._turn(each)  # touches its memory
+        first = [statistics.median(self._turn(each)) for each in timed]
+        best = min(first)
+        left = [i for i, seconds in enumerate(first) if seconds <= best * HOPELESS]
+        turn_s = sum(first[i] for i in left) * STEPS
+        turns = int(min(MOST_TURNS, max(FEWEST_TURNS, SECONDS / turn_s))) if turn_s else FEWEST_TURNS
+        samples: dict[int, list[float]] = {i: [] for i in left}
+        for _ in range(turns):
+            for i in left:
+                samples[i] += self._turn(timed[i])
+        return [statistics.median(samples[i]) if i in samples else first[i] for i in range(len(timed))]
+
+    def _reserve(self, weight_bytes: int, cold_bytes: int) -> None:
+        size = max(weight_bytes, cold_bytes)
+        if size > self._weights.nbytes:
+            self._weights = np.zeros(0, np.uint8)
+            self._weights = aligned_zeros((size,), np.uint8, what=WHAT)
+            self._weights.fill(0)  # pages that were never written are all the same one
+
+    def _turn(self, timed: _Timed) -> list[float]:
+        """The times of a few runs, each with other weights."""
+        for slots in timed.slots:
+            if timed.weight_slot is not None:
+                if self._next_weights + timed.weight_bytes > self._weights.nbytes:
+                    self._next_weights = 0
+                slots[timed.weight_slot] = self._weights.ctypes.data + self._next_weights
+                self._next_weights += -(-timed.weight_bytes // 64) * 64
+        return timed.program.run_timed()
+
+
+class _Timed:
+    """A launch ready to run a few times; operands of one name and type share their ``memory``."""
+
+    def __init__(self, launch: Op, library: Library, memory: dict[str, Array], setting: Setting) -> None:
+        name = kernel_name(launch)
+        self.weight_slot = _weight_operand(launch)
+        self.weight_bytes = 0
+        words = []
+        for i, value in enumerate(launch.operands):
+            if i == self.weight_slot:
+                self.weight_bytes = _span_bytes(value)
+                words.append(0)
+                continue
+            key = f"{value.name}: {value.type}"
+            if key not in memory:
+                memory[key] = aligned_zeros((_span_bytes(value),), np.uint8, what=WHAT)
+            words.append(memory[key].ctypes.data)
+        if scratch_bytes(launch, setting.target):
+            words.append(memory["scratch"].ctypes.data)
+        self.slots = [np.array(words, np.int64) for _ in range(STEPS)]
+        steps = [Step(name, library.address(name), slots) for slots in self.slots]
+        self.program = Program(executor_for(setting.threads), steps, [library, memory])
+
+
+def _weight_operand(launch: Op) -> int | None:
+    """The launch's operand that the anchor reads as its weights."""
+    assert launch.body is not None
+    anchor, _ = split_body(launch)
+    names = [arg.name for arg in launch.body.args]
+    return names.index(anchor.operands[1].name) if anchor.operands[1].name in names else None
+
+
+def _span_bytes(value: Value) -> int:
+    """From the first byte of a buffer, which may be a view, to its last."""
+    assert isinstance(value.type, BufferType)
+    tensor = value.type.tensor
+    last = 0
+    shape = storage_shape(tensor.shape, tensor.layout)
+    for extent, stride in zip(shape, value.type.storage_strides, strict=True):
+        assert isinstance(extent, int)
+        assert isinstance(stride, int)
+        last += (extent - 1) * stride
+    return (last + 1) * numpy_dtype(tensor.dtype).itemsize
