@@ -138,7 +138,7 @@ def lower_net(
     segments: int = 1,
     on_stage: OnStage | None = None,
 ) -> Lowered:
-    """Run the passes; schedules are what the models choose, or what was measured where options have a tuner."""
+    """Run the passes; schedules are as models choose, or as measured where options have a tuner."""
     sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
     weight_bytes = sum(size for size in sizes if isinstance(size, int))
 

@@ -41,11 +41,11 @@ module net buffer {
 func @main(%data: buffer f32[N,16], %out: output buffer f32[N,4]) -> () {
   %arena: buffer f32[N,16] = buffer.alloc {tensor = <f32[N,16]>, offset = 0}
   %part: buffer f32[N,4] strides(16,1) = buffer.view %arena {start = [0, 4], shape = [<N>, 4]}
-  buffer.launch %data, %arena {writes = 1, kernel = none} (%x: f32[N,16]) {
+  buffer.launch %data, %arena {writes = 1, kernel = none, schedule = none} (%x: f32[N,16]) {
     %y: f32[N,16] = math.tanh %x
     yield %y
   }
-  buffer.launch %part, %out {writes = 1, kernel = none} (%x.1: f32[N,4]) {
+  buffer.launch %part, %out {writes = 1, kernel = none, schedule = none} (%x.1: f32[N,4]) {
     yield %x.1
   }
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from netc.backends.llvm.compile_pool import generator_digest
 from netc.backends.llvm.target import Target
 from netc.ir.core import Module
-from netc.runtime.shapes import tensor_of
+from netc.ir.types import TensorType
 
 MOST_COLD_BYTES = 256 << 20
 
@@ -34,8 +34,8 @@ def cold_bytes(module: Module, target: Target) -> int:
     Weights that fit in a core's L2 cache stay there, those that fit in the shared one stay there.
     """
     main = module.func("main")
-    lasting = (v for v, role in zip(main.args, main.roles, strict=True) if role in ("param", "state"))
-    sizes = (tensor_of(value.type).storage_bytes for value in lasting)
+    lasting = (v.type for v, role in zip(main.args, main.roles, strict=True) if role in ("param", "state"))
+    sizes = (type_.storage_bytes for type_ in lasting if isinstance(type_, TensorType))
     total = sum(size for size in sizes if isinstance(size, int))
     if total <= target.l2_bytes:
         return 0

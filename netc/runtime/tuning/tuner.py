@@ -16,12 +16,11 @@ from netc.backends.llvm.backend import kernel_key
 from netc.backends.llvm.lower.kernel import launch_symbols
 from netc.backends.llvm.lower.table import other_schedules
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
-from netc.ir.core import Module, Op
+from netc.ir.core import Module, Op, walk
 from netc.ir.cost import macs
 from netc.ir.printer import print_module
 from netc.ir.types import type_symbols
 from netc.passes.use_winograd import ChooseTile
-from netc.runtime.launch_cost import launch_flops
 from netc.runtime.tuning.choice_store import ChoiceStore
 from netc.runtime.tuning.launch_timer import LaunchTimer
 from netc.runtime.tuning.lone_conv import lone_launch, lone_module
@@ -43,13 +42,13 @@ Costs = Callable[[Op], dict[int | None, float]]
 class Question:
     """What to choose: ``choices``, the model's first, and how to make a launch of each.
 
-    ``text`` says it in full; ``flops`` is how much depends on it.
+    ``text`` says it in full; ``products`` counts the multiply-adds that depend on it.
     """
 
     text: str
     choices: tuple[str, ...]
     launch: Callable[[str], Op]
-    flops: int
+    products: int
 
 
 class Tuner:
@@ -103,8 +102,9 @@ class Tuner:
                 continue
             others = other_schedules(op, setting.target)
             if others:
+                assert op.body is not None
                 launch = partial(_with_schedule, op)
-                question = Question(kernel_key(op), (OWN, *others), launch, launch_flops(op))
+                question = Question(kernel_key(op), (OWN, *others), launch, _products(op.body.ops))
                 questions.setdefault(question.text, question)
         answers = self._answer(list(questions.values()), setting)
 
@@ -119,7 +119,7 @@ class Tuner:
         answers = {text: choice for text, choice in known.items() if choice is not None}
         # the largest first: they matter most if time runs out
         todo = [q for q in questions if q.text not in answers]
-        todo.sort(key=lambda q: -q.flops)
+        todo.sort(key=lambda q: -q.products)
         for done, question in enumerate(todo):
             if self._left_s <= 0:
                 self.unmeasured += len(todo) - done
@@ -158,9 +158,13 @@ def _algorithms(
     def launch(name: str) -> Op:
         return lone_launch(module, _tile(name), setting.target)
 
-    work = macs(conv)
-    assert isinstance(work, int)
-    return Question(text, names, launch, 2 * work)
+    return Question(text, names, launch, _products((conv,)))
+
+
+def _products(ops: Sequence[Op]) -> int:
+    """The multiply-adds of static ops."""
+    found = [macs(op) for op in walk(ops)]
+    return sum(count for count in found if isinstance(count, int))
 
 
 def _tile(algorithm: str) -> int | None:
