@@ -69,15 +69,15 @@ def compile_all(
 
 
 def _disk_key(key: str, target: Target, opt_level: int) -> str:
-    return "\n".join((generator_digest(), target.cache_key, str(opt_level), key))
+    return "\n".join((code_digest(GENERATOR_PARTS), target.cache_key, str(opt_level), key))
 
 
 @functools.cache
-def generator_digest() -> str:
-    """Of the code that makes the texts: a changed generator must not find what its predecessor made."""
+def code_digest(parts: tuple[str, ...]) -> str:
+    """Of the code in parts of the package: what is kept on disk must not be found by changed code."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[2]
-    for part in GENERATOR_PARTS:
+    for part in parts:
         for path in sorted((package / part).rglob("*.py")):
             digest.update(f"{path.relative_to(package).as_posix()}\n".encode())
             digest.update(path.read_bytes())

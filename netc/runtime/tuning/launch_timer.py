@@ -25,8 +25,8 @@ from netc.ir.types import BufferType
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.tuning.setting import Setting
 
-STEPS = 3  # runs of a launch in one turn
-MOST_TURNS = 12
+STEPS = 4  # runs of a launch in one turn
+MOST_TURNS = 40
 FEWEST_TURNS = 2
 SECONDS = 0.6  # for all turns of the launches compared
 HOPELESS = 1.5  # what takes so much longer than the quickest in the first turn gets no other
@@ -41,7 +41,7 @@ class LaunchTimer:
         self._next_weights = 0
 
     def __call__(self, launches: Sequence[Op], setting: Setting) -> list[float]:
-        """The median time of each launch."""
+        """The median time of each launch over its turns."""
         kernels = {kernel_name(op): op for op in launches}
         cache = ObjectCache(default_cache_dir())
         objects = compile_kernels(kernels, setting.target, setting.llvm_level, cache, available_cores())
@@ -54,7 +54,7 @@ class LaunchTimer:
         self._reserve(max(each.weight_bytes for each in timed), setting.cold_bytes)
         for each in timed:
             self._turn(each)  # touches its memory
-        first = [statistics.median(self._turn(each)) for each in timed]
+        first = [self._turn(each) for each in timed]
         best = min(first)
         left = [i for i, seconds in enumerate(first) if seconds <= best * HOPELESS]
         turn_s = sum(first[i] for i in left) * STEPS
@@ -62,7 +62,7 @@ class LaunchTimer:
         samples: dict[int, list[float]] = {i: [] for i in left}
         for _ in range(turns):
             for i in left:
-                samples[i] += self._turn(timed[i])
+                samples[i].append(self._turn(timed[i]))
         return [statistics.median(samples[i]) if i in samples else first[i] for i in range(len(timed))]
 
     def _reserve(self, weight_bytes: int, cold_bytes: int) -> None:
@@ -72,15 +72,19 @@ class LaunchTimer:
             self._weights = aligned_zeros((size,), np.uint8, what=WHAT)
             self._weights.fill(0)  # pages that were never written are all the same one
 
-    def _turn(self, timed: _Timed) -> list[float]:
-        """The times of a few runs, each with other weights."""
+    def _turn(self, timed: _Timed) -> float:
+        """The mean time of a few runs, each with other weights.
+
+        Not that of one run: where the first thread has little to do and gets no core for a while, the others
+        do the next run meanwhile, which then seems to take no time.
+        """
         for slots in timed.slots:
             if timed.weight_slot is not None:
                 if self._next_weights + timed.weight_bytes > self._weights.nbytes:
                     self._next_weights = 0
                 slots[timed.weight_slot] = self._weights.ctypes.data + self._next_weights
                 self._next_weights += -(-timed.weight_bytes // 64) * 64
-        return timed.program.run_timed()
+        return sum(timed.program.run_timed()) / STEPS
 
 
 class _Timed:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netc.backends.llvm.compile_pool import generator_digest
+from netc.backends.llvm.compile_pool import GENERATOR_PARTS, code_digest
 from netc.backends.llvm.target import Target
 from netc.ir.core import Module
 from netc.ir.types import TensorType
 
+CODE = (*GENERATOR_PARTS, "runtime/tuning")  # of the package: what a measurement depends on
 MOST_COLD_BYTES = 256 << 20
 
 
@@ -24,7 +25,7 @@ class Setting:
     @property
     def key(self) -> str:
         """All that a measurement depends on besides what is measured; netc's own code is part of it."""
-        parts = (generator_digest(), self.target, self.target.cache_key)
+        parts = (code_digest(CODE), self.target, self.target.cache_key)
         return "\n".join(map(str, (*parts, self.threads, self.llvm_level, self.cold_bytes)))
 
 
