@@ -27,9 +27,9 @@ from netc.runtime.tuning.setting import Setting
 
 STEPS = 4  # runs of a launch in one turn
 MOST_TURNS = 40
-FEWEST_TURNS = 2
+FEWEST_TURNS = 3
 SECONDS = 0.6  # for all turns of the launches compared
-HOPELESS = 1.5  # what takes so much longer than the quickest in the first turn gets no other
+HOPELESS = 1.5  # times the quickest
 WHAT = "the memory in which kernels are timed"
 
 
@@ -41,7 +41,10 @@ class LaunchTimer:
         self._next_weights = 0
 
     def __call__(self, launches: Sequence[Op], setting: Setting) -> list[float]:
-        """The median time of each launch over its turns."""
+        """The time of each launch: the lower quartile of its turns, since what disturbs them lengthens them.
+
+        What is hopeless next to the quickest in its first turns gets no more, but the first launch does.
+        """
         kernels = {kernel_name(op): op for op in launches}
         cache = ObjectCache(default_cache_dir())
         objects = compile_kernels(kernels, setting.target, setting.llvm_level, cache, available_cores())
@@ -54,16 +57,17 @@ class LaunchTimer:
         self._reserve(max(each.weight_bytes for each in timed), setting.cold_bytes)
         for each in timed:
             self._turn(each)  # touches its memory
-        first = [self._turn(each) for each in timed]
-        best = min(first)
-        left = [i for i, seconds in enumerate(first) if seconds <= best * HOPELESS]
-        turn_s = sum(first[i] for i in left) * STEPS
+        samples = [[self._turn(each)] for each in timed]
+        for each, found in zip(timed, samples, strict=True):
+            found.append(self._turn(each))
+        best = min(map(min, samples))
+        left = [i for i, found in enumerate(samples) if i == 0 or min(found) <= best * HOPELESS]
+        turn_s = sum(min(samples[i]) for i in left) * STEPS
         turns = int(min(MOST_TURNS, max(FEWEST_TURNS, SECONDS / turn_s))) if turn_s else FEWEST_TURNS
-        samples: dict[int, list[float]] = {i: [] for i in left}
         for _ in range(turns):
             for i in left:
                 samples[i].append(self._turn(timed[i]))
-        return [statistics.median(samples[i]) if i in samples else first[i] for i in range(len(timed))]
+        return [_lower_quartile(found) for found in samples]
 
     def _reserve(self, weight_bytes: int, cold_bytes: int) -> None:
         size = max(weight_bytes, cold_bytes)
@@ -85,6 +89,10 @@ class LaunchTimer:
                 slots[timed.weight_slot] = self._weights.ctypes.data + self._next_weights
                 self._next_weights += -(-timed.weight_bytes // 64) * 64
         return sum(timed.program.run_timed()) / STEPS
+
+
+def _lower_quartile(samples: list[float]) -> float:
+    return statistics.quantiles(samples, n=4, method="inclusive")[0]
 
 
 class _Timed:

@@ -161,7 +161,7 @@ def _algorithms(
     return Question(text, names, launch, _products((conv,)))
 
 
-def _products(ops: Sequence[Op]) -> int:
+def _products(ops: tuple[Op, ...]) -> int:
     """The multiply-adds of static ops."""
     found = [macs(op) for op in walk(ops)]
     return sum(count for count in found if isinstance(count, int))
