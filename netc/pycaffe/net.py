@@ -19,7 +19,9 @@ from netc.ir.diagnostics import NetcError
 from netc.pycaffe.batches import forward_backward_in_batches, forward_in_batches
 from netc.pycaffe.blob import Blob, ParamBlob, Storage, nothing
 from netc.pycaffe.engine import Engine
+from netc.pycaffe.given_arrays import write_inputs, write_output_diffs
 from netc.pycaffe.gradients import Gradients
+from netc.pycaffe.layer import Layer
 from netc.pycaffe.mode import TEST, TRAIN, target
 from netc.pycaffe.net_params import NetParams
 from netc.pycaffe.parameters import ParamSlot
@@ -33,17 +35,6 @@ from netc.runtime.shapes import show_shape
 Path = str | os.PathLike[str]
 HDF5_SUFFIXES = (".h5", ".hdf5")
 PHASES: Mapping[int, Phase] = {TRAIN: "TRAIN", TEST: "TEST"}
-
-
-class Layer:
-    """A layer of a net: its ``type``, and its parameters as ``blobs``. Python layers derive from it."""
-
-    def __init__(self, kind: str = "Python", blobs: Sequence[ParamBlob] = ()) -> None:
-        self.type = kind
-        self.blobs = list(blobs)
-
-    def __repr__(self) -> str:
-        return f"<Layer {self.type} with {len(self.blobs)} blobs>"
 
 
 class Net:
@@ -198,7 +189,7 @@ class Net:
         wanted = dict.fromkeys([*names, *(blobs or ())])
         self._check_blobs(wanted)
         if kwargs:
-            self._set_inputs(kwargs)
+            write_inputs(kwargs, self.inputs, self._blobs)
         self._forward(first, last, wanted)
         return {name: self._blobs[name].data for name in wanted}
 
@@ -281,7 +272,7 @@ class Net:
         wanted = dict.fromkeys([*names, *(diffs or ())])
         self._check_blobs(wanted)
         if kwargs:
-            self._set_output_diffs(kwargs)
+            write_output_diffs(kwargs, self._outputs, self._blobs)
         self._backward(first, last)
         return {name: self._blobs[name].diff for name in wanted}
 
@@ -329,43 +320,6 @@ class Net:
         for blob in (blob for blobs in self._params.values() for blob in blobs):
             if blob.slot.store is slot.store and blob.slot.name == slot.name:
                 blob.add_diff(gradient)
-
-    def _set_output_diffs(self, given: Mapping[str, Any]) -> None:
-        if set(given) != set(self._outputs):
-            raise NetcError(
-                f"gradients are given for {', '.join(given)}, and the net's outputs are "
-                f"{', '.join(self._outputs)}: they must be the same"
-            )
-        for name, value in given.items():
-            array, blob = np.asarray(value), self._blobs[name]
-            if array.shape != blob.shape or array.dtype.kind not in "fiub":
-                raise NetcError(
-                    f"the gradient of '{name}' is {show_shape(array.shape)} of {array.dtype}; expected "
-                    f"{show_shape(blob.shape)} numbers"
-                )
-            blob.diff[...] = array
-
-    def _set_inputs(self, given: Mapping[str, Any]) -> None:
-        if set(given) != set(self.inputs):
-            raise NetcError(
-                f"arrays are given for {', '.join(given)}, and the net's inputs are "
-                f"{', '.join(self.inputs) or 'none'}: they must be the same"
-            )
-        for name, value in given.items():
-            array, blob = np.asarray(value), self._blobs[name]
-            if not array.shape or array.shape[0] != blob.shape[0]:
-                rows = array.shape[0] if array.shape else "no"
-                raise NetcError(
-                    f"the input '{name}' has {rows} rows, and the batch size is {blob.shape[0]}",
-                    remedy=f"reshape the blob, net.blobs['{name}'].reshape(...), or use forward_all",
-                )
-            try:
-                blob.data[...] = array
-            except (ValueError, TypeError):
-                raise NetcError(
-                    f"the input '{name}' is {show_shape(array.shape)} of {array.dtype}; expected "
-                    f"{show_shape(blob.shape)} numbers"
-                ) from None
 
     def _position(self, layer: str) -> int:
         if layer not in self._layer_names:
