@@ -13,7 +13,7 @@ from netc.runtime.shapes import show_shape
 
 
 def write_inputs(given: Mapping[str, Any], inputs: Sequence[str], blobs: Mapping[str, Blob]) -> None:
-    """Write an array into the blob of each input; NetcError unless all inputs have one, of their shapes."""
+    """Write an array into the blob of each input; NetcError unless all have one, of their shapes."""
     if set(given) != set(inputs):
         raise NetcError(
             f"arrays are given for {', '.join(given)}, and the net's inputs are "
@@ -37,7 +37,7 @@ def write_inputs(given: Mapping[str, Any], inputs: Sequence[str], blobs: Mapping
 
 
 def write_output_diffs(given: Mapping[str, Any], outputs: Sequence[str], blobs: Mapping[str, Blob]) -> None:
-    """Write a gradient into the blob of each output; NetcError unless all outputs have one, of their shapes."""
+    """Write a gradient into the blob of each output; NetcError unless all have one, of their shapes."""
     if set(given) != set(outputs):
         raise NetcError(
             f"gradients are given for {', '.join(given)}, and the net's outputs are "
