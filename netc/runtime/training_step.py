@@ -90,8 +90,15 @@ class TrainingStep:
 
     @property
     def memory(self) -> Memory:
-        """Bytes that an iteration takes; states and histories count as parameters."""
-        return self._runner.memory(())
+        """Bytes that an iteration takes; all that lasts (histories, sums, states) counts as parameters."""
+        parts = [runner.memory(()) for runner in (self._runner, self._update) if runner is not None]
+        return Memory(
+            activations=sum(part.activations for part in parts),
+            unshared=sum(part.unshared for part in parts),
+            params=sum(array.nbytes for array in self._memory.values()),
+            prepared=sum(part.prepared for part in parts),
+            inputs_outputs=sum(part.inputs_outputs for part in parts),
+        )
 
     def run(
         self, batches: Sequence[Mapping[str, Any]], rate: float, iteration: int
