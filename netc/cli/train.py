@@ -14,11 +14,12 @@ from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView
 from netc.ir.diagnostics import NetcError
 from netc.runtime.memory import parse_bytes
+from netc.runtime.solver.action import Action
 from netc.runtime.solver.caffe_log import CaffeLog
 from netc.runtime.solver.curves import Curves
 from netc.runtime.solver.json_log import JsonLog
 from netc.runtime.solver.reports import Reporter
-from netc.runtime.solver.solver import Action, Solver
+from netc.runtime.solver.solver import Solver
 
 IN_TERMINAL = "-"  # what --plot without a file stands for
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from netc.backends.llvm.target import parse_target
-from netc.ir.arena import argument_bytes, arena_bytes
+from netc.ir.arena import arena_bytes, argument_bytes
 from netc.ir.core import Module
 from netc.ir.cost import func_cost
 from netc.ir.diagnostics import NetcError
@@ -46,7 +46,7 @@ class Recomputation:
 def fit_memory(
     module: Module, options: CompileOptions, forward: Collection[str], *, limit: int, fixed: int
 ) -> Recomputation:
-    """The fewest runs with which an iteration takes at most ``limit`` bytes, ``fixed`` of them for what lasts.
+    """The fewest runs with which an iteration takes at most ``limit`` bytes; ``fixed`` are for what lasts.
 
     NetcError where no number of runs is enough.
     """

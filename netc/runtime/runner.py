@@ -11,7 +11,7 @@ from netc.backends.llvm.engine import Library
 from netc.backends.llvm.lower.kernel import launch_symbols
 from netc.backends.llvm.spmd import executor_for
 from netc.backends.llvm.target import available_cores
-from netc.ir.arena import argument_bytes, arena_bytes, unshared_bytes
+from netc.ir.arena import arena_bytes, argument_bytes, unshared_bytes
 from netc.ir.core import Func, Module
 from netc.ir.rewrite import bind_symbols
 from netc.ir.types import TensorType

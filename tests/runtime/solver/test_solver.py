@@ -4,8 +4,9 @@ import pytest
 import netc
 from netc.frontend.weights import load_weights
 from netc.ir.diagnostics import NetcError
+from netc.runtime.solver.action import Action
 from netc.runtime.solver.reports import Reporter
-from netc.runtime.solver.solver import Action, Solver
+from netc.runtime.solver.solver import Solver
 
 
 class Everything(Reporter):
