@@ -9,6 +9,7 @@ from typing import Any, Literal
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.solver_file import SolverFile, SolverNet
 from netc.runtime.compiler import OnKernel
+from netc.runtime.memory import Memory, show_bytes
 from netc.runtime.options import CompileOptions
 from netc.runtime.solver.feed import Feed, GiveInputs
 from netc.runtime.solver.test_net import TestNet
@@ -52,7 +53,7 @@ class SolverNets:
         )
         self.tests = [TestNet(net.message, trained=self.train, **settings(net)) for net in file.tests]
         self.test_batches = [net.iterations for net in file.tests]
-        self.notes = list(self.train.warnings)
+        self.notes = [*self.train.warnings, f"note: {_show_memory(self.train.step.memory)}"]
         if self.train.step.recomputation is not None:
             self.notes.append(f"note: {self.train.step.recomputation}")
         if inputs is not None:
@@ -72,3 +73,13 @@ class SolverNets:
     @property
     def _feeds(self) -> list[Feed]:
         return [self.train.feed, *(net.feed for net in self.tests)]
+
+
+def _show_memory(memory: Memory) -> str:
+    """The most that a step takes, in a line."""
+    lasting = show_bytes(memory.params + memory.prepared)
+    return (
+        f"a training step takes {show_bytes(memory.total)}: {lasting} for parameters, their history and "
+        f"other states, {show_bytes(memory.activations)} for activations at their peak, "
+        f"{show_bytes(memory.inputs_outputs)} for inputs and outputs"
+    )

@@ -46,7 +46,12 @@ def test_every_line_has_the_prefix_of_glog(logged):
 def test_the_lines_are_those_of_the_original_in_its_order(logged):
     texts = [line.split("] ", 1)[1] for line in logged[0]]
     shape = [re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "N", text) for text in texts]
-    assert shape[:2] == ["Solving small", "Learning Rate Policy: inv"]
+    memory = "N B for activations at their peak, N B for inputs and outputs"
+    assert (
+        shape[0]
+        == f"note: a training step takes N kB: N kB for parameters, their history and other states, {memory}"
+    )
+    assert shape[1:3] == ["Solving small", "Learning Rate Policy: inv"]
     tested = [
         "Iteration N, Testing net (#N)",
         "Test loss: N",
@@ -61,8 +66,8 @@ def test_the_lines_are_those_of_the_original_in_its_order(logged):
     saved = ["Snapshotting to binary proto file run_iter_N.caffemodel"]
     saved += ["Snapshotting solver state to binary proto file run_iter_N.solverstate"]
     last = ["Iteration N, loss = N", *tested, "Optimization Done.", "Optimization Done."]
-    assert shape[2:] == [*tested, *shown, *shown, *tested, *shown, *saved, *shown, *last]
-    assert texts[6].startswith("Iteration 0 (0 iter/s, ")
+    assert shape[3:] == [*tested, *shown, *shown, *tested, *shown, *saved, *shown, *last]
+    assert texts[7].startswith("Iteration 0 (0 iter/s, ")
 
 
 def test_the_expressions_of_the_originals_tools_match(logged):
@@ -95,6 +100,8 @@ def test_a_log_is_read_back_in_either_format(logged, tmp_path):
 
 def test_the_events_of_the_json_log_are_objects_with_a_time(logged):
     events = [json.loads(line) for line in logged[1]]
+    note, *events = events
+    assert note["event"] == "message"
     assert [e["event"] for e in events] == [
         "start", "test", "train", "train", "test", "train", "snapshot", "train", "final_loss", "test", "end"
     ]  # fmt: skip
