@@ -10,7 +10,7 @@ import pytest
 import netc
 from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
-from netc.passes.update_params import UpdateRule
+from netc.passes.update_params import GRADIENT_NORM, UpdateRule
 from netc.runtime.api import filled_params
 from netc.runtime.compiler import import_message
 from netc.runtime.options import CompileOptions
@@ -84,6 +84,26 @@ def test_compiled_training_goes_where_the_reference_goes(rule: UpdateRule, opt_l
     found = train(training_step(convnet(4), options, rule), 4, 4)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-4 * np.abs(array).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+@pytest.mark.parametrize("iter_size", [1, 2])
+def test_a_step_that_clips_tells_the_norm_of_all_gradients(target: str, iter_size: int) -> None:
+    options = CompileOptions(target=target, phase="TRAIN")
+    plain, clipped = (
+        training_step(convnet(4), options, UpdateRule("SGD", clip_gradients=c, iter_size=iter_size))
+        for c in (None, 0.1)
+    )
+    given = batches(iter_size, 4)
+    before = {name: array.copy() for name, array in plain.params.arrays.items()}
+    plain.run(given, 1.0, 0)
+    # biases of convolutions learn twice as fast
+    rates = {name: 2.0 if name.startswith("conv") and name.endswith("bias") else 1.0 for name in before}
+    steps = [(before[n] - a) * iter_size / rates[n] for n, a in plain.params.arrays.items()]
+    norm = np.sqrt(sum(np.sum(np.square(step, dtype=np.float64)) for step in steps))
+    found = clipped.run(given, 1.0, 0)[-1][GRADIENT_NORM]
+    assert norm > 0.1
+    np.testing.assert_allclose(found, norm, rtol=1e-4)
 
 
 @pytest.mark.parametrize("target", ["numpy", "cpu"])

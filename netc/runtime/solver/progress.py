@@ -6,7 +6,8 @@ import time
 
 from netc.frontend.message import Message
 from netc.runtime.solver.loss_average import LossAverage
-from netc.runtime.solver.reports import IterationReport, Outputs
+from netc.runtime.solver.reports import IterationReport
+from netc.runtime.solver.train_net import TrainNet
 
 
 class Progress:
@@ -25,13 +26,22 @@ class Progress:
         """Whether the solver shows this iteration."""
         return bool(self._display and iteration % self._display == 0)
 
-    def report(self, iteration: int, loss: float, rate: float, outputs: Outputs) -> IterationReport:
-        """The report of an iteration, whose loss joins the average."""
+    def report(self, iteration: int, loss: float, rate: float, net: TrainNet) -> IterationReport:
+        """The report of the net's last iteration, whose loss joins the average."""
         smoothed = self.average.add(loss)
         displayed = self.displayed(iteration)
         now, (since, first) = time.perf_counter(), self._shown
         if displayed:
             self._shown = now, iteration
         return IterationReport(
-            iteration, loss, smoothed, rate, outputs, displayed, now - since, iteration - first, self._display
+            iteration,
+            loss,
+            smoothed,
+            rate,
+            net.objective.outputs(net.results),
+            displayed,
+            now - since,
+            iteration - first,
+            self._display,
+            net.clipping,
         )

@@ -246,7 +246,7 @@ class Solver:
         if debugged and self.net.details is not None:
             for line in debug_lines(self.net, self.net.details):
                 self._say(line)
-        report = self._progress.report(iteration, loss, rate, self.net.objective.outputs(self.net.results))
+        report = self._progress.report(iteration, loss, rate, self.net)
         self._tell(lambda reporter: reporter.on_iteration(report))
         self._iteration += 1
         action = self.action()

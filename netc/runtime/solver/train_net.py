@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from netc.frontend.message import Message
-from netc.passes.update_params import UpdateRule
+from netc.passes.update_params import GRADIENT_NORM, UpdateRule
 from netc.runtime.api import filled_params
 from netc.runtime.compiler import OnKernel, import_message, with_shapes
 from netc.runtime.memory import Array
@@ -19,6 +19,7 @@ from netc.runtime.params import ParamStore
 from netc.runtime.solver.detailed_step import DetailedStep, Details
 from netc.runtime.solver.feed import Feed
 from netc.runtime.solver.losses import Objective
+from netc.runtime.solver.reports import Clipping
 from netc.runtime.training_step import TrainingStep
 
 Weights = Mapping[str, Sequence[Any]]
@@ -88,6 +89,14 @@ class TrainNet:
         for results in found:
             total += np.float32(self.objective.loss(results))
         return float(total / np.float32(self._rule.iter_size))
+
+    @property
+    def clipping(self) -> Clipping | None:
+        """How the gradients of the last iteration were scaled down; None if they were not."""
+        limit, norm = self._rule.clip_gradients, self.results.get(GRADIENT_NORM)
+        if limit is None or norm is None or not norm > np.float32(limit):
+            return None
+        return Clipping(float(norm), limit)
 
     def evaluate(self) -> float:
         """The loss on the next batch; nothing is learned, and nothing that lasts changes."""

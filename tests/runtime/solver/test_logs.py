@@ -81,6 +81,33 @@ def test_the_expressions_of_the_originals_tools_match(logged):
     assert accuracies == pytest.approx(curves.found["test accuracy"].values, rel=1e-5)
 
 
+def test_gradients_that_were_clipped_are_logged_in_every_such_iteration(solver_file, tmp_path):
+    lines, reported = [], []
+    solver = Solver(solver_file("clip_gradients: 0.05", max_iter="7"), reporters=[CaffeLog(lines.append)])
+    solver.add_callbacks(on_iteration=lambda report: reported.append(report.clipping))
+    solver.solve()
+    assert len(reported) == 7
+    texts = [line.split("] ", 1)[1] for line in lines]
+    place = next(i for i, text in enumerate(texts) if text.startswith("Gradient clipping"))
+    assert texts[place - 1] == "Iteration 0, lr = 0.05"
+    found = [text for text in texts if text.startswith("Gradient clipping")]
+    assert found == [
+        f"Gradient clipping: scaling down gradients (L2 norm {c.norm:g} > 0.05) by scale factor {0.05 / c.norm:g}"
+        for c in reported
+        if c is not None
+    ]
+    assert len(found) > 3
+    # the tools that read logs pass over them
+    (tmp_path / "clipped.log").write_text("\n".join(lines))
+    assert [row["NumIters"] for row in read_log(tmp_path / "clipped.log").train] == [0, 5]
+
+
+def test_gradients_below_the_limit_are_not_logged_as_clipped(solver_file):
+    lines = []
+    Solver(solver_file("clip_gradients: 1e6", max_iter="3"), reporters=[CaffeLog(lines.append)]).solve()
+    assert not [line for line in lines if "clipping" in line]
+
+
 def test_a_log_is_read_back_in_either_format(logged, tmp_path):
     caffe, js, curves = logged
     (tmp_path / "caffe.log").write_text("some shell output\n" + "\n".join(caffe))
