@@ -35,6 +35,9 @@ from netc.runtime.solver.snapshots import read_snapshot, write_snapshot, write_w
 
 MAX_SEED = 2**31
 
+OnGradients = Callable[[dict[str, list[Array | None]]], object]
+"""Gets layer name -> the gradients of its parameters."""
+
 
 class Solver:
     """Trains a net as a solver.prototxt says.
@@ -74,9 +77,11 @@ class Solver:
         self.detailed = False
         """Whether every iteration computes :attr:`TrainNet.details`."""
         self.remember = False
-        """Whether the last iteration of :meth:`step` can be looked at closer."""
+        """Whether the last iteration of :meth:`step`, or what its callbacks see, can be looked at closer."""
         self._prefix = file.snapshot_prefix
         self._notes = list(file.warnings)
+        self._on_start: list[Callable[[], object]] = []
+        self._on_gradients: list[OnGradients] = []
         self._iteration = 0
         self._stopped = False
         self._policy = RatePolicy(self.param)
@@ -134,11 +139,23 @@ class Solver:
     def add_callbacks(
         self,
         *,
+        on_iteration_start: Callable[[], object] | None = None,
+        on_gradients: OnGradients | None = None,
         on_iteration: Callable[[IterationReport], object] | None = None,
         on_test: Callable[[TestReport], object] | None = None,
         on_snapshot: Callable[[SnapshotReport], object] | None = None,
     ) -> None:
-        """Call functions after each iteration, test and snapshot from now on."""
+        """Call functions from now on: after each iteration, test and snapshot, and within each iteration.
+
+        ``on_iteration_start`` is called before an iteration takes its data. ``on_gradients`` gets layer name
+        -> gradients, summed over the batches of the iteration (None for what does not learn), before they are
+        clipped, normalised and regularised: edit them in place, and the update takes that. With it gradients
+        and update are two programs instead of one.
+        """
+        if on_iteration_start is not None:
+            self._on_start.append(on_iteration_start)
+        if on_gradients is not None:
+            self._on_gradients.append(on_gradients)
         self.add_reporter(Callbacks(on_iteration, on_test, on_snapshot))
 
     # ---- training
@@ -238,10 +255,16 @@ class Solver:
             self._test_all()
             if self._stopped:
                 return False
+        for call in self._on_start:
+            call()
         debugged = self._progress.displayed(iteration) and param.flag("debug_info")
         rate = self._rate()
         loss = self.net.iterate(
-            rate, iteration, detailed=debugged or self.detailed, remember=self.remember and last
+            rate,
+            iteration,
+            detailed=debugged or self.detailed,
+            remember=self.remember and (last or bool(self._on_start)),
+            on_gradients=self._give_gradients if self._on_gradients else None,
         )
         if debugged and self.net.details is not None:
             for line in debug_lines(self.net, self.net.details):
@@ -255,6 +278,10 @@ class Solver:
             self.snapshot()
         self._stopped = action is Action.STOP
         return not self._stopped
+
+    def _give_gradients(self) -> None:
+        for call in self._on_gradients:
+            call(self.net.gradients)
 
     def _rate(self) -> float:
         before = self._policy.current_step

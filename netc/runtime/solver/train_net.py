@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,9 @@ class TrainNet:
         self.results: dict[str, Array] = {}
         self.details: Details | None = None
         seed_states(self.step.states, seed)
-        self._detailed: DetailedStep | None = None
+        self._separate: TrainingStep | None = None
+        self._detailed: tuple[TrainingStep, DetailedStep] | None = None
+        self._memory_limit = memory_limit
         self._last: _Iteration | None = None
         self._rule = rule
         self._inputs = {value.name: value for value in self.net.inputs}
@@ -69,21 +71,57 @@ class TrainNet:
         """Layer name -> its parameters. Edit the arrays in place: the next iteration sees it."""
         return self.store.by_layer()
 
+    @property
+    def gradients(self) -> dict[str, list[Array | None]]:
+        """Layer name -> the gradients of its parameters, summed over the batches of an iteration.
+
+        None for what does not learn. They are complete when :meth:`iterate` calls ``on_gradients``.
+        """
+        sums = self.gradient_sums
+        found: dict[str, list[Array | None]] = {}
+        for info in self.net.params:
+            if info.learnable:
+                total = sums.get(info.value.name)
+                own = None if total is None else total.reshape(info.shape)
+                found.setdefault(info.layer, []).append(own)
+        return found
+
+    @property
+    def gradient_sums(self) -> Mapping[str, Array]:
+        """The memory of :attr:`gradients` by the names of the parameters' values."""
+        return self._separate_step().gradients
+
     def iterate(
-        self, rate: float, iteration: int, *, detailed: bool = False, remember: bool = False
+        self,
+        rate: float,
+        iteration: int,
+        *,
+        detailed: bool = False,
+        remember: bool = False,
+        on_gradients: Callable[[], object] | None = None,
     ) -> float:
         """One update, on the next batches; the loss.
 
         ``detailed`` computes :attr:`details` too, which takes longer; with ``remember``, :meth:`look_closer`
-        can do that afterwards.
+        can do that afterwards. ``on_gradients`` is called between :attr:`gradients` and update, which are
+        two programs then; the update takes what it makes of them.
         """
         batches = [self.feed.next(self._inputs) for _ in range(self._rule.iter_size)]
         self.details = None
         self._last = _Iteration(rate, iteration, batches, self._content()) if remember else None
+        step = self.step if on_gradients is None else self._separate_step()
         if detailed:
-            found, self.details = self._detailed_step().run(batches, rate, iteration)
+
+            def show(details: Details) -> None:
+                self.details = details
+                if on_gradients is not None:
+                    on_gradients()
+
+            ready = None if on_gradients is None else show
+            found, self.details = self._detailed_step(step).run(batches, rate, iteration, ready)
         else:
-            found = self.step.run(batches, rate, iteration)
+            call = on_gradients
+            found = step.run(batches, rate, iteration, None if call is None else lambda _: call())
         self.results = found[-1]
         total = np.float32(0)
         for results in found:
@@ -114,15 +152,31 @@ class TrainNet:
             last, now = self._last, self._content()
             self._set_content(last.before)
             try:
-                _, self.details = self._detailed_step().run(last.batches, last.rate, last.iteration)
+                _, self.details = self._detailed_step(self.step).run(last.batches, last.rate, last.iteration)
             finally:
                 self._set_content(now)
         return self.details
 
-    def _detailed_step(self) -> DetailedStep:
-        if self._detailed is None:
-            self._detailed = DetailedStep(self.message, self.options, self.step)
-        return self._detailed
+    def _separate_step(self) -> TrainingStep:
+        """A step whose gradients are there before the update."""
+        if self.step.gradients:
+            return self.step
+        if self._separate is None:
+            self._separate = TrainingStep(
+                self.net,
+                self.options,
+                self.store,
+                self._rule,
+                separate_update=True,
+                memory_limit=self._memory_limit,
+                like=self.step,
+            )
+        return self._separate
+
+    def _detailed_step(self, like: TrainingStep) -> DetailedStep:
+        if self._detailed is None or self._detailed[0] is not like:
+            self._detailed = like, DetailedStep(self.message, self.options, like)
+        return self._detailed[1]
 
     def _lasting(self) -> list[Array]:
         """Everything that an iteration changes."""
