@@ -27,6 +27,15 @@ def check_picture(path: str) -> None:
         raise NetcError(f"{path}: the folder '{folder}' cannot be written to")
 
 
+def has_library() -> bool:
+    """Whether pictures can be drawn at all."""
+    try:
+        _library()
+    except NetcError:
+        return False
+    return True
+
+
 def write_png(path: str, runs: Sequence[tuple[str, Sequence[Curve]]]) -> None:
     """Draw the curves of each run: losses in one field, everything else in one below.
 

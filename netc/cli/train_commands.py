@@ -60,7 +60,11 @@ TRAIN = command(
         help="caffe: the original's lines (stderr); json: a line an event (stdout); rich: a bar.",
     ),
     click.option(
-        "--plot", is_flag=False, flag_value="-", metavar="[FILE.png]", help="Draw the loss; also to a file."
+        "--plot",
+        is_flag=False,
+        flag_value="-",
+        metavar="[FILE.png]",
+        help="Draw the loss: in the terminal, and at the end in FILE.png: PREFIX_loss.png.",
     ),
     click.option("--tensorboard", metavar="DIR", help="Write events for TensorBoard there."),
     _effect("sigint", "stop"),

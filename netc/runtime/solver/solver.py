@@ -126,6 +126,11 @@ class Solver:
         return float(self._progress.average.value)
 
     @property
+    def snapshot_prefix(self) -> str:
+        """What the paths of snapshots begin with."""
+        return self._prefix
+
+    @property
     def params(self) -> dict[str, list[Array]]:
         """Layer name -> its parameters. Edit the arrays in place: the next iteration sees it."""
         return self.net.params
