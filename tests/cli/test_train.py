@@ -67,8 +67,9 @@ def test_a_run_goes_on_from_its_snapshot_through_either_command(netc, problem):
         assert (problem / "run_iter_12.caffemodel").read_bytes() == weights
 
 
-def test_iterations_end_the_training_earlier(netc, problem):
-    done = netc("train", "--solver", "solver.prototxt", "--iterations", "3")
+@pytest.mark.parametrize("dash", ["-", "--"])
+def test_iterations_end_the_training_earlier(netc, problem, dash):
+    done = netc("train", f"{dash}solver", "solver.prototxt", f"{dash}iterations=3")
     assert done.code == 0
     assert (problem / "run_iter_3.caffemodel").exists()
 
@@ -309,7 +310,7 @@ def test_a_wrong_solver_is_refused_where_it_is_wrong(netc, problem, case):
         (("train", "--solver", "solver.prototxt", "--snapshot", "gone.solverstate"), "gone.solverstate"),
         (("train", "--solver", "solver.prototxt", "--snapshot", "x", "-w", "y"), "give one of them"),
         (("train", "--solver", "solver.prototxt", "-w", "net.prototxt"), "this is text"),
-        (("train", "--solver", "net.prototxt"), "net.prototxt"),
+        (("train", "--solver", "net.prototxt"), "net.prototxt:2:1: error: this is the definition of a net"),
         (("train", "--solver", "solver.prototxt", "--threads", "0"), "threads"),
         (("test", "--model", "net.prototxt", "-w", "gone.caffemodel"), "gone.caffemodel"),
         (("test", "--model", "net.prototxt", "-w", ","), "--weights"),
