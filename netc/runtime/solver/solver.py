@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from netc.frontend.message import Message
@@ -16,7 +16,8 @@ from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
 from netc.runtime.solver.action import Action
 from netc.runtime.solver.callbacks import Callbacks
-from netc.runtime.solver.debug_info import debug_lines
+from netc.runtime.solver.debug_info import pass_lines, update_lines
+from netc.runtime.solver.detailed_step import Details
 from netc.runtime.solver.feed import GiveInputs
 from netc.runtime.solver.initial_weights import WeightPaths, load_initial_weights, weight_paths
 from netc.runtime.solver.nets import SolverNets
@@ -31,9 +32,9 @@ from netc.runtime.solver.reports import (
     TestReport,
 )
 from netc.runtime.solver.resume import give_resume_state, take_resume_state
+from netc.runtime.solver.seed import choose_seed
 from netc.runtime.solver.snapshots import read_snapshot, write_snapshot, write_weights
-
-MAX_SEED = 2**31
+from netc.runtime.solver.train_net import TrainNet
 
 OnGradients = Callable[[dict[str, list[Array | None]]], object]
 """Gets layer name -> the gradients of its parameters."""
@@ -89,7 +90,8 @@ class Solver:
         self._resumed = False
         if self.param.integer("snapshot"):
             check_snapshot_prefix(self.param, self._prefix)
-        self.seed = self._seed(seed)
+        self.seed, notes = choose_seed(self.param, seed)
+        self._notes += notes
         given = load_initial_weights(weight_paths(weights) or weight_paths(self.param.texts("weights")))
         self._nets = SolverNets(
             file,
@@ -269,11 +271,10 @@ class Solver:
             iteration,
             detailed=debugged or self.detailed,
             remember=self.remember and (last or bool(self._on_start)),
-            on_gradients=self._give_gradients if self._on_gradients else None,
+            on_gradients=partial(self._give_gradients, debugged) if debugged or self._on_gradients else None,
         )
-        if debugged and self.net.details is not None:
-            for line in debug_lines(self.net, self.net.details):
-                self._say(line)
+        if debugged:
+            self._debug(update_lines)
         report = self._progress.report(iteration, loss, rate, self.net)
         self._tell(lambda reporter: reporter.on_iteration(report))
         self._iteration += 1
@@ -284,9 +285,16 @@ class Solver:
         self._stopped = action is Action.STOP
         return not self._stopped
 
-    def _give_gradients(self) -> None:
+    def _give_gradients(self, debugged: bool) -> None:
+        if debugged:
+            self._debug(pass_lines)
         for call in self._on_gradients:
             call(self.net.gradients)
+
+    def _debug(self, lines: Callable[[TrainNet, Details], Iterable[str]]) -> None:
+        if self.net.details is not None:
+            for line in lines(self.net, self.net.details):
+                self._say(line)
 
     def _rate(self) -> float:
         before = self._policy.current_step
@@ -328,16 +336,6 @@ class Solver:
             self.snapshot()
         self._stopped = action is Action.STOP
         return not self._stopped
-
-    def _seed(self, given: int | None) -> int:
-        stated = self.param.integer("random_seed")
-        if stated >= 0:
-            return stated
-        if given is not None:
-            return given
-        drawn = secrets.randbelow(MAX_SEED)
-        self._notes.append(f"note: random_seed: {drawn} was drawn, as the solver states none")
-        return drawn
 
     def _resume(self, resume: ResumeState) -> None:
         """Take over what netc keeps in a snapshot beyond the original's content."""

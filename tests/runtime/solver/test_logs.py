@@ -213,6 +213,22 @@ def test_debug_info_tells_the_mean_size_of_blobs_gradients_and_updates(solver_fi
     found = dict(line.split("]     [", 1)[1].rsplit(": ", 1) for line in lines if "]     [" in line)
     assert "Forward] Layer train, top blob data data" in found
     assert "Backward] Layer loss, bottom blob ip2 diff" in found
+    start = np.mean(np.abs(before["ip1.weight"]))
+    assert float(found["Forward] Layer ip1, param blob 0 data"]) == pytest.approx(start, rel=1e-4)
+    gradients = solver.net.gradients
+    for layer in ("ip1", "ip2"):
+        for index, gradient in enumerate(gradients[layer]):
+            mean = float(found[f"Backward] Layer {layer}, param blob {index} diff"])
+            assert mean == pytest.approx(np.mean(np.abs(gradient)), rel=1e-4)
+    assert not any("Layer fixed, param blob" in name and "diff" in name for name in found)
+    flat = np.concatenate([a.reshape(-1) for arrays in gradients.values() for a in arrays if a is not None])
+    data = np.concatenate([a.reshape(-1) for a in before.values()])
+    data, flat = data.astype(np.float64), flat.astype(np.float64)
+    norms = next(line for line in lines if "All net params" in line).split("L1 norm = ")[1]
+    assert norms == (
+        f"({np.abs(data).sum():g}, {np.abs(flat).sum():g}); "
+        f"L2 norm = ({np.linalg.norm(data):g}, {np.linalg.norm(flat):g})"
+    )
     assert not any("Update] Layer fixed" in name for name in found)
     value = next(info.value.name for info in solver.net.net.params if info.layer == "ip1")
     lost = np.mean(np.abs(before[value] - solver.net.store.arrays[value]))
