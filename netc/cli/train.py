@@ -12,7 +12,6 @@ from netc.cli.signals import actions_of_signals
 from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView
 from netc.ir.diagnostics import NetcError
-from netc.runtime.memory import parse_bytes
 from netc.runtime.solver.action import Action
 from netc.runtime.solver.caffe_log import CaffeLog
 from netc.runtime.solver.curves import Curves
@@ -71,7 +70,7 @@ def command(
                 threads=threads,
                 level=level,
                 stages=stages,
-                memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
+                memory_limit=memory_limit,
                 reporters=reporters,
                 on_kernel=on_kernel,
                 allow_python_layers=allow_python_layers,

@@ -14,6 +14,7 @@ from netc.pycaffe.mode import next_seed, target
 from netc.pycaffe.solver_net import SolverNet, TrainingNet
 from netc.runtime.options import CompileOptions, Phase
 from netc.runtime.solver.caffe_log import CaffeLog
+from netc.runtime.solver.callbacks import check_callbacks
 from netc.runtime.solver.solver import Solver
 from netc.runtime.solver.test_net import TestNet
 from netc.runtime.solver.train_net import TrainNet
@@ -89,9 +90,7 @@ class SGDSolver:
         over ``iter_size`` batches; the update takes what it makes of them. With it every iteration computes
         all blobs and gradients.
         """
-        for call in (on_start, on_gradients_ready):
-            if call is not None and not callable(call):
-                raise NetcError(f"a callback is a function without arguments, or None; got {call!r}")
+        check_callbacks(on_start=on_start, on_gradients_ready=on_gradients_ready)
         if not self._has_callbacks:  # which are to see the blobs of the iteration before
             self._solver.add_callbacks(on_iteration=lambda _: self.net.stepped())
             self._has_callbacks = True

@@ -135,7 +135,7 @@ def test_callbacks_come_before_every_step_and_before_every_update():
     assert calls == [("first", 0), ("start", 0), ("ready", 0), ("first", 1), ("start", 1), ("ready", 1)]
     solver.solve()
     assert calls[-1] == ("ready", 9)
-    with pytest.raises(NetcError, match="a callback is a function"):
+    with pytest.raises(NetcError, match="on_start is a function, or None; got 'print'"):
         solver.add_callback("print", None)
 
 

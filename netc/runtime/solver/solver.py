@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from netc.frontend.message import Message
 from netc.frontend.solver_check import check_snapshot_prefix
 from netc.frontend.solver_file import read_solver
 from netc.frontend.solver_state import ResumeState
+from netc.ir.diagnostics import NetcError
 from netc.runtime.compiler import OnKernel
-from netc.runtime.memory import Array
+from netc.runtime.memory import Array, parse_bytes
 from netc.runtime.options import CompileOptions
 from netc.runtime.solver.action import Action
 from netc.runtime.solver.callbacks import Callbacks
 from netc.runtime.solver.debug_info import pass_lines, update_lines
 from netc.runtime.solver.detailed_step import Details
 from netc.runtime.solver.feed import GiveInputs
+from netc.runtime.solver.hooks import Hooks, OnGradients
 from netc.runtime.solver.initial_weights import WeightPaths, load_initial_weights, weight_paths
 from netc.runtime.solver.nets import SolverNets
 from netc.runtime.solver.progress import Progress
@@ -36,9 +40,6 @@ from netc.runtime.solver.seed import choose_seed
 from netc.runtime.solver.snapshots import read_snapshot, write_snapshot, write_weights
 from netc.runtime.solver.train_net import TrainNet
 
-OnGradients = Callable[[dict[str, list[Array | None]]], object]
-"""Gets layer name -> the gradients of its parameters."""
-
 
 class Solver:
     """Trains a net as a solver.prototxt says.
@@ -47,9 +48,9 @@ class Solver:
     of the solver's own. ``level`` and ``stages`` add to the state of the net to train. Paths of data start at
     ``root``. ``kind`` is the solver's type instead of the one that it states. ``seed`` counts where the
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
-    every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes, activations are computed twice as
-    far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers name. For ``target``,
-    ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
+    every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes or as in ``"2GB"``, activations are
+    computed twice as far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers
+    name. For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Solver:
         root: str | os.PathLike[str] = ".",
         kind: str | None = None,
         seed: int | None = None,
-        memory_limit: int | None = None,
+        memory_limit: int | str | None = None,
         inputs: GiveInputs | None = None,
         reporters: Iterable[Reporter] = (),
         on_kernel: OnKernel | None = None,
@@ -81,8 +82,7 @@ class Solver:
         """Whether the last iteration of :meth:`step`, or what its callbacks see, can be looked at closer."""
         self._prefix = file.snapshot_prefix
         self._notes = list(file.warnings)
-        self._on_start: list[Callable[[], object]] = []
-        self._on_gradients: list[OnGradients] = []
+        self._hooks = Hooks()
         self._iteration = 0
         self._stopped = False
         self._policy = RatePolicy(self.param)
@@ -99,7 +99,7 @@ class Solver:
             weights=given,
             seed=self.seed,
             root=Path(root),
-            memory_limit=memory_limit,
+            memory_limit=parse_bytes(memory_limit) if isinstance(memory_limit, str) else memory_limit,
             inputs=inputs,
             on_kernel=on_kernel,
             allow_python_layers=allow_python_layers,
@@ -159,10 +159,7 @@ class Solver:
         clipped, normalised and regularised: edit them in place, and the update takes that. With it gradients
         and update are two programs instead of one.
         """
-        if on_iteration_start is not None:
-            self._on_start.append(on_iteration_start)
-        if on_gradients is not None:
-            self._on_gradients.append(on_gradients)
+        self._hooks.add(on_iteration_start, on_gradients)
         self.add_reporter(Callbacks(on_iteration, on_test, on_snapshot))
 
     # ---- training
@@ -193,6 +190,8 @@ class Solver:
 
     def step(self, iterations: int) -> None:
         """Make some updates, with the tests and snapshots that fall among them."""
+        if not isinstance(iterations, int | np.integer):
+            raise NetcError(f"the number of iterations is an integer, got {iterations!r}")
         self._stopped = False
         if not self._resumed:
             self._progress.average.reset()
@@ -262,16 +261,17 @@ class Solver:
             self._test_all()
             if self._stopped:
                 return False
-        for call in self._on_start:
-            call()
+        self._hooks.start()
         debugged = self._progress.displayed(iteration) and param.flag("debug_info")
         rate = self._rate()
         loss = self.net.iterate(
             rate,
             iteration,
             detailed=debugged or self.detailed,
-            remember=self.remember and (last or bool(self._on_start)),
-            on_gradients=partial(self._give_gradients, debugged) if debugged or self._on_gradients else None,
+            remember=self.remember and (last or self._hooks.see_starts),
+            on_gradients=partial(self._give_gradients, debugged)
+            if debugged or self._hooks.see_gradients
+            else None,
         )
         if debugged:
             self._debug(update_lines)
@@ -288,8 +288,7 @@ class Solver:
     def _give_gradients(self, debugged: bool) -> None:
         if debugged:
             self._debug(pass_lines)
-        for call in self._on_gradients:
-            call(self.net.gradients)
+        self._hooks.gradients_ready(self.net.gradients)
 
     def _debug(self, lines: Callable[[TrainNet, Details], Iterable[str]]) -> None:
         if self.net.details is not None:

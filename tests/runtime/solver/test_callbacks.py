@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import netc
+from netc.ir.diagnostics import NetcError
 
 MOMENTUM = {"SGD": "0.9", "Nesterov": "0.9", "AdaGrad": "0", "RMSProp": "0", "AdaDelta": "0.9", "Adam": "0.9"}
 PLAIN = {"momentum": "0", "weight_decay": "0", "lr_policy": '"fixed"'}
@@ -111,3 +112,11 @@ def test_a_net_in_which_nothing_learns_has_no_gradients_to_show(solver_file, fol
     solver.add_callbacks(on_gradients=seen.append)
     solver.step(1)
     assert seen == [{"ip1": [None, None], "fixed": [None, None], "ip2": [None, None]}]
+
+
+@pytest.mark.parametrize(
+    "name", ["on_iteration", "on_iteration_start", "on_gradients", "on_test", "on_snapshot"]
+)
+def test_what_cannot_be_called_is_refused_at_once(solver_file, name):
+    with pytest.raises(NetcError, match=f"{name} is a function, or None; got 5"):
+        netc.Solver(solver_file()).add_callbacks(**{name: 5})
