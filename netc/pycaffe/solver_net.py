@@ -9,6 +9,7 @@ import numpy as np
 
 from netc.ir.diagnostics import NetcError
 from netc.pycaffe.blob import Storage
+from netc.pycaffe.layer_callbacks import OnLayer
 from netc.pycaffe.net import Net
 from netc.pycaffe.parameters import ParamSlot
 from netc.pycaffe.segment import is_source
@@ -56,6 +57,13 @@ class SolverNet(Net):
         """The data set of the net's MemoryData layers: each pass and each step takes the next batch of it."""
         if not self._feed.set_arrays(np.asarray(data), np.asarray(labels)):
             raise NetcError("set_input_arrays is for nets with a MemoryData layer")
+
+    def _add_callback(self, when: str, run: OnLayer) -> None:
+        del run
+        raise NetcError(
+            f"{when} cannot be called in the net of a solver, whose step is one program",
+            remedy="solver.add_callback(on_start, on_gradients_ready) is called within every step",
+        )
 
     def parameters_changed(self) -> None:
         """What kernels read of the parameters has to be made anew."""
