@@ -6,8 +6,9 @@ import os
 import sys
 
 from netc.cli.output import say
+from netc.cli.picture_file import check_picture, has_library
 from netc.cli.plot import show
-from netc.cli.plot_png import check_picture, has_library, write_png
+from netc.cli.plot_png import write_png
 from netc.ir.diagnostics import NetcError
 from netc.runtime.solver.curves import Curves
 

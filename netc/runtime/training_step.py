@@ -107,6 +107,7 @@ class TrainingStep:
         parts = [runner.memory(()) for runner in (self._runner, self._update) if runner is not None]
         return Memory(
             activations=sum(part.activations for part in parts),
+            scratch=max(part.scratch for part in parts),
             unshared=sum(part.unshared for part in parts),
             params=sum(array.nbytes for array in self._memory.values()),
             prepared=sum(part.prepared for part in parts),

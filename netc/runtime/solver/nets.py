@@ -80,6 +80,6 @@ def _show_memory(memory: Memory) -> str:
     lasting = show_bytes(memory.params + memory.prepared)
     return (
         f"a training step takes {show_bytes(memory.total)}: {lasting} for parameters, their history and "
-        f"other states, {show_bytes(memory.activations)} for activations at their peak, "
+        f"other states, {show_bytes(memory.activations + memory.scratch)} for activations at their peak, "
         f"{show_bytes(memory.inputs_outputs)} for inputs and outputs"
     )
