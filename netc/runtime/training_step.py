@@ -82,12 +82,6 @@ class TrainingStep:
             shared = {} if like is None else like.gradients
             self.gradients = shared or {n: _like(a, "gradient") for n, a in arrays.items()}
         self._memory = self._state_memory()
-        self.recomputation: Recomputation | None = None
-        segments, forward = 1, forward_results(net)
-        if memory_limit is not None:
-            fixed = sum(array.nbytes for array in self._memory.values())
-            self.recomputation = fit_memory(step, options, forward, limit=memory_limit, fixed=fixed)
-            segments = self.recomputation.segments
         cache = PreparedCache()
 
         def compiled(module: Module, **how: Any) -> tuple[Compiled, Runner]:
@@ -96,10 +90,20 @@ class TrainingStep:
             )
             return found, make_runner(found, params, cache, self._memory)
 
-        self.compiled, self._runner = compiled(step, forward=forward, segments=segments)
         self._update: Runner | None = None
         if self.gradients:
             _, self._update = compiled(update_module(net, rule, keep_steps=keep_steps))
+        self.recomputation: Recomputation | None = None
+        segments, forward = 1, forward_results(net)
+        fixed = sum(array.nbytes for array in self._memory.values())
+        while True:
+            if memory_limit is not None:
+                self.recomputation = fit_memory(step, options, forward, limit=memory_limit, fixed=fixed)
+                segments = self.recomputation.segments
+            self.compiled, self._runner = compiled(step, forward=forward, segments=segments)
+            if memory_limit is None or self.memory.total <= memory_limit:
+                break
+            fixed += self.memory.total - memory_limit  # what only the compiled kernels tell that they need
 
     @property
     def memory(self) -> Memory:

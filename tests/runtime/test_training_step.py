@@ -170,9 +170,33 @@ def test_a_limit_of_memory_is_met_by_computing_twice() -> None:
     assert step.recomputation.segments > 1
     assert step.recomputation.extra_macs > 0
     assert step.memory.activations < kept.memory.activations
+    assert step.memory.total <= limit
     expected, found = train(kept, 3, 16), train(step, 3, 16)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-6 * np.abs(array).max())
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_a_limit_holds_for_all_that_a_step_takes(clip: float | None) -> None:
+    options = CompileOptions(phase="TRAIN")
+    rule = UpdateRule("Adam", momentum=0.9, clip_gradients=clip, iter_size=2)
+    tail = "".join(
+        f'layer {{ name: "d{i}" type: "Convolution" bottom: "{"conv2" if i == 0 else f"d{i - 1}"}" top: "d{i}" '
+        "convolution_param { num_output: 12 kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } } }"
+        for i in range(6)
+    )
+    text = convnet(
+        8, tail=tail + 'layer { name: "r" type: "Reduction" bottom: "d5" top: "r" loss_weight: 1 }'
+    )
+    whole = training_step(text, options, rule).memory.total
+    met = 0
+    for limit in (whole, whole - 64, int(whole * 0.9)):
+        try:
+            assert training_step(text, options, rule, memory_limit=limit).memory.total <= limit
+            met += 1
+        except NetcError as error:
+            assert "more than the limit" in str(error)  # noqa: PT017
+    assert met >= 2
 
 
 def test_a_limit_that_cannot_be_met_is_refused_with_the_figures() -> None:
