@@ -2,6 +2,7 @@
 
 from statistics import NormalDist
 
+import h5py
 import numpy as np
 import pytest
 
@@ -136,3 +137,21 @@ def test_training_sees_new_data_in_every_iteration_and_a_resumed_run_sees_the_sa
     for layer, arrays in whole.params.items():
         for a, b in zip(arrays, resumed.params[layer], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_snapshot_without_the_state_of_random_numbers_goes_on_with_those_of_the_iteration(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.prototxt").write_text(NET)
+    text = SOLVER + "snapshot_format: HDF5 iter_size: 2 momentum: 0.5\n"
+    whole = Solver(text)
+    whole.step(5)
+    whole.snapshot()
+    whole.step(3)
+    with h5py.File("run_iter_5.solverstate.h5", "r+") as file:
+        del file["netc_resume"]
+    resumed = Solver(text)
+    resumed.restore("run_iter_5.solverstate.h5")
+    resumed.step(3)
+    np.testing.assert_array_equal(resumed.params["pupil"][0], whole.params["pupil"][0])

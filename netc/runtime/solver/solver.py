@@ -233,14 +233,14 @@ class Solver:
         """Go on where a snapshot was taken, one of netc's or one of the original's.
 
         The original does not keep which data came last, nor the state of its random numbers: from its
-        snapshots, training goes on with the batch that the iteration would take.
+        snapshots, training goes on with the batch and the numbers that the iteration would take.
         """
         state, notes = read_snapshot(os.fspath(path), self.net)
         self._iteration = state.iteration
         self._policy.current_step = state.current_step
         resume = state.resume
         if resume is None:
-            self.net.feed.seek(state.iteration * self.param.integer("iter_size"))
+            self.net.seek(state.iteration * self.param.integer("iter_size"))
         else:
             self._resume(resume)
         self._say(f"Restored iteration {state.iteration} from {path}")

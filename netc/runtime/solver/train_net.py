@@ -53,6 +53,7 @@ class TrainNet:
         )
         self.results: dict[str, Array] = {}
         self.details: Details | None = None
+        self._seed = seed
         seed_states(self.step.states, seed)
         self._separate: TrainingStep | None = None
         self._detailed: tuple[TrainingStep, DetailedStep] | None = None
@@ -136,6 +137,11 @@ class TrainNet:
             return None
         return Clipping(float(norm), limit)
 
+    def seek(self, batches: int) -> None:
+        """Go on with the data, and the random numbers, that follow so many batches."""
+        self.feed.seek(batches)
+        seed_states(self.step.states, self._seed, batches)
+
     def evaluate(self) -> float:
         """The loss on the next batch; nothing is learned, and nothing that lasts changes."""
         before = self._content()
@@ -201,8 +207,8 @@ class _Iteration:
     before: Sequence[Array]
 
 
-def seed_states(states: Mapping[str, Array], seed: int) -> None:
-    """Begin the random numbers among the states: (seed, step)."""
+def seed_states(states: Mapping[str, Array], seed: int, step: int = 0) -> None:
+    """Begin the random numbers among the states, (seed, step), at a step."""
     for array in states.values():
         if array.dtype == np.int64:
-            array[...] = (seed, 0)
+            array[...] = (seed, step)
