@@ -20,6 +20,7 @@ FOLDERS = (
     ("netc/runtime", "Runtime"),
     ("netc/runtime/data", "Runtime: data sets"),
     ("netc/runtime/solver", "Runtime: solvers"),
+    ("netc/runtime/tuning", "Runtime: tuning"),
     ("netc/frontend", "Front end"),
     ("netc/frontend/layers", "Front end: the layers"),
     ("netc/frontend/python_layers", "Front end: layers written in Python"),
