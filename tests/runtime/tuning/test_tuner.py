@@ -113,6 +113,19 @@ def test_the_model_keeps_its_choice_unless_another_is_clearly_quicker(tmp_path):
     assert schedules(compiled(Machine(hardly).tuner(tmp_path))) == []
 
 
+def test_a_quickest_one_that_is_not_so_the_second_time_is_not_taken(tmp_path):
+    seen: set[str | None] = set()
+
+    def once(launch: Op) -> float:
+        first = launch.attrs.schedule not in seen
+        seen.add(launch.attrs.schedule)
+        return 1.0 if launch.attrs.schedule is not None and first else 2.0
+
+    machine = Machine(once)
+    assert schedules(compiled(machine.tuner(tmp_path))) == []
+    assert any(len(asked) == 2 for asked in machine.asked)
+
+
 def test_what_was_measured_is_remembered(tmp_path):
     first = compiled(Machine(own_is_slow).tuner(tmp_path))
     later = Machine(winograd_is_slow)
@@ -145,7 +158,7 @@ def test_damaged_memories_are_measured_again(tmp_path):
         path.write_bytes(path.read_bytes()[:-3])
     again = Machine(own_is_slow)
     assert len(schedules(compiled(again.tuner(tmp_path)))) == 2
-    assert len(again.asked) == 3
+    assert len(again.asked) == 5  # two of the questions once more, for what was quickest
 
 
 def test_exact_forbids_winograd_to_the_tuner_too(tmp_path):
@@ -159,12 +172,12 @@ def test_when_time_is_up_the_rest_is_left_to_the_model_and_to_another_time(tmp_p
     machine = Machine(own_is_slow)
     tuner = machine.tuner(tmp_path, limit_s=2.0)
     assert len(schedules(compiled(tuner))) == 1
-    assert (len(machine.asked), tuner.unmeasured) == (2, 1)
+    assert (len(machine.asked), tuner.unmeasured) == (3, 1)
     # the 3x3 convolution is the larger one
     assert machine.asked[1][0].operands[0].type.tensor.shape == (2, 32, 14, 14)  # type: ignore[union-attr]
     later = machine.tuner(tmp_path)
     assert len(schedules(compiled(later))) == 2
-    assert (len(machine.asked), later.unmeasured) == (3, 0)
+    assert (len(machine.asked), later.unmeasured) == (5, 0)
 
 
 def test_progress_goes_from_nothing_to_all(tmp_path):
@@ -229,4 +242,4 @@ def test_compile_tunes_on_request(monkeypatch):
     monkeypatch.setattr("netc.runtime.tuning.tuner.LaunchTimer", lambda: machine.measure)
     assert schedules(netc.compile(NET)) == []
     assert len(schedules(netc.compile(NET, tune=True))) == 2
-    assert len(machine.asked) == 3
+    assert len(machine.asked) == 5
