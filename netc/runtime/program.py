@@ -58,6 +58,8 @@ class KernelProgram:
     ) -> None:
         self.func = func = module.func("main")
         states = {value.name for value in func.states}
+        self._inputs = [(value.name, tensor_of(value.type)) for value in func.inputs]
+        self._outputs = [(value.name, tensor_of(value.type)) for value in func.outputs]
         self.result_names = tuple(name for name in result_names if name not in states)
         self.arena_bytes, self.unshared_bytes = arena_bytes(module), unshared_bytes(module)
         arena = aligned_zeros((self.arena_bytes,), np.uint8, what="the memory of intermediate blobs")
@@ -141,22 +143,23 @@ class KernelProgram:
 
     def fill(self, arrays: Mapping[str, Array]) -> None:
         """Copy inputs into their buffers, as float32."""
-        for value in self.func.inputs:
-            if value.name not in arrays:
+        for name, type_ in self._inputs:
+            if name not in arrays:
                 continue
-            layout = tensor_of(value.type).layout
-            storage, array = self.storages[value.name], arrays[value.name]
+            layout, storage, array = type_.layout, self.storages[name], arrays[name]
             np.copyto(storage, array if layout is None else pack(array, layout), casting="unsafe")
 
     def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
         """Copies of the outputs of the last run: all, or those that depend on late inputs or do not."""
         found = {}
-        for name, value in zip(self.result_names, self.func.outputs, strict=True):
-            if late is not None and (value.name in self._late) != late:
+        for (value, type_), name in zip(self._outputs, self.result_names, strict=True):
+            if late is not None and (value in self._late) != late:
                 continue
-            type_ = tensor_of(value.type)
-            logical = unpack(self.storages[value.name], type_.static_shape, type_.layout)
-            found[name] = logical.copy() if type_.layout is None else logical
+            storage = self.storages[value]
+            if type_.layout is None:
+                found[name] = storage.copy()
+            else:
+                found[name] = unpack(storage, type_.static_shape, type_.layout)
         return found
 
 
