@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from netc.backends.cuda.target import Precision
@@ -142,13 +142,17 @@ class Kernel:
         self._lines.append("  " * self._depth + text if text else "")
 
     @contextmanager
-    def block(self, head: str) -> Iterator[None]:
+    def block(self, head: str, end: str = "") -> Iterator[None]:
         """A block in braces behind ``head``."""
-        self.line(f"{head} {{" if head else "{")
+        self.line(f"{head} {{")
         self._depth += 1
         yield
         self._depth -= 1
-        self.line("}")
+        self.line(f"}}{end}")
+
+    def closure(self, name: str, parameter: str) -> AbstractContextManager[None]:
+        """A function inside of the function, of one int."""
+        return self.block(f"const auto {name} = [&](int {parameter})", ";")
 
     @contextmanager
     def unrolled(self, variable: str, count: int, step: int = 1) -> Iterator[None]:
@@ -203,10 +207,10 @@ class Kernel:
         for extent in extents:
             total = total * extent
         with self.function((ceildiv(total, THREADS), 1, 1), THREADS, **options):  # type: ignore[arg-type]
-            self.line(f"const unsigned item = blockIdx.x * {THREADS}u + threadIdx.x;")
-            self.line(f"if (item >= {c_dim(total)}u) return;" if isinstance(total, int) else
-                      f"if (item >= unsigned({c_dim(total)})) return;")
-            yield self.split("int(item)", names, extents)
+            self.line(f"const int item = int(blockIdx.x * {THREADS}u + threadIdx.x);")
+            # the last block's numbers may exceed an int
+            self.line(f"if (unsigned(item) >= unsigned({c_dim(total)})) return;")
+            yield self.split("item", names, extents)
 
     def _describe(self) -> None:
         for op in self.body.ops:

@@ -1,40 +1,34 @@
 // Functions that the generated kernels share: elementwise ops, random numbers, reductions of a block.
 
-__device__ inline float float_of_bits(unsigned bits) {
-  union { unsigned u; float f; } both;
-  both.u = bits;
-  return both.f;
-}
-
-__device__ inline int floor_div(int a, int b) {
+NETC_DEVICE int floor_div(int a, int b) {
   const int q = a / b;
   return q * b > a ? q - 1 : q;
 }
 
 // --- elementwise ops; a comparison with a NaN is false ---
-__device__ inline float relu(float x) { return 0.0f > x ? 0.0f : x; }
-__device__ inline float leaky_relu(float x, float slope) { return x > 0.0f ? x : slope * x; }
+NETC_DEVICE float relu(float x) { return 0.0f > x ? 0.0f : x; }
+NETC_DEVICE float leaky_relu(float x, float slope) { return x > 0.0f ? x : slope * x; }
 // the reference's maximum: a NaN of either operand stays
-__device__ inline float maximum(float x, float y) { return x > y || x != x ? x : y; }
-__device__ inline float minimum(float x, float y) { return x < y || x != x ? x : y; }
+NETC_DEVICE float maximum(float x, float y) { return x > y || x != x ? x : y; }
+NETC_DEVICE float minimum(float x, float y) { return x < y || x != x ? x : y; }
 // the greater of a maximum so far and a candidate that counts only if it exceeds it
-__device__ inline float raised(float best, float x) { return x > best ? x : best; }
-__device__ inline float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
-__device__ inline float sigmoid(float x) { return 0.5f * tanhf(0.5f * x) + 0.5f; }
-__device__ inline float elu(float x, float alpha) { return x > 0.0f ? x : alpha * (expf(x) - 1.0f); }
-__device__ inline float bnll(float x) { return maximum(x, 0.0f) + log1pf(expf(-fabsf(x))); }
-__device__ inline float differs(float x, float value) { return truncf(x) == value ? 0.0f : 1.0f; }
-__device__ inline float reciprocal_or_zero(float x) { return x == 0.0f ? 0.0f : 1.0f / x; }
+NETC_DEVICE float raised(float best, float x) { return x > best ? x : best; }
+NETC_DEVICE float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+NETC_DEVICE float sigmoid(float x) { return 0.5f * tanhf(0.5f * x) + 0.5f; }
+NETC_DEVICE float elu(float x, float alpha) { return x > 0.0f ? x : alpha * (expf(x) - 1.0f); }
+NETC_DEVICE float bnll(float x) { return maximum(x, 0.0f) + log1pf(expf(-fabsf(x))); }
+NETC_DEVICE float differs(float x, float value) { return truncf(x) == value ? 0.0f : 1.0f; }
+NETC_DEVICE float reciprocal_or_zero(float x) { return x == 0.0f ? 0.0f : 1.0f / x; }
 
 // --- four elements at once ---
-__device__ inline void unpack(float (&to)[4], float4 from) {
+NETC_DEVICE void unpack(float* to, float4 from) {
   to[0] = from.x;
   to[1] = from.y;
   to[2] = from.z;
   to[3] = from.w;
 }
 
-__device__ inline float4 pack(const float (&from)[4]) {
+NETC_DEVICE float4 pack(const float* from) {
   float4 to;
   to.x = from[0];
   to.y = from[1];
@@ -44,7 +38,7 @@ __device__ inline float4 pack(const float (&from)[4]) {
 }
 
 // --- Philox 4x32 with 10 rounds: the number below 2^24 of an element's position ---
-__device__ inline unsigned random_bits(const long long* state, unsigned stream, unsigned position) {
+NETC_DEVICE unsigned random_bits(const long long* state, unsigned stream, unsigned position) {
   const unsigned long long seed = (unsigned long long)state[0], step = (unsigned long long)state[1];
   unsigned a = position >> 2, b = stream, c = unsigned(step), d = unsigned(step >> 32);
   unsigned left = unsigned(seed), right = unsigned(seed >> 32);
@@ -67,20 +61,20 @@ __device__ inline unsigned random_bits(const long long* state, unsigned stream, 
 struct Sum {
   static constexpr int FIELDS = 1;
   float total = 0.0f;
-  __device__ void add(float x) { total += x; }
-  __device__ void merge(const Sum& other) { total += other.total; }
-  __device__ Sum across(int mask) const {
+  NETC_DEVICE void add(float x) { total += x; }
+  NETC_DEVICE void merge(const Sum& other) { total += other.total; }
+  NETC_DEVICE Sum across(int mask) const {
     Sum other;
     other.total = shfl_xor(total, mask);
     return other;
   }
   template <class Memory>
-  __device__ void put(Memory& memory, int at, int step) const {
+  NETC_DEVICE void put(Memory& memory, int at, int step) const {
     memory[at] = total;
     (void)step;
   }
   template <class Memory>
-  __device__ void get(Memory& memory, int at, int step) {
+  NETC_DEVICE void get(Memory& memory, int at, int step) {
     total = memory[at];
     (void)step;
   }
@@ -89,21 +83,21 @@ struct Sum {
 // a NaN stays
 struct Greatest {
   static constexpr int FIELDS = 1;
-  float best = float_of_bits(0xff800000u);
-  __device__ void add(float x) { best = maximum(best, x); }
-  __device__ void merge(const Greatest& other) { best = maximum(best, other.best); }
-  __device__ Greatest across(int mask) const {
+  float best = netc_bits_to_float(0xff800000u);
+  NETC_DEVICE void add(float x) { best = maximum(best, x); }
+  NETC_DEVICE void merge(const Greatest& other) { best = maximum(best, other.best); }
+  NETC_DEVICE Greatest across(int mask) const {
     Greatest other;
     other.best = shfl_xor(best, mask);
     return other;
   }
   template <class Memory>
-  __device__ void put(Memory& memory, int at, int step) const {
+  NETC_DEVICE void put(Memory& memory, int at, int step) const {
     memory[at] = best;
     (void)step;
   }
   template <class Memory>
-  __device__ void get(Memory& memory, int at, int step) {
+  NETC_DEVICE void get(Memory& memory, int at, int step) {
     best = memory[at];
     (void)step;
   }
@@ -113,20 +107,20 @@ struct Greatest {
 struct Raised {
   static constexpr int FIELDS = 1;
   float best = -3.402823466e+38f;
-  __device__ void add(float x) { best = raised(best, x); }
-  __device__ void merge(const Raised& other) { best = raised(best, other.best); }
-  __device__ Raised across(int mask) const {
+  NETC_DEVICE void add(float x) { best = raised(best, x); }
+  NETC_DEVICE void merge(const Raised& other) { best = raised(best, other.best); }
+  NETC_DEVICE Raised across(int mask) const {
     Raised other;
     other.best = shfl_xor(best, mask);
     return other;
   }
   template <class Memory>
-  __device__ void put(Memory& memory, int at, int step) const {
+  NETC_DEVICE void put(Memory& memory, int at, int step) const {
     memory[at] = best;
     (void)step;
   }
   template <class Memory>
-  __device__ void get(Memory& memory, int at, int step) {
+  NETC_DEVICE void get(Memory& memory, int at, int step) {
     best = memory[at];
     (void)step;
   }
@@ -136,13 +130,13 @@ struct Raised {
 struct Moments {
   static constexpr int FIELDS = 3;
   float count = 0.0f, mean = 0.0f, squares = 0.0f;
-  __device__ void add(float x) {
+  NETC_DEVICE void add(float x) {
     count += 1.0f;
     const float distance = x - mean;
     mean += distance / count;
     squares = fmaf(distance, x - mean, squares);
   }
-  __device__ void merge(const Moments& other) {
+  NETC_DEVICE void merge(const Moments& other) {
     const float both = count + other.count;
     if (other.count == 0.0f) return;
     const float distance = other.mean - mean, share = other.count / both;
@@ -150,7 +144,7 @@ struct Moments {
     squares += other.squares + distance * distance * count * share;
     count = both;
   }
-  __device__ Moments across(int mask) const {
+  NETC_DEVICE Moments across(int mask) const {
     Moments other;
     other.count = shfl_xor(count, mask);
     other.mean = shfl_xor(mean, mask);
@@ -158,13 +152,13 @@ struct Moments {
     return other;
   }
   template <class Memory>
-  __device__ void put(Memory& memory, int at, int step) const {
+  NETC_DEVICE void put(Memory& memory, int at, int step) const {
     memory[at] = count;
     memory[at + step] = mean;
     memory[at + 2 * step] = squares;
   }
   template <class Memory>
-  __device__ void get(Memory& memory, int at, int step) {
+  NETC_DEVICE void get(Memory& memory, int at, int step) {
     count = memory[at];
     mean = memory[at + step];
     squares = memory[at + 2 * step];
@@ -175,8 +169,8 @@ struct Moments {
 template <bool LAST>
 struct Largest {
   static constexpr int FIELDS = 2;
-  float best = float_of_bits(0xff800000u), place = -1.0f;
-  __device__ void consider(float x, float at) {
+  float best = netc_bits_to_float(0xff800000u), place = -1.0f;
+  NETC_DEVICE void consider(float x, float at) {
     const bool equal = x == best || (x != x && best != best);
     const bool beyond = place < 0.0f || (LAST ? at > place : at < place);
     if (equal ? beyond : x > best || (x != x && best == best)) {
@@ -184,22 +178,22 @@ struct Largest {
       place = at;
     }
   }
-  __device__ void merge(const Largest& other) {
+  NETC_DEVICE void merge(const Largest& other) {
     if (other.place >= 0.0f) consider(other.best, other.place);
   }
-  __device__ Largest across(int mask) const {
+  NETC_DEVICE Largest across(int mask) const {
     Largest other;
     other.best = shfl_xor(best, mask);
     other.place = shfl_xor(place, mask);
     return other;
   }
   template <class Memory>
-  __device__ void put(Memory& memory, int at, int step) const {
+  NETC_DEVICE void put(Memory& memory, int at, int step) const {
     memory[at] = best;
     memory[at + step] = place;
   }
   template <class Memory>
-  __device__ void get(Memory& memory, int at, int step) {
+  NETC_DEVICE void get(Memory& memory, int at, int step) {
     best = memory[at];
     place = memory[at + step];
   }
@@ -207,7 +201,7 @@ struct Largest {
 
 // every lane of a warp gets what the lanes collected together, to the same bits
 template <class A>
-__device__ inline void reduce_warp(A& mine) {
+NETC_DEVICE void reduce_warp(A& mine) {
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
     // the lower lane's part comes first on both sides: sums of two commute, moments to the last bit do not
@@ -224,7 +218,7 @@ __device__ inline void reduce_warp(A& mine) {
 
 // the same for a whole block of WARPS warps; tile holds FIELDS * WARPS floats and is free again afterwards
 template <int WARPS, class A, class Tile>
-__device__ inline void reduce_block(A& mine, Tile& tile) {
+NETC_DEVICE void reduce_block(A& mine, Tile& tile) {
   reduce_warp(mine);
   if (threadIdx.x % 32 == 0) mine.put(tile, threadIdx.x / 32, WARPS);
   __syncthreads();

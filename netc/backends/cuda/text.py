@@ -22,7 +22,7 @@ def c_float(value: float) -> str:
     if np.isfinite(number):
         text = repr(float(str(number)))
         return f"{text}f"
-    return f"float_of_bits({int(number.view(np.uint32)):#x}u)"
+    return f"netc_bits_to_float({int(number.view(np.uint32)):#x}u)"
 
 
 def c_dim(dim: Dim) -> str:

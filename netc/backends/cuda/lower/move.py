@@ -24,7 +24,7 @@ def lower_reshape(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     shape = kernel.writes[0].type.shape
     with kernel.elements(shape, axis_names(len(shape))) as indices:
         # the position in row-major order is the thread's number
-        found = split_index("int(item)", source.type.shape)
+        found = split_index("item", source.type.shape)
         kernel.line(f"const float moved = {source.element([f'({i})' for i in found])};")
         finish_at(kernel, {anchor.result.name: "moved"}, tail, indices)
 

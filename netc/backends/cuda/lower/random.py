@@ -18,7 +18,7 @@ def lower_dropout(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     ratio = anchor.attrs.ratio
     shape = kernel.writes[0].type.shape
     with kernel.elements(shape, axis_names(len(shape))) as indices:
-        bits = f"random_bits({state.pointer}, {anchor.attrs.stream}u, item)"
+        bits = f"random_bits({state.pointer}, {anchor.attrs.stream}u, unsigned(item))"
         kernel.line(f"const bool kept = {bits} >= {least_kept(ratio)}u;")
         kernel.line(f"const float left = {x.element(indices)} * (kept ? {c_float(1 / (1 - ratio))} : 0.0f);")
         finish_at(kernel, {anchor.result.name: "left"}, tail, indices)
@@ -29,7 +29,7 @@ def lower_uniform(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     state = kernel.operand(anchor.operands[0])
     shape = kernel.writes[0].type.shape
     with kernel.elements(shape, axis_names(len(shape))) as indices:
-        bits = f"random_bits({state.pointer}, {anchor.attrs.stream}u, item)"
+        bits = f"random_bits({state.pointer}, {anchor.attrs.stream}u, unsigned(item))"
         kernel.line(f"const float drawn = float({bits}) * {c_float(2.0**-FRACTION_BITS)};")
         finish_at(kernel, {anchor.result.name: "drawn"}, tail, indices)
 
