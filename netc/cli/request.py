@@ -19,7 +19,7 @@ from netc.runtime.options import CompileOptions, Shape, parse_input_shape
 # of the parameters that every command has, those with no meaning for a net that is compiled already
 _COMPILING = (
     "weights", "target", "opt_level", "input_shape", "phase", "level", "stages", "fully_convolutional",
-    "keep", "allow_python_layers",
+    "keep", "precision", "allow_python_layers",
 )  # fmt: skip
 
 
@@ -73,6 +73,7 @@ def take_request(given: dict[str, Any]) -> NetRequest:
         threads=given.pop("threads"),
         keep=given.pop("keep"),
         fully_convolutional=given.pop("fully_convolutional"),
+        precision=given.pop("precision"),
         python_layers=PythonLayers(allowed=given.pop("allow_python_layers")),
     )
     return NetRequest(given.pop("model"), given.pop("weights"), options, written)

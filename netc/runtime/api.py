@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from netc.backends.cuda.target import DEFAULT_PRECISION, Precision
 from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
@@ -41,6 +42,7 @@ def compile_net(
     threads: int | None = None,
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
+    precision: Precision = DEFAULT_PRECISION,
     training: bool = False,
     allow_python_layers: bool = False,
 ) -> Module:
@@ -63,6 +65,7 @@ def compile_net(
         threads=threads,
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
+        precision=precision,
         python_layers=PythonLayers(allowed=allow_python_layers),
     )
     if training:

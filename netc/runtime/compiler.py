@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import compile_launches
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
@@ -15,8 +16,10 @@ from netc.frontend.importer import import_net
 from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
 from netc.passes.inner_product_to_conv import inner_product_to_conv
-from netc.passes.pipeline import OptLevel, run_pipeline
+from netc.passes.pipeline import run_pipeline
+from netc.runtime.cuda_build import CudaBuild, build_cuda
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
+from netc.runtime.pass_settings import pass_settings
 
 # a pass's name and its outcome
 OnStage = Callable[[str, Module], None]
@@ -30,7 +33,8 @@ class Compiled:
 
     ``tensor`` is the last tensor-level module: ``@prepare`` makes the parameters of ``@main``. ``buffer`` has
     the same ``@main`` on memory, with a kernel for every launch, and ``objects`` their machine code for
-    ``machine``. The target ``numpy`` has a ``tensor`` with ``@main`` alone, and none of the others.
+    ``machine``; for a GPU all of that is ``cuda``. The target ``numpy`` has a ``tensor`` with ``@main`` alone,
+    and none of the others.
     ``late`` are inputs that are given after the forward pass, by blob: the gradients that the backward pass
     begins with.
     """
@@ -42,6 +46,7 @@ class Compiled:
     objects: Mapping[str, bytes] | None = None
     machine: Target | None = None
     late: Mapping[str, str] = field(default_factory=dict)
+    cuda: CudaBuild | None = None
 
     @cached_property
     def main(self) -> Func:
@@ -112,16 +117,20 @@ def compile_imported(
         on_stage("import", module)
     if options.target == NUMPY_TARGET:
         return Compiled(options, net, _reference_module(module, options), late=late or {})
-    target = parse_target(options.target)
+    level, block = pass_settings(options)
     lowered = run_pipeline(
         module,
-        opt_level=as_opt_level(options.opt_level),
-        block=target.lanes,
+        opt_level=level,
+        block=block,
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
         forward=forward,
         segments=segments,
         on_stage=on_stage,
     )
+    if is_cuda(options.target):
+        cuda = build_cuda(lowered.buffer, options, on_kernel)
+        return Compiled(options, net, lowered.tensor, cuda.module, None, None, late or {}, cuda)
+    target = parse_target(options.target)
     kernels = compile_launches(
         lowered.buffer,
         target,
@@ -145,12 +154,6 @@ def unread_blobs(layers: tuple[LayerInfo, ...]) -> frozenset[str]:
         unread.difference_update(layer.bottoms)
         unread.update(layer.tops)
     return frozenset(unread)
-
-
-def as_opt_level(level: int) -> OptLevel:
-    """The level as the pipeline takes it."""
-    levels: tuple[OptLevel, ...] = (0, 1, 2, 3)
-    return levels[level]
 
 
 def llvm_level(options: CompileOptions) -> int:

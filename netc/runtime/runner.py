@@ -16,9 +16,10 @@ from netc.ir.core import Func, Module
 from netc.ir.rewrite import bind_symbols
 from netc.ir.types import TensorType
 from netc.passes.pipeline import place_buffers
-from netc.runtime.compiler import Compiled, as_opt_level
+from netc.runtime.compiler import Compiled
 from netc.runtime.memory import Array, Memory, check_available
 from netc.runtime.params import ParamStore, PreparedParams
+from netc.runtime.pass_settings import as_opt_level
 from netc.runtime.program import KernelProgram
 from netc.runtime.reference import ReferenceProgram
 from netc.runtime.shapes import Binding, tensor_of

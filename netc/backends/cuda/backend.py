@@ -14,7 +14,7 @@ from importlib import resources
 
 from netc.backends.cuda.kernel import CudaKernel
 from netc.backends.cuda.lower.table import has_kernel, lower_launch, split_body
-from netc.backends.cuda.target import Precision
+from netc.backends.cuda.target import Architecture, CudaTarget, Precision
 from netc.ir.core import Block, Module, Op, Value
 from netc.ir.dim import Dim, exact_quotient
 from netc.ir.ops.buffer import AllocAttrs, ViewAttrs
@@ -43,9 +43,21 @@ class CudaCode:
     def without_kernel(self) -> tuple[Op, ...]:
         """The launches that the host runs by reference."""
         return tuple(
-            op for op in self.module.func("main").ops
+            op
+            for op in self.module.func("main").ops
             if op.name == "buffer.launch" and op.attrs.kernel == REFERENCE_KERNEL
         )
+
+
+def lower_for(module: Module, target: CudaTarget) -> dict[Precision, CudaCode]:
+    """The code of each precision that the target's architectures compute in."""
+    precisions = dict.fromkeys(precision_on(a, target.precision) for a in target.architectures)
+    return {precision: lower_module(module, precision) for precision in precisions}
+
+
+def precision_on(architecture: Architecture, wanted: Precision) -> Precision:
+    """What matrix products are computed in: the one wanted where the tensor cores for it are."""
+    return wanted if architecture.has_tensor_cores else "fp32"
 
 
 @functools.cache

@@ -201,7 +201,9 @@ class Kernel:
         self._lines = outer
 
     @contextmanager
-    def elements(self, extents: Sequence[Dim], names: Sequence[str], **options: object) -> Iterator[list[str]]:
+    def elements(
+        self, extents: Sequence[Dim], names: Sequence[str], **options: object
+    ) -> Iterator[list[str]]:
         """A function with one thread for each element of a box; yields the thread's indices."""
         total: Dim = 1
         for extent in extents:

@@ -25,7 +25,9 @@ class CompiledText:
     log: str
 
 
-def compile_cuda(text: str, architecture: str, *, ptx: bool = False, options: Sequence[str] = ()) -> CompiledText:
+def compile_cuda(
+    text: str, architecture: str, *, ptx: bool = False, options: Sequence[str] = ()
+) -> CompiledText:
     """Compile text for ``sm_NN``, or to the PTX of ``compute_NN``. NetcError where NVRTC is missing."""
     library = _library()
     name = architecture.replace("sm_", "compute_") if ptx else architecture
@@ -52,6 +54,15 @@ def nvrtc_version() -> str:
     library = _library()
     _check(library, library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
     return f"{major.value}.{minor.value}"
+
+
+def supported_architectures() -> frozenset[str]:
+    """The names ``sm_NN`` that this NVRTC makes machine code for."""
+    library, count = _library(), ctypes.c_int()
+    _check(library, library.nvrtcGetNumSupportedArchs(ctypes.byref(count)))
+    numbers = (ctypes.c_int * count.value)()
+    _check(library, library.nvrtcGetSupportedArchs(numbers))
+    return frozenset(f"sm_{number}" for number in numbers)
 
 
 def has_nvrtc() -> bool:
@@ -85,7 +96,9 @@ def _candidates() -> list[str]:
             continue
         for folder in spec.submodule_search_locations or () if spec is not None else ():
             for pattern in _PATTERNS:
-                found += [str(path) for path in sorted(Path(folder).glob(pattern)) if "builtins" not in path.name]
+                found += [
+                    str(path) for path in sorted(Path(folder).glob(pattern)) if "builtins" not in path.name
+                ]
     return [path for path in found if ".alt." not in path] + list(_SYSTEM)
 
 

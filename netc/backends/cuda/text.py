@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from netc.ir.dim import Dim, FloorDiv, Min, SymDim, Symbol
+from netc.ir.dim import Dim, FloorDiv, Min, Symbol, SymDim
 
 C_TYPES = {
     "f32": "float",

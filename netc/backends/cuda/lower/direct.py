@@ -142,7 +142,9 @@ def lower_weight_gradient(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> Non
                 f"unsigned({i}) < unsigned({c_dim(e)})" for i, e in zip(at, x.type.shape[2:], strict=True)
             ]
             seen = x.element([n, f"({channel})", *at])
-            kernel.line(f"if ({' && '.join(inside)}) sum.add({seen} * {dy.element([n, indices[0], *place])});")
+            kernel.line(
+                f"if ({' && '.join(inside)}) sum.add({seen} * {dy.element([n, indices[0], *place])});"
+            )
         kernel.line(f"reduce_block<{BLOCK // WARP}>(sum, tile);")
         with kernel.block("if (threadIdx.x == 0)"):
             finish_at(kernel, {anchor.result.name: "sum.total"}, tail, indices)

@@ -234,9 +234,7 @@ def _finish(
     finish_at(kernel, {anchor.result.name: "value"}, tail, indices)
 
 
-def join_parts(
-    kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Schedule
-) -> None:
+def join_parts(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Schedule) -> None:
     """The second stage, where there are parts: their sum in order, and what follows."""
     if schedule.parts == 1:
         return

@@ -97,8 +97,11 @@ def _emit_copy(kernel: Kernel, side: SideLoads, tile: Tile) -> None:
         valid = condition or "true"
         kernel.line(f"const bool valid = {valid};")
         # nothing is read where nothing is valid, and the address stays inside
-        kernel.line(f"const float* from = {pointer} + (valid ? {offset} : 0);" if condition else
-                    f"const float* from = {pointer} + {offset};")
+        kernel.line(
+            f"const float* from = {pointer} + (valid ? {offset} : 0);"
+            if condition
+            else f"const float* from = {pointer} + {offset};"
+        )
         if side.run == 4 and along:
             kernel.line(f"copy_async16({_target(kernel, side, tile, row, column)}, from, valid);")
         elif side.run == 4:

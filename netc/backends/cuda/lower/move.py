@@ -32,7 +32,9 @@ def lower_reshape(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
 def lower_slice(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the kernel of a ``tensor.slice``."""
     start = anchor.attrs.start
-    _gather(kernel, anchor, tail, lambda indices: [plus(i, str(s)) for i, s in zip(indices, start, strict=True)])
+    _gather(
+        kernel, anchor, tail, lambda indices: [plus(i, str(s)) for i, s in zip(indices, start, strict=True)]
+    )
 
 
 def lower_transpose(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
@@ -60,7 +62,9 @@ def lower_adjoint_weight(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None
 
     def source(indices: list[str]) -> list[str]:
         c, o, *taps = indices
-        flipped = [f"{c_dim(k - 1)} - {t}" if t != "0" else t for t, k in zip(taps, kernel_extents, strict=True)]
+        flipped = [
+            f"{c_dim(k - 1)} - {t}" if t != "0" else t for t, k in zip(taps, kernel_extents, strict=True)
+        ]
         if anchor.attrs.group == 1:
             return [o, c, *flipped]
         return [f"{c} / {c_dim(depth)} * {c_dim(per_group)} + {o}", f"{c} % {c_dim(depth)}", *flipped]

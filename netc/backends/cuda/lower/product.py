@@ -93,7 +93,9 @@ class Matrix:
             unit = self.columns[-1][1] == 1
         else:
             others, ends, unit = [self.group_stride, *(s for _, s in self.columns)], [], True
-        return unit and self.memory.aligned and all(exact_quotient(d, 4) is not None for d in (*others, *ends))
+        return (
+            unit and self.memory.aligned and all(exact_quotient(d, 4) is not None for d in (*others, *ends))
+        )
 
     def row(self, kernel: Kernel, index: str) -> list[str]:
         """Where the row begins."""
@@ -161,7 +163,9 @@ class Windows:
         """Whether four positions are 16 aligned bytes: 1x1 windows, one beside the other."""
         geometry, memory = self.geometry, self.memory
         dense = all(s == 1 for s in geometry.stride) and all(k == 1 for k in geometry.kernel)
-        rows = Memory(memory.pointer, memory.type.with_shape(*memory.type.shape[2:]), memory.strides[2:], True)
+        rows = Memory(
+            memory.pointer, memory.type.with_shape(*memory.type.shape[2:]), memory.strides[2:], True
+        )
         plane: Dim = 1
         for extent in memory.type.shape[2:]:
             plane = plane * extent

@@ -176,7 +176,9 @@ class _Reduction:
         found = {}
         for name, memory in self.sources.items():
             variable = f"{memory.pointer}_at"
-            self.kernel.line(f"const int {variable} = {linear([f'({k})' if k != '0' else k for k in kept], self.kept_strides[name])};")
+            self.kernel.line(
+                f"const int {variable} = {linear([f'({k})' if k != '0' else k for k in kept], self.kept_strides[name])};"
+            )
             found[name] = variable
         return found
 
@@ -200,7 +202,9 @@ class _Reduction:
                 kernel.line("__syncthreads();")
             kernel.line(f"{name}.put(tile, threadIdx.x, {BLOCK});")
             kernel.line("__syncthreads();")
-            head = f"for (int i = {self.scheme.results}; lane == 0 && i < {BLOCK}; i += {self.scheme.results})"
+            head = (
+                f"for (int i = {self.scheme.results}; lane == 0 && i < {BLOCK}; i += {self.scheme.results})"
+            )
             with kernel.block(head):
                 kernel.line(f"{kind} other;")
                 kernel.line(f"other.get(tile, threadIdx.x + i, {BLOCK});")
@@ -234,9 +238,7 @@ class _Reduction:
 
     def _finish(self) -> None:
         rank = len(self.shape)
-        kept = self.kernel.split(
-            "result", [f"k{a}" for a in self.kept], [self.shape[a] for a in self.kept]
-        )
+        kept = self.kernel.split("result", [f"k{a}" for a in self.kept], [self.shape[a] for a in self.kept])
         indices = ["0"] * rank
         for axis, name in zip(self.kept, kept, strict=True):
             indices[axis] = name

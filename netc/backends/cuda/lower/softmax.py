@@ -55,7 +55,9 @@ def lower_loss(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         rows = function.begin()
         with kernel.block("if (inside && lane == 0)"):
             kernel.line(f"const float label_value = truncf({label.element(rows.indices)});")
-            kernel.line(f"const bool known = label_value >= 0.0f && label_value < float({c_dim(rows.classes)});")
+            kernel.line(
+                f"const bool known = label_value >= 0.0f && label_value < float({c_dim(rows.classes)});"
+            )
             element = rows.x.element(rows.along("int(label_value)"))
             kernel.line(f"float p = known ? expf({element} - greatest.best) / sum.total : 0.0f;")
             kernel.line(f"p = maximum(p, {c_float(SMALLEST_PROBABILITY)});")

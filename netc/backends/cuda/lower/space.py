@@ -47,9 +47,7 @@ class Space:
             whole = all(exact_quotient(s, 4) is not None for s in strides[:-1])
             if strides[-1] != 1 or not whole or not aligned[name]:
                 return None
-        return Space(
-            (*outer, fours), {name: (*s[:-1], s[-1] * 4) for name, s in self.strides.items()}
-        )
+        return Space((*outer, fours), {name: (*s[:-1], s[-1] * 4) for name, s in self.strides.items()})
 
 
 def broadcast_strides(memory: Memory, shape: Sequence[Dim]) -> tuple[Dim, ...]:

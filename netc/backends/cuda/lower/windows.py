@@ -47,9 +47,7 @@ def windows_over(
     """Loops over the windows that contain an element; yields their output indices."""
     with ExitStack() as stack:
         indices = []
-        for axis, (i, n, k, s, (low, _)) in enumerate(
-            zip(inputs, outputs, extent, stride, pad, strict=True)
-        ):
+        for axis, (i, n, k, s, (low, _)) in enumerate(zip(inputs, outputs, extent, stride, pad, strict=True)):
             o = f"o{axis}"
             at = plus(i, str(low))
             first = f"{at} < {k} ? 0 : ({at} - {k}) / {s} + 1"
