@@ -45,16 +45,6 @@ NETC_DEVICE unsigned load2(const unsigned short* p) { return *reinterpret_cast<c
 NETC_DEVICE void store2(float* p, float2 v) { *reinterpret_cast<float2*>(p) = v; }
 NETC_DEVICE void store2(unsigned short* p, unsigned v) { *reinterpret_cast<unsigned*>(p) = v; }
 
-// ---- exchanges within a warp; all 32 lanes take part ---------------------------------------------------------------
-
-template <class T> NETC_DEVICE T shfl(T v, int lane) { return __shfl_sync(NETC_FULL_MASK, v, lane); }
-template <class T> NETC_DEVICE T shfl_down(T v, int delta) { return __shfl_down_sync(NETC_FULL_MASK, v, delta); }
-template <class T> NETC_DEVICE T shfl_up(T v, int delta) { return __shfl_up_sync(NETC_FULL_MASK, v, delta); }
-template <class T> NETC_DEVICE T shfl_xor(T v, int mask) { return __shfl_xor_sync(NETC_FULL_MASK, v, mask); }
-NETC_DEVICE unsigned ballot(bool p) { return __ballot_sync(NETC_FULL_MASK, p); }
-NETC_DEVICE bool any(bool p) { return __any_sync(NETC_FULL_MASK, p) != 0; }
-NETC_DEVICE bool all(bool p) { return __all_sync(NETC_FULL_MASK, p) != 0; }
-
 // ---- asynchronous copies from global to shared memory ---------------------------------------------------------------
 // Zeros arrive where `valid` is false; `from` is not read then. Before sm_80 the copies are ordinary ones.
 
@@ -198,6 +188,15 @@ template <class T> NETC_DEVICE void ldmatrix_x2_trans(unsigned (&r)[2], const T*
 #endif  // NETC_EMULATOR
 
 // ---- built on the above, for the device and the emulator ------------------------------------------------------------
+
+// Exchanges within a warp; all 32 lanes take part.
+template <class T> NETC_DEVICE T shfl(T v, int lane) { return __shfl_sync(NETC_FULL_MASK, v, lane); }
+template <class T> NETC_DEVICE T shfl_down(T v, int delta) { return __shfl_down_sync(NETC_FULL_MASK, v, delta); }
+template <class T> NETC_DEVICE T shfl_up(T v, int delta) { return __shfl_up_sync(NETC_FULL_MASK, v, delta); }
+template <class T> NETC_DEVICE T shfl_xor(T v, int mask) { return __shfl_xor_sync(NETC_FULL_MASK, v, mask); }
+NETC_DEVICE unsigned ballot(bool p) { return __ballot_sync(NETC_FULL_MASK, p); }
+NETC_DEVICE bool any(bool p) { return __any_sync(NETC_FULL_MASK, p) != 0; }
+NETC_DEVICE bool all(bool p) { return __all_sync(NETC_FULL_MASK, p) != 0; }
 
 // The same by element: `i` is a multiple of 4, of 8 for load8 and store8, of 2 for load2 and store2.
 NETC_DEVICE float4 load4(const float* tile, int i) { return load4(tile + i); }
