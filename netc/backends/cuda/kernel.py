@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from netc.backends.cuda.target import Precision
-from netc.backends.cuda.text import C_TYPES, c_dim, linear, split_index
+from netc.backends.cuda.text import C_TYPES, c_dim, linear, split_index, symbol_name
 from netc.ir.core import Op, Value
 from netc.ir.dim import Dim, ceildiv, symbols
 from netc.ir.opdef import opdef
@@ -189,7 +189,7 @@ class Kernel:
             for pointer, kind, written in self._params.values()
         ]
         params += ["float* __restrict__ scratch"] if scratch else []
-        params += [f"int {symbol}" for symbol in self.symbols]
+        params += [f"int {symbol_name(symbol)}" for symbol in self.symbols]
         bounds = f"{threads}, {blocks}" if blocks else str(threads)
         outer, self._lines = self._lines, []
         if not self.stages:

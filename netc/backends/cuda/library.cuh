@@ -15,7 +15,7 @@ NETC_DEVICE float minimum(float x, float y) { return x < y || x != x ? x : y; }
 NETC_DEVICE float raised(float best, float x) { return x > best ? x : best; }
 NETC_DEVICE float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
 NETC_DEVICE float sigmoid(float x) { return 0.5f * tanhf(0.5f * x) + 0.5f; }
-NETC_DEVICE float elu(float x, float alpha) { return x > 0.0f ? x : alpha * (expf(x) - 1.0f); }
+NETC_DEVICE float elu(float x, float alpha) { return x > 0.0f ? x : alpha * expm1f(x); }
 NETC_DEVICE float bnll(float x) { return maximum(x, 0.0f) + log1pf(expf(-fabsf(x))); }
 NETC_DEVICE float differs(float x, float value) { return truncf(x) == value ? 0.0f : 1.0f; }
 NETC_DEVICE float reciprocal_or_zero(float x) { return x == 0.0f ? 0.0f : 1.0f / x; }
@@ -126,27 +126,35 @@ struct Raised {
   }
 };
 
-// mean and sum of squared distances from it (Welford, Chan): exact where numbers are far from 0
+// mean and sum of squared distances from it (Welford, Chan), the mean relative to the first element: exact where
+// numbers are far from 0
 struct Moments {
-  static constexpr int FIELDS = 3;
-  float count = 0.0f, mean = 0.0f, squares = 0.0f;
+  static constexpr int FIELDS = 4;
+  float count = 0.0f, first = 0.0f, mean = 0.0f, squares = 0.0f;
   NETC_DEVICE void add(float x) {
+    if (count == 0.0f) first = x;
     count += 1.0f;
-    const float distance = x - mean;
+    const float relative = x - first, distance = relative - mean;
     mean += distance / count;
-    squares = fmaf(distance, x - mean, squares);
+    squares = fmaf(distance, relative - mean, squares);
   }
   NETC_DEVICE void merge(const Moments& other) {
-    const float both = count + other.count;
     if (other.count == 0.0f) return;
-    const float distance = other.mean - mean, share = other.count / both;
+    if (count == 0.0f) {
+      *this = other;
+      return;
+    }
+    const float both = count + other.count, share = other.count / both;
+    const float distance = (other.first - first) + (other.mean - mean);
     mean = fmaf(distance, share, mean);
     squares += other.squares + distance * distance * count * share;
     count = both;
   }
+  NETC_DEVICE float average() const { return first + mean; }
   NETC_DEVICE Moments across(int mask) const {
     Moments other;
     other.count = shfl_xor(count, mask);
+    other.first = shfl_xor(first, mask);
     other.mean = shfl_xor(mean, mask);
     other.squares = shfl_xor(squares, mask);
     return other;
@@ -154,14 +162,16 @@ struct Moments {
   template <class Memory>
   NETC_DEVICE void put(Memory& memory, int at, int step) const {
     memory[at] = count;
-    memory[at + step] = mean;
-    memory[at + 2 * step] = squares;
+    memory[at + step] = first;
+    memory[at + 2 * step] = mean;
+    memory[at + 3 * step] = squares;
   }
   template <class Memory>
   NETC_DEVICE void get(Memory& memory, int at, int step) {
     count = memory[at];
-    mean = memory[at + step];
-    squares = memory[at + 2 * step];
+    first = memory[at + step];
+    mean = memory[at + 2 * step];
+    squares = memory[at + 3 * step];
   }
 };
 

@@ -25,6 +25,11 @@ def c_float(value: float) -> str:
     return f"netc_bits_to_float({int(number.view(np.uint32)):#x}u)"
 
 
+def symbol_name(name: str) -> str:
+    """The parameter that holds a symbol's value."""
+    return f"size_{name}"
+
+
 def c_dim(dim: Dim) -> str:
     """A dimension over the kernel's symbols, in parentheses where it is a sum."""
     if isinstance(dim, int):
@@ -44,7 +49,7 @@ def _sum(dim: SymDim) -> str:
 
 def _atom(atom: Symbol | FloorDiv | Min) -> str:
     if isinstance(atom, Symbol):
-        return atom.name
+        return symbol_name(atom.name)
     if isinstance(atom, FloorDiv):
         return f"floor_div({c_dim(atom.numerator)}, {atom.denominator})"
     return f"min({c_dim(atom.left)}, {c_dim(atom.right)})"

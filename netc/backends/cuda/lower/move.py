@@ -13,9 +13,10 @@ from netc.ir.dim import Dim
 
 def axis_names(rank: int) -> list[str]:
     """Names of the indices along the axes of a result."""
-    if rank == 5:
-        return ["n", "c", "d", "h", "w"]
-    return ["n", "c", "h", "w"][:rank] if rank < 5 else [f"i{a}" for a in range(rank)]
+    names = ["image", "channel", "depth", "row", "column"]
+    if rank > len(names):
+        return [f"index{a}" for a in range(rank)]
+    return names if rank == len(names) else ["image", "channel", "row", "column"][:rank]
 
 
 def lower_reshape(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:

@@ -25,6 +25,7 @@ ENOUGH_BLOCKS = 256  # what keeps a large GPU busy
 LEAST_PART = 2048  # elements that are worth a block of their own
 MOST_PARTS = 64
 
+_FIELDS = {"Moments": 4}  # floats of an accumulator, where it is not one
 _ACCUMULATORS = {"sum": "Sum", "mean": "Sum", "max": "Greatest"}
 
 
@@ -105,7 +106,7 @@ class _Reduction:
         count = f"float({c_dim(self.count)})"
         for kind, name, op in self.names():
             if kind == "Moments":
-                made[op.results[0].name] = f"{name}.mean"
+                made[op.results[0].name] = f"{name}.average()"
                 made[op.results[1].name] = f"({name}.squares / {count})"
             elif kind == "Sum":
                 mean = op.attrs.kind in ("mean", "ave")
@@ -118,7 +119,7 @@ class _Reduction:
     def emit(self) -> None:
         kernel, scheme = self.kernel, self.scheme
         several = scheme.parts > 1
-        fields = sum(3 if kind == "Moments" else 1 for kind, _, _ in self.names())
+        fields = sum(_FIELDS.get(kind, 1) for kind, _, _ in self.names())
         if several:
             kernel.scratch_bytes = self.outputs * (4 * fields * scheme.parts)
         grid = (ceildiv(self.outputs, scheme.results), scheme.parts, 1)
@@ -188,14 +189,14 @@ class _Reduction:
                 self.kernel.line(f"reduce_warp({name});")
             return
         warps = BLOCK // WARP
-        most = max(3 if kind == "Moments" else 1 for kind, _, _ in self.names())
+        most = max(_FIELDS.get(kind, 1) for kind, _, _ in self.names())
         self.kernel.line(f"NETC_SHARED(float, tile, {most * warps});")
         for _, name, _ in self.names():
             self.kernel.line(f"reduce_block<{warps}>({name}, tile);")
 
     def _reduce_columns(self) -> None:
         kernel = self.kernel
-        most = max(3 if kind == "Moments" else 1 for kind, _, _ in self.names())
+        most = max(_FIELDS.get(kind, 1) for kind, _, _ in self.names())
         kernel.line(f"NETC_SHARED(float, tile, {most * BLOCK});")
         for number, (kind, name, _) in enumerate(self.names()):
             if number:
@@ -215,11 +216,11 @@ class _Reduction:
         found, field = [], 0
         for kind, name, _ in self.names():
             found.append((kind, name, field))
-            field += 3 if kind == "Moments" else 1
+            field += _FIELDS.get(kind, 1)
         return found
 
     def _at_scratch(self, part: str, field: int) -> str:
-        fields = sum(3 if kind == "Moments" else 1 for kind, _, _ in self.names())
+        fields = sum(_FIELDS.get(kind, 1) for kind, _, _ in self.names())
         return f"({part} * {fields} + {field}) * {c_dim(self.outputs)} + result"
 
     def _put_scratch(self) -> None:
