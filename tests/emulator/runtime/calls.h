@@ -11,7 +11,6 @@ struct EmulatorSharedSite {
     const char* name;
     size_t bytes;
     int element_bytes;
-    int line;
 };
 
 struct EmulatorWords4 { unsigned v[4]; };
@@ -25,9 +24,9 @@ extern const uint3 threadIdx, blockIdx;
 extern const dim3 blockDim, gridDim;
 
 void emulator_sync_threads(int line);
-void emulator_sync_warp(unsigned mask, int line);
-uint64_t emulator_shuffle(unsigned mask, uint64_t bits, int lane, int line);
-unsigned emulator_ballot(unsigned mask, int predicate, int line);
+void emulator_sync_warp(unsigned mask);
+uint64_t emulator_shuffle(unsigned mask, uint64_t bits, int lane);
+unsigned emulator_ballot(unsigned mask, int predicate);
 void* emulator_shared(const EmulatorSharedSite* site);
 void* emulator_dynamic_shared(size_t offset, size_t count, int element_bytes);
 EmulatorWords4 emulator_load16(const void* from);
@@ -39,10 +38,10 @@ void emulator_store4(void* to, unsigned v);
 void emulator_copy_async(void* to, const void* from, int bytes, int valid, int asynchronous);
 void emulator_copy_async_commit();
 void emulator_copy_async_wait(int groups);
-EmulatorFloats4 emulator_mma_m16n8k8_tf32(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b, int line);
-EmulatorFloats4 emulator_mma_m16n8k16(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b, int bf16, int line);
-EmulatorFloats8 emulator_mma_m8n8k4_f16(EmulatorFloats8 c, EmulatorWords2 a, EmulatorWords2 b, int line);
-EmulatorWords4 emulator_ldmatrix(const void* row, int matrices, int transposed, int line);
+EmulatorFloats4 emulator_mma_m16n8k8_tf32(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b);
+EmulatorFloats4 emulator_mma_m16n8k16(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b, int bf16);
+EmulatorFloats8 emulator_mma_m8n8k4_f16(EmulatorFloats8 c, EmulatorWords2 a, EmulatorWords2 b);
+EmulatorWords4 emulator_ldmatrix(const void* row, int matrices, int transposed);
 unsigned short emulator_float_to_half(float v);
 float emulator_half_to_float(unsigned short h);
 }

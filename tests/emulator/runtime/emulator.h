@@ -38,8 +38,8 @@ template <class To, class From> NETC_DEVICE To emulator_bits(From v) {
 
 // ---- shared memory -------------------------------------------------------------------------------------------------
 
-#define NETC_SHARED(type, name, count)                                                                         \
-    static const EmulatorSharedSite name##_site = {#name, sizeof(type) * (count), (int)sizeof(type), __LINE__}; \
+#define NETC_SHARED(type, name, count)                                                               \
+    static const EmulatorSharedSite name##_site = {#name, sizeof(type) * (count), (int)sizeof(type)}; \
     type(&name)[count] = *reinterpret_cast<type(*)[count]>(emulator_shared(&name##_site))
 #define NETC_DYNAMIC_SHARED_AT(type, name, offset, count) \
     type* const name = static_cast<type*>(emulator_dynamic_shared((offset), (count), (int)sizeof(type)))
@@ -60,47 +60,47 @@ NETC_DEVICE void store8(unsigned short* p, uint4 v) { emulator_store16(p, emulat
 NETC_DEVICE void store2(float* p, float2 v) { emulator_store8(p, emulator_bits<EmulatorWords2>(v)); }
 NETC_DEVICE void store2(unsigned short* p, unsigned v) { emulator_store4(p, v); }
 
-// ---- barriers and exchanges; the line tells calls apart, whatever the compiler does to the code around them ----------
+// ---- barriers and exchanges ----------------------------------------------------------------------------------------
+// The line tells barriers apart, whatever the compiler does to the code around them.
 
 #define __syncthreads() emulator_sync_threads(__LINE__)
-#define EMULATOR_FIRST(first, ...) first
-#define __syncwarp(...) emulator_sync_warp(EMULATOR_FIRST(__VA_ARGS__ __VA_OPT__(,) 0xffffffffu), __LINE__)
+NETC_DEVICE void __syncwarp(unsigned mask = 0xffffffffu) { emulator_sync_warp(mask); }
 
 NETC_DEVICE int emulator_lane() {
     return (int)((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) & 31u);
 }
 
-template <class T> NETC_DEVICE T emulator_exchange(unsigned mask, T v, int lane, int line) {
+template <class T> NETC_DEVICE T emulator_exchange(unsigned mask, T v, int lane) {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8, "a word or two");
     if constexpr (sizeof(T) == 4)
-        return emulator_bits<T>((uint32_t)emulator_shuffle(mask, emulator_bits<uint32_t>(v), lane, line));
+        return emulator_bits<T>((uint32_t)emulator_shuffle(mask, emulator_bits<uint32_t>(v), lane));
     else
-        return emulator_bits<T>(emulator_shuffle(mask, emulator_bits<uint64_t>(v), lane, line));
+        return emulator_bits<T>(emulator_shuffle(mask, emulator_bits<uint64_t>(v), lane));
 }
 
 template <class T> NETC_DEVICE T __shfl_sync(unsigned mask, T v, int source, int width = 32) {
     const int lane = emulator_lane();
-    return emulator_exchange(mask, v, (lane & ~(width - 1)) | (source & (width - 1)), __LINE__);
+    return emulator_exchange(mask, v, (lane & ~(width - 1)) | (source & (width - 1)));
 }
 
 template <class T> NETC_DEVICE T __shfl_down_sync(unsigned mask, T v, unsigned delta, int width = 32) {
     const int lane = emulator_lane(), within = (lane & (width - 1)) + (int)delta;
-    return emulator_exchange(mask, v, within < width ? lane + (int)delta : lane, __LINE__);
+    return emulator_exchange(mask, v, within < width ? lane + (int)delta : lane);
 }
 
 template <class T> NETC_DEVICE T __shfl_up_sync(unsigned mask, T v, unsigned delta, int width = 32) {
     const int lane = emulator_lane(), within = (lane & (width - 1)) - (int)delta;
-    return emulator_exchange(mask, v, within >= 0 ? lane - (int)delta : lane, __LINE__);
+    return emulator_exchange(mask, v, within >= 0 ? lane - (int)delta : lane);
 }
 
 template <class T> NETC_DEVICE T __shfl_xor_sync(unsigned mask, T v, int lanes, int width = 32) {
     const int lane = emulator_lane(), source = lane ^ lanes;
-    return emulator_exchange(mask, v, source < (lane & ~(width - 1)) + width ? source : lane, __LINE__);
+    return emulator_exchange(mask, v, source < (lane & ~(width - 1)) + width ? source : lane);
 }
 
-NETC_DEVICE unsigned __ballot_sync(unsigned mask, int p) { return emulator_ballot(mask, p, __LINE__); }
-NETC_DEVICE int __any_sync(unsigned mask, int p) { return emulator_ballot(mask, p, __LINE__) != 0; }
-NETC_DEVICE int __all_sync(unsigned mask, int p) { return emulator_ballot(mask, !p, __LINE__) == 0; }
+NETC_DEVICE unsigned __ballot_sync(unsigned mask, int p) { return emulator_ballot(mask, p); }
+NETC_DEVICE int __any_sync(unsigned mask, int p) { return emulator_ballot(mask, p) != 0; }
+NETC_DEVICE int __all_sync(unsigned mask, int p) { return emulator_ballot(mask, !p) == 0; }
 
 // ---- asynchronous copies -------------------------------------------------------------------------------------------
 
@@ -127,38 +127,38 @@ template <int N> NETC_DEVICE void copy_async_wait() { emulator_copy_async_wait(N
 
 #if __CUDA_ARCH__ >= 800
 NETC_DEVICE void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    EMULATOR_MMA4(emulator_mma_m16n8k8_tf32(c, x, y, __LINE__));
+    EMULATOR_MMA4(emulator_mma_m16n8k8_tf32(c, x, y));
 }
 NETC_DEVICE void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    EMULATOR_MMA4(emulator_mma_m16n8k16(c, x, y, 1, __LINE__));
+    EMULATOR_MMA4(emulator_mma_m16n8k16(c, x, y, 1));
 }
 NETC_DEVICE void mma_m16n8k16_f16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    EMULATOR_MMA4(emulator_mma_m16n8k16(c, x, y, 0, __LINE__));
+    EMULATOR_MMA4(emulator_mma_m16n8k16(c, x, y, 0));
 }
 #endif
 
 NETC_DEVICE void mma_m8n8k4_f16(float (&d)[8], const unsigned (&a)[2], const unsigned (&b)[2]) {
     const EmulatorFloats8 c = {{d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]}};
-    const EmulatorFloats8 r = emulator_mma_m8n8k4_f16(c, {{a[0], a[1]}}, {{b[0], b[1]}}, __LINE__);
+    const EmulatorFloats8 r = emulator_mma_m8n8k4_f16(c, {{a[0], a[1]}}, {{b[0], b[1]}});
     d[0] = r.v[0], d[1] = r.v[1], d[2] = r.v[2], d[3] = r.v[3];
     d[4] = r.v[4], d[5] = r.v[5], d[6] = r.v[6], d[7] = r.v[7];
 }
 
 #if __CUDA_ARCH__ >= 750
 template <class T> NETC_DEVICE void ldmatrix_x4(unsigned (&r)[4], const T* row) {
-    const EmulatorWords4 m = emulator_ldmatrix(row, 4, 0, __LINE__);
+    const EmulatorWords4 m = emulator_ldmatrix(row, 4, 0);
     r[0] = m.v[0], r[1] = m.v[1], r[2] = m.v[2], r[3] = m.v[3];
 }
 template <class T> NETC_DEVICE void ldmatrix_x4_trans(unsigned (&r)[4], const T* row) {
-    const EmulatorWords4 m = emulator_ldmatrix(row, 4, 1, __LINE__);
+    const EmulatorWords4 m = emulator_ldmatrix(row, 4, 1);
     r[0] = m.v[0], r[1] = m.v[1], r[2] = m.v[2], r[3] = m.v[3];
 }
 template <class T> NETC_DEVICE void ldmatrix_x2(unsigned (&r)[2], const T* row) {
-    const EmulatorWords4 m = emulator_ldmatrix(row, 2, 0, __LINE__);
+    const EmulatorWords4 m = emulator_ldmatrix(row, 2, 0);
     r[0] = m.v[0], r[1] = m.v[1];
 }
 template <class T> NETC_DEVICE void ldmatrix_x2_trans(unsigned (&r)[2], const T* row) {
-    const EmulatorWords4 m = emulator_ldmatrix(row, 2, 1, __LINE__);
+    const EmulatorWords4 m = emulator_ldmatrix(row, 2, 1);
     r[0] = m.v[0], r[1] = m.v[1];
 }
 #endif

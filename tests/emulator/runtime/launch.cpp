@@ -107,6 +107,7 @@ extern "C" __attribute__((visibility("default"))) int emulator_launch(const Laun
     reserve_arena();
     if (arena == 0) return -ENOMEM;
     report = static_cast<Report*>(shared);
+    for (Region& r : regions) r = {};
     bool mapped = true;
     for (int i = 0; i < l->memory_count; ++i) {
         const Memory& m = l->memories[i];

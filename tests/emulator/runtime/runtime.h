@@ -66,7 +66,7 @@ inline uint32_t lane_of(uint32_t thread) { return (thread - 1) % LANES; }
 // One reservation of address space is cut into slots so large that an index of 32 bits stays in its buffer's slot:
 // slot 0 holds the threads' stacks, the others a buffer or a shared array each, in their middle.
 
-constexpr int SLOT_BITS = 34;
+constexpr int SLOT_BITS = 36;
 constexpr int SLOTS = 256;
 constexpr int STACK_SLOT = 0;
 constexpr int DYNAMIC_SLOT = 1;
@@ -117,7 +117,7 @@ void finish_copies();  // of the running thread, which ends
 struct Operand { uint64_t words[6]; };
 struct Lane { Operand in, out; };
 using Finish = void (*)(Lane* lanes, uint32_t arrived, const void* pc);
-const Operand& exchange(const char* what, unsigned mask, bool whole_warp, const Operand& in, Finish finish, int line,
+const Operand& exchange(const char* what, unsigned mask, bool whole_warp, const Operand& in, Finish finish,
                         const void* pc);
 
 #ifdef EMULATOR_CHECKS

@@ -54,7 +54,6 @@ struct Warp {
     uint32_t arrived, live;
     Finish finish;
     const void* pc;
-    int line;
     Lane lanes[LANES];
 };
 
@@ -93,7 +92,6 @@ void become(uint32_t thread) {
         const Warp& w = warps[t / LANES];
         const uint32_t missing = w.mask & w.live & ~w.arrived;
         running.thread = block_base + t + 1;
-        report->line = w.line;
         report->other = block_base + t / LANES * LANES + (missing ? __builtin_ctz(missing) : 0) + 1;
         fail(DIVERGENCE, w.pc, w.what, 0, "lanes %08x wait in %s for lanes %08x", w.arrived, w.what, missing);
     }
@@ -109,7 +107,6 @@ void become(uint32_t thread) {
 
 void finish_exchange(Warp& w, uint32_t warp) {
     if (w.whole_warp && w.arrived != ALL_LANES) {
-        report->line = w.line;
         fail(DIVERGENCE, w.pc, w.what, 0, "%s needs all lanes of the warp; lanes %08x have come", w.what, w.arrived);
     }
     const uint32_t arrived = w.arrived;
@@ -221,16 +218,14 @@ void run_grid(Entry entry, void** arguments, const uint32_t* grid, const uint32_
             }
 }
 
-const Operand& exchange(const char* what, unsigned mask, bool whole_warp, const Operand& in, Finish finish, int line,
+const Operand& exchange(const char* what, unsigned mask, bool whole_warp, const Operand& in, Finish finish,
                         const void* pc) {
     const uint32_t warp = current / LANES, lane = current % LANES;
     Warp& w = warps[warp];
     if (!(mask >> lane & 1)) {
-        report->line = line;
         fail(DIVERGENCE, pc, what, 0, "lane %u calls %s with mask %08x, which is without it", lane, what, mask);
     }
     if (w.what && (w.what != what || w.mask != mask)) {
-        report->line = line;
         report->other = block_base + warp * LANES + __builtin_ctz(w.arrived) + 1;
         fail(DIVERGENCE, pc, what, 0, "lane %u is in %s with mask %08x, others in %s with mask %08x", lane, what, mask,
              w.what, w.mask);
@@ -240,7 +235,6 @@ const Operand& exchange(const char* what, unsigned mask, bool whole_warp, const 
     w.whole_warp = whole_warp;
     w.finish = finish;
     w.pc = pc;
-    w.line = line;
     w.lanes[lane].in = in;
     w.arrived |= 1u << lane;
     if (w.arrived == (mask & w.live)) finish_exchange(w, warp);
@@ -277,8 +271,8 @@ void emulator_sync_threads(int line) {
         if (threads[t].state == AT_BARRIER) threads[t].state = READY, push(t);
 }
 
-void emulator_sync_warp(unsigned mask, int line) {
-    const Operand& clock = exchange("__syncwarp", mask, false, {}, tick, line, __builtin_return_address(0));
+void emulator_sync_warp(unsigned mask) {
+    const Operand& clock = exchange("__syncwarp", mask, false, {}, tick, __builtin_return_address(0));
     threads[current].warp_clock = running.warp_clock = static_cast<uint32_t>(clock.words[0]);
     threads[current].warp_mask = running.warp_mask = mask;
 }

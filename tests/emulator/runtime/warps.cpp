@@ -169,41 +169,39 @@ void finish_ldmatrix(Lane* lanes, uint32_t, const void*) {
 
 extern "C" {
 
-uint64_t emulator_shuffle(unsigned mask, uint64_t bits, int lane, int line) {
-    (void)line;
-    return exchange("shuffle", mask, false, pack(Shuffled{bits, lane}), finish_shuffle, 0, PC).words[0];
+uint64_t emulator_shuffle(unsigned mask, uint64_t bits, int lane) {
+    return exchange("shuffle", mask, false, pack(Shuffled{bits, lane}), finish_shuffle, PC).words[0];
 }
 
-unsigned emulator_ballot(unsigned mask, int predicate, int line) {
-    (void)line;
+unsigned emulator_ballot(unsigned mask, int predicate) {
     const Operand vote = pack(static_cast<uint64_t>(predicate != 0));
-    return static_cast<unsigned>(exchange("vote", mask, false, vote, finish_ballot, 0, PC).words[0]);
+    return static_cast<unsigned>(exchange("vote", mask, false, vote, finish_ballot, PC).words[0]);
 }
 
-EmulatorFloats4 emulator_mma_m16n8k8_tf32(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b, int line) {
+EmulatorFloats4 emulator_mma_m16n8k8_tf32(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b) {
     const Operand in = pack(Operands4{c, a, b});
-    return unpack<EmulatorFloats4>(exchange("mma", ALL_LANES, true, in, finish_mma_m16n8<8, tf32, true>, line, PC));
+    return unpack<EmulatorFloats4>(exchange("mma", ALL_LANES, true, in, finish_mma_m16n8<8, tf32, true>, PC));
 }
 
-EmulatorFloats4 emulator_mma_m16n8k16(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b, int bf, int line) {
+EmulatorFloats4 emulator_mma_m16n8k16(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b, int bf) {
     const Operand in = pack(Operands4{c, a, b});
     const Finish finish = bf ? finish_mma_m16n8<16, bf16, false> : finish_mma_m16n8<16, f16, false>;
-    return unpack<EmulatorFloats4>(exchange(bf ? "mma bf16" : "mma f16", ALL_LANES, true, in, finish, line, PC));
+    return unpack<EmulatorFloats4>(exchange(bf ? "mma bf16" : "mma f16", ALL_LANES, true, in, finish, PC));
 }
 
-EmulatorFloats8 emulator_mma_m8n8k4_f16(EmulatorFloats8 c, EmulatorWords2 a, EmulatorWords2 b, int line) {
+EmulatorFloats8 emulator_mma_m8n8k4_f16(EmulatorFloats8 c, EmulatorWords2 a, EmulatorWords2 b) {
     const Operand in = pack(Operands8{c, a, b});
-    return unpack<EmulatorFloats8>(exchange("mma m8n8k4", ALL_LANES, true, in, finish_mma_m8n8k4, line, PC));
+    return unpack<EmulatorFloats8>(exchange("mma m8n8k4", ALL_LANES, true, in, finish_mma_m8n8k4, PC));
 }
 
-EmulatorWords4 emulator_ldmatrix(const void* row, int matrices, int transposed, int line) {
+EmulatorWords4 emulator_ldmatrix(const void* row, int matrices, int transposed) {
     const void* pc = PC;
     if (static_cast<int>(lane_of(running.thread)) < matrices * 8) {
         check_aligned(row, 16, false, pc);
         if (CHECKS) check_read(row, 16, pc);
     }
     const Operand in = pack(Rows{static_cast<const uint16_t*>(row), matrices, transposed});
-    return unpack<EmulatorWords4>(exchange("ldmatrix", ALL_LANES, true, in, finish_ldmatrix, line, pc));
+    return unpack<EmulatorWords4>(exchange("ldmatrix", ALL_LANES, true, in, finish_ldmatrix, pc));
 }
 
 unsigned short emulator_float_to_half(float v) {
