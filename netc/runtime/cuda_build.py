@@ -28,6 +28,12 @@ class CudaBuild:
         """The code of the latest architecture."""
         return self.code[precision_on(self.target.architectures[-1], self.target.precision)]
 
+    def code_for(self, image: str) -> CudaCode:
+        """The code whose kernels an image, ``sm_NN`` or ``compute_NN``, holds."""
+        wanted = image.replace("compute_", "sm_")
+        (architecture,) = (a for a in self.target.architectures if a.name == wanted)
+        return self.code[precision_on(architecture, self.target.precision)]
+
     @property
     def module(self) -> Module:
         """The buffer module of the latest architecture: its launches name :attr:`main_code`'s kernels."""

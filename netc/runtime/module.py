@@ -17,8 +17,8 @@ from netc.runtime.counted_rows import counted_rows_only
 from netc.runtime.file_outputs import write_files
 from netc.runtime.memory import Array, Memory
 from netc.runtime.options import CompileOptions
-from netc.runtime.params import ParamStore, param_entries
-from netc.runtime.runner import PreparedCache, Runner, make_runner
+from netc.runtime.params import ParamStore, PreparedCache, param_entries
+from netc.runtime.runner import Runner, make_runner
 from netc.runtime.shapes import Binding, as_arrays, bind_shapes, show_shape, shown_shape, symbol_names
 from netc.runtime.states import StateStore
 

@@ -70,7 +70,7 @@ class KernelProgram:
         # runs of compiled steps, with launches that have no kernel between them
         parts: list[list[Step] | ReferenceLaunch] = []
         launches: list[Launch] = []
-        backward, self._late = _dependent(func, late)
+        backward, self._late = dependent(func, late)
         self._backward: int | None = None
         for op in func.ops:
             if op.name != "buffer.launch":
@@ -151,7 +151,7 @@ class KernelProgram:
         return found
 
 
-def _dependent(func: Func, inputs: Collection[str]) -> tuple[Op | None, frozenset[str]]:
+def dependent(func: Func, inputs: Collection[str]) -> tuple[Op | None, frozenset[str]]:
     """The first launch that reads one of the inputs or what was computed from one; all memory it reaches."""
     reached = set(inputs)
     root: dict[str, str] = {}
@@ -193,11 +193,11 @@ def _address(op: Op, addresses: Mapping[str, int], arena: int) -> int:
     base = op.operands[0]
     assert isinstance(base.type, BufferType)
     if isinstance(attrs, ViewAttrs):
-        return addresses[base.name] + _view_elements(base.type, attrs) * DTYPE_BYTES[base.type.tensor.dtype]
+        return addresses[base.name] + view_elements(base.type, attrs) * DTYPE_BYTES[base.type.tensor.dtype]
     return addresses[base.name]  # buffer.reinterpret
 
 
-def _view_elements(base: BufferType, attrs: ViewAttrs) -> int:
+def view_elements(base: BufferType, attrs: ViewAttrs) -> int:
     """How many elements of storage lie before the view."""
     layout = base.tensor.layout
     total: Dim = 0

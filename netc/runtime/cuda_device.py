@@ -1,0 +1,195 @@
+"""A GPU as programs see it: memory, copies, kernels, graphs; and the one that CuPy gives."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from netc.backends.cuda.target import ARCHITECTURES
+from netc.ir.diagnostics import NetcError
+from netc.runtime.memory import Array, show_bytes
+
+Memory = Any
+"""What a device hands out for :meth:`Device.allocate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """``nbytes`` of a device's memory from ``offset`` on."""
+
+    memory: Memory
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One function with all it takes. ``integers`` follow the pointers; ``shared_bytes`` is dynamic."""
+
+    function: str
+    kernel: str
+    grid: tuple[int, int, int]
+    threads: int
+    shared_bytes: int
+    pointers: tuple[Region, ...]
+    integers: tuple[int, ...]
+
+
+class Recording(Protocol):
+    """Calls that run again and again."""
+
+    def run(self) -> None:
+        """Run them in order."""
+
+    def run_timed(self) -> list[float]:
+        """Run them and wait; the seconds that each took."""
+
+
+class Device(Protocol):
+    """One GPU and one stream, on which everything happens in order. ``image`` names the code that it runs."""
+
+    image: str
+
+    def allocate(self, nbytes: int, what: str) -> Memory:
+        """Memory that begins at a multiple of 256 bytes, and holds zeros."""
+
+    def upload(self, region: Region, array: Array) -> None:
+        """Copy a contiguous array to the device."""
+
+    def download(self, region: Region, array: Array) -> None:
+        """Copy to a contiguous array, and wait for it."""
+
+    def record(self, calls: Sequence[Call]) -> Recording:
+        """Prepare calls to be run."""
+
+
+class CupyDevice:
+    """The current GPU, through CuPy: its pool's memory, one stream of our own, a graph for each run of kernels.
+
+    ``images`` as :func:`netc.backends.cuda.compile_pool.compile_kernels` makes them.
+    """
+
+    def __init__(self, images: Mapping[str, Mapping[str, bytes]]) -> None:
+        self._cupy = cupy = load_cupy()
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.image = choose_image(cupy.cuda.Device().compute_capability, tuple(images))
+        self._images = images[self.image]
+        self._modules: dict[str, Any] = {}
+
+    def allocate(self, nbytes: int, what: str) -> Memory:
+        """Memory of CuPy's pool."""
+        try:
+            with self.stream:
+                return self._cupy.zeros(max(nbytes, 1), np.uint8)
+        except self._cupy.cuda.memory.OutOfMemoryError:
+            raise NetcError(f"{what} takes {show_bytes(nbytes)}, which the GPU has not left") from None
+
+    def upload(self, region: Region, array: Array) -> None:
+        """Through pinned memory, which CuPy keeps for such copies; in the stream's order."""
+        self._part(region).set(array.reshape(-1).view(np.uint8), stream=self.stream)
+
+    def download(self, region: Region, array: Array) -> None:
+        """In the stream's order; returns when the array is there."""
+        self._part(region).get(stream=self.stream, out=array.reshape(-1).view(np.uint8))
+        self.stream.synchronize()
+
+    def record(self, calls: Sequence[Call]) -> Recording:
+        """One CUDA graph of the calls."""
+        return _Graph(self._cupy, self.stream, [(self._function(c), c) for c in calls])
+
+    def _part(self, region: Region) -> Any:
+        return region.memory[region.offset : region.offset + region.nbytes]
+
+    def _function(self, call: Call) -> Any:
+        module = self._modules.get(call.kernel)
+        if module is None:
+            module = self._modules[call.kernel] = self._cupy.cuda.function.Module()
+            module.load(self._images[call.kernel])
+        function = module.get_function(call.function)
+        if call.shared_bytes:
+            function.max_dynamic_shared_size_bytes = call.shared_bytes
+        return function
+
+
+class _Graph:
+    """Calls captured once and launched as one."""
+
+    def __init__(self, cupy: Any, stream: Any, calls: Sequence[tuple[Any, Call]]) -> None:
+        self._cupy, self._stream, self._calls = cupy, stream, calls
+        self._graph: Any = None
+
+    def run(self) -> None:
+        """The first run is not captured: it loads what is loaded lazily."""
+        if self._graph is not None:
+            self._graph.launch(self._stream)
+            return
+        self._launch_all()
+        self._stream.begin_capture()
+        self._launch_all()
+        self._graph = self._stream.end_capture()
+
+    def run_timed(self) -> list[float]:
+        """Between events, one call after the other."""
+        events = [self._cupy.cuda.Event() for _ in range(len(self._calls) + 1)]
+        with self._stream:
+            events[0].record(self._stream)
+            for (function, call), event in zip(self._calls, events[1:], strict=True):
+                self._launch(function, call)
+                event.record(self._stream)
+        events[-1].synchronize()
+        elapsed = self._cupy.cuda.get_elapsed_time
+        return [1e-3 * elapsed(a, b) for a, b in zip(events, events[1:], strict=False)]
+
+    def _launch_all(self) -> None:
+        with self._stream:
+            for function, call in self._calls:
+                self._launch(function, call)
+
+    def _launch(self, function: Any, call: Call) -> None:
+        pointers = [np.uint64(r.memory.data.ptr + r.offset) for r in call.pointers]
+        args = (*pointers, *(np.int32(i) for i in call.integers))
+        function(call.grid, (call.threads, 1, 1), args, shared_mem=call.shared_bytes, stream=self._stream)
+
+
+def load_cupy() -> Any:
+    """CuPy with a GPU to work on; NetcError in one line that says what is missing and what works without."""
+    without = "compile, --emit and inspect work without it"
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        raise NetcError(
+            f"running on a GPU needs CuPy, which is not installed; {without}",
+            remedy="pip install 'netc[cuda12]' (or cuda13, by the GPU's driver)",
+        ) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise NetcError(f"CuPy finds no GPU: {error}; {without}") from None
+    if count == 0:
+        raise NetcError(f"CuPy finds no GPU on this machine; {without}")
+    return cupy
+
+
+def choose_image(capability: str, images: Sequence[str]) -> str:
+    """The code for a GPU of a compute capability such as ``90``: its own, an older one's of its generation, PTX.
+
+    Machine code runs on later minor versions of the same major one; PTX on all later ones.
+    """
+    have = int(capability)
+    numbers = {int(i.rpartition("_")[2]): i for i in images if i.startswith("sm_")}
+    fitting = [n for n in numbers if n // 10 == have // 10 and n <= have]
+    if fitting:
+        return numbers[max(fitting)]
+    texts = {int(i.rpartition("_")[2]): i for i in images if i.startswith("compute_")}
+    earlier = [n for n in texts if n <= have]
+    if earlier:
+        return texts[max(earlier)]
+    known = ", ".join(ARCHITECTURES)
+    raise NetcError(
+        f"the net is compiled for {', '.join(images)}; this GPU is an sm_{capability}",
+        remedy=f"compile it for cuda:sm_{capability} (known are {known})",
+    )
