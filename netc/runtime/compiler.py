@@ -33,8 +33,8 @@ class Compiled:
 
     ``tensor`` is the last tensor-level module: ``@prepare`` makes the parameters of ``@main``. ``buffer`` has
     the same ``@main`` on memory, with a kernel for every launch, and ``objects`` their machine code for
-    ``machine``; for a GPU all of that is ``cuda``. The target ``numpy`` has a ``tensor`` with ``@main`` alone,
-    and none of the others.
+    ``machine``; for a GPU all of that is in ``cuda``. The target ``numpy`` has a ``tensor`` with ``@main``
+    alone, and none of the others.
     ``late`` are inputs that are given after the forward pass, by blob: the gradients that the backward pass
     begins with.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,7 +69,7 @@ class Device(Protocol):
 
 
 class CupyDevice:
-    """The current GPU, through CuPy: its pool's memory, one stream of our own, a graph for each run of kernels.
+    """The current GPU, through CuPy: its pool's memory, a stream of our own, a graph for each run of kernels.
 
     ``images`` as :func:`netc.backends.cuda.compile_pool.compile_kernels` makes them.
     """
@@ -142,7 +143,7 @@ class _Graph:
                 event.record(self._stream)
         events[-1].synchronize()
         elapsed = self._cupy.cuda.get_elapsed_time
-        return [1e-3 * elapsed(a, b) for a, b in zip(events, events[1:], strict=False)]
+        return [1e-3 * elapsed(a, b) for a, b in itertools.pairwise(events)]
 
     def _launch_all(self) -> None:
         with self._stream:
@@ -175,7 +176,7 @@ def load_cupy() -> Any:
 
 
 def choose_image(capability: str, images: Sequence[str]) -> str:
-    """The code for a GPU of a compute capability such as ``90``: its own, an older one's of its generation, PTX.
+    """The code for a GPU of a compute capability such as ``90``: its own, its generation's, or PTX.
 
     Machine code runs on later minor versions of the same major one; PTX on all later ones.
     """

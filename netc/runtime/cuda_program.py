@@ -188,7 +188,7 @@ class CudaProgram:
 
 
 class _HostLaunch:
-    """A launch without a kernel: its operands go to the host, the reference runs there, its results go back."""
+    """A launch without a kernel: its operands go to the host, the reference runs, its results go back."""
 
     def __init__(self, device: Device, op: Op, regions: Sequence[Region]) -> None:
         self._device = device

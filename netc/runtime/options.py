@@ -28,11 +28,12 @@ class CompileOptions:
     """How a net is read and compiled.
 
     ``target`` is ``cpu``, ``cpu:LEVEL``, ``cuda``, ``cuda:sm_NN,…`` or ``numpy`` (the reference, slow).
-    ``phase``, ``level`` and ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces shapes of the net's inputs;
-    a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names intermediate blobs to be
-    had after a run. ``fully_convolutional`` turns inner products into convolutions. ``python_layers`` says
-    which classes may be run as layers, and remembers their objects: one net, one of these. ``precision`` is
-    what a GPU's tensor cores round the factors of matrix products to; processors compute in float32 always.
+    ``phase``, ``level`` and ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces
+    shapes of the net's inputs; a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names
+    intermediate blobs to be had after a run. ``fully_convolutional`` turns inner products into convolutions.
+    ``precision`` is what a GPU's tensor cores round the factors of matrix products to; processors compute in
+    float32 always. ``python_layers`` says which classes may be run as layers, and remembers their objects:
+    one net, one of these.
     """
 
     target: str = "cpu"

@@ -26,6 +26,7 @@ from netc.runtime.shapes import Binding, tensor_of
 
 MAX_PROGRAMS = 4  # sizes whose memory is kept; the least recently used goes first
 
+
 class Runner(Protocol):
     """A compiled net that can be run."""
 

@@ -90,7 +90,7 @@ def compile_kernels(
 
 
 def supported(target: CudaTarget) -> tuple[Architecture, ...]:
-    """The target's architectures that this NVRTC knows; NetcError where one was asked for that it does not."""
+    """The target's architectures that this NVRTC knows; NetcError where one that was named is missing."""
     known = supported_architectures()
     found = tuple(a for a in target.architectures if a.name in known)
     missing = [a.name for a in target.architectures if a.name not in known]

@@ -81,6 +81,6 @@ def emulated_gpu(checks: bool = True) -> Iterator[list[EmulatedDevice]]:
 
     with (
         mock.patch.object(cuda_runner, "open_cupy", opened),
-        mock.patch.object(cuda_build, "compile_kernels", lambda *_: {}),
+        mock.patch.object(cuda_build, "compile_kernels", return_value={}),
     ):
         yield devices

@@ -64,10 +64,8 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
             ]
             taps = [f"t{axis}" for axis in range(len(at))]
             channel = plus(first, inner)
-            kernel.line(
-                f"if ({' && '.join(inside)}) total = fmaf("
-                f"{x.element([indices[0], f'({channel})', *at])}, {w.element([indices[1], inner, *taps])}, total);"
-            )
+            seen, weight = x.element([indices[0], f"({channel})", *at]), w.element([indices[1], inner, *taps])
+            kernel.line(f"if ({' && '.join(inside)}) total = fmaf({seen}, {weight}, total);")
         finish_at(kernel, {anchor.result.name: "total"}, tail, indices)
 
 
@@ -112,7 +110,7 @@ def gradient_applies(anchor: Op) -> bool:
     channels, outputs = x.shape[1], dy.shape[1]
     assert isinstance(channels, int)
     assert isinstance(outputs, int)
-    return group > 1 and channels // group <= FEW and outputs // group <= FEW
+    return bool(group > 1 and channels // group <= FEW and outputs // group <= FEW)
 
 
 def lower_weight_gradient(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:

@@ -38,7 +38,7 @@ def evaluate(
 
 
 def finish_at(kernel: Kernel, made: Mapping[str, str], ops: Sequence[Op], indices: Sequence[str]) -> None:
-    """Run the elementwise ops behind an anchor at an element of the result, and store what the body yields."""
+    """Run the elementwise ops behind an anchor at an element of the result; store what the body yields."""
     results = evaluate(kernel, ops, made, kernel.body.results, lambda _, memory: memory.element(indices))
     for memory, value in zip(kernel.writes, results, strict=True):
         kernel.line(f"{memory.element(indices)} = {value};")

@@ -1,4 +1,4 @@
-"""Matrix products on the ordinary cores, in full float32: register tiles fed from two stages of shared memory.
+"""Matrix products on the ordinary cores, in full float32: register tiles fed from shared memory.
 
 A block computes a tile of the result. While its threads multiply one stage, what the next one needs is on its
 way from global memory to registers. Where k is cut into parts, each part's sums go to scratch memory and a
@@ -32,7 +32,7 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
     tile = schedule.tile
     a = SideLoads(kernel, "a", product.a, tile.m, tile, product.m, product.k)
     b = SideLoads(kernel, "b", product.b, tile.n, tile, product.n, product.k)
-    with product_function(kernel, product, schedule):
+    with product_function(kernel, product, schedule, blocks=1):
         kernel.line(f"NETC_SHARED(float, a_tile, {2 * tile.k * (tile.m + PADDING)});")
         kernel.line(f"NETC_SHARED(float, b_tile, {2 * tile.k * (tile.n + PADDING)});")
         for side in (a, b):
@@ -173,15 +173,17 @@ class SideLoads:
 
 
 @contextmanager
-def product_function(
-    kernel: Kernel, product: Product, schedule: Schedule, shared_bytes: int = 0
-) -> Iterator[None]:
-    """The function of a product's tiles, with what every thread of it knows."""
+def product_function(kernel: Kernel, product: Product, schedule: Schedule, blocks: int) -> Iterator[None]:
+    """The function of a product's tiles, with what every thread of it knows.
+
+    ``blocks`` are to fit on a processor at once: the assembler, when it is not told, saves registers for more
+    of them than there are, and spills.
+    """
     tile, parts = schedule.tile, schedule.parts
     grid = (ceildiv(product.n, tile.n), ceildiv(product.m, tile.m), product.groups * parts)
     if parts > 1:
         kernel.scratch_bytes = product.m * product.n * (4 * product.groups * parts)
-    with kernel.function(grid, tile.threads, scratch=parts > 1, shared_bytes=shared_bytes):
+    with kernel.function(grid, tile.threads, scratch=parts > 1, blocks=blocks):
         kernel.line(f"const int m0 = blockIdx.y * {tile.m}, n0 = blockIdx.x * {tile.n};")
         if product.groups > 1:
             divided = f" / {parts}" if parts > 1 else ""
@@ -214,7 +216,7 @@ def store_result(
     value: str,
     columns: Sequence[str],
 ) -> None:
-    """What becomes of one sum, at ``m`` and a column: a part goes to scratch memory, the whole is finished."""
+    """What becomes of a sum, at ``m`` and a column: a part goes to scratch memory, a whole is finished."""
     with kernel.block(f"if (m < {c_dim(product.m)})"):
         if schedule.parts > 1:
             slab = f"part * {product.groups} + {GROUP}" if product.groups > 1 else "part"

@@ -23,6 +23,7 @@ from netc.ir.core import Op
 STAGES = 3  # of the pipeline: 48 KiB at most, what every block may have
 LEAST_ROWS = 16  # of either side, for which a tile of the tensor cores is worth filling
 WARP = 32
+THREADS_AT_ONCE = 512  # on a processor, with 128 registers each
 
 
 def pays(product: Product) -> bool:
@@ -42,7 +43,7 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
     a = SideLoads(kernel, "a", product.a, tile.m, tile, product.m, product.k)
     b = SideLoads(kernel, "b", product.b, tile.n, tile, product.n, product.k)
     across = tile.n // tile.tn
-    with product_function(kernel, product, schedule):
+    with product_function(kernel, product, schedule, blocks=THREADS_AT_ONCE // tile.threads):
         for side in (a, b):
             kernel.line(f"NETC_SHARED(float, {side.name}_tile, {STAGES * side.rows * tile.k});")
         for side in (a, b):
@@ -66,12 +67,16 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
             kernel.line("copy_async_commit();")
             kernel.line(f"const int stage = step % {STAGES};")
             _emit_multiply(kernel, tile)
-        with kernel.unrolled("j", tile.tn // 8), kernel.unrolled("e", 2):
-            with result_columns(kernel, product, "n0 + wn + j * 8 + lane % 4 * 2 + e") as columns:
-                with kernel.unrolled("i", tile.tm // 8):
-                    kernel.line("const int m = m0 + wm + i * 8 + lane / 4;")
-                    value = "sum[i / 2][j][i % 2 * 2 + e]"
-                    store_result(kernel, anchor, tail, product, schedule, value, columns)
+        n = "n0 + wn + j * 8 + lane % 4 * 2 + e"
+        with (
+            kernel.unrolled("j", tile.tn // 8),
+            kernel.unrolled("e", 2),
+            result_columns(kernel, product, n) as columns,
+            kernel.unrolled("i", tile.tm // 8),
+        ):
+            kernel.line("const int m = m0 + wm + i * 8 + lane / 4;")
+            value = "sum[i / 2][j][i % 2 * 2 + e]"
+            store_result(kernel, anchor, tail, product, schedule, value, columns)
     join_parts(kernel, anchor, tail, product, schedule)
 
 

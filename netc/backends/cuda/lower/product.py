@@ -1,4 +1,4 @@
-"""Matrix products as kernels see them: C[m, n] = sum over k of A[m, k] B[n, k], operands gathered as they are.
+"""Matrix products as kernels see them: C[m, n] = sum over k of A[m, k] B[n, k], operands gathered.
 
 A convolution is such a product whose operand B is the input seen through windows; it is never stored. An
 operand is walked by rows (m or n) and columns (k), each of which a thread takes apart once, not once an
@@ -22,15 +22,23 @@ GROUP = "group"  # the variable of the group that a block works on
 
 
 class Operand(Protocol):
-    """``fields`` are ints that a row is known by. Neighbours in memory follow the direction ``fast``.
+    """One side of a product: where its element (row, column) lies, and whether there is one."""
 
-    ``fours``: four elements along that direction, the first at a multiple of 4, lie in 16 aligned bytes.
-    """
+    @property
+    def pointer(self) -> str:
+        """The memory's pointer."""
 
-    pointer: str
-    fields: tuple[str, ...]
-    fast: Direction
-    fours: bool
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the ints that a row is known by."""
+
+    @property
+    def fast(self) -> Direction:
+        """Where neighbours in memory are."""
+
+    @property
+    def fours(self) -> bool:
+        """Whether 16 bytes along :attr:`fast` can be moved at once, from multiples of 4 on."""
 
     def row(self, kernel: Kernel, index: str) -> list[str]:
         """The fields' values."""
@@ -46,7 +54,7 @@ class Operand(Protocol):
 class Product:
     """``groups`` products of m x n x k. ``columns`` are the extents that n is made of.
 
-    ``place(group, m, indices of n)`` are the indices of a result; ``bias`` is added along the result's axis 1.
+    ``place(group, m, indices of n)`` are the indices of a result; ``bias`` is added along its axis 1.
     """
 
     m: Dim

@@ -177,9 +177,7 @@ class _Reduction:
         found = {}
         for name, memory in self.sources.items():
             variable = f"{memory.pointer}_at"
-            self.kernel.line(
-                f"const int {variable} = {linear([f'({k})' if k != '0' else k for k in kept], self.kept_strides[name])};"
-            )
+            self.kernel.line(f"const int {variable} = {linear(kept, self.kept_strides[name])};")
             found[name] = variable
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,8 +74,9 @@ def choose(tiles: Sequence[Tile], m: Dim, n: Dim, k: Dim, groups: int) -> Schedu
     ]
     _, parts, number = min(candidates)
     tile = tiles[number]
-    share = -(-(-(-depth // parts)) // tile.k) * tile.k
-    return Schedule(tile, -(-depth // share) if known else 1, share)
+    steps = math.ceil(depth / (parts * tile.k))
+    share = steps * tile.k
+    return Schedule(tile, math.ceil(depth / share) if known else 1, share)
 
 
 def _parts(depth: int, known: bool) -> list[int]:
