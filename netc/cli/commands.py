@@ -76,7 +76,10 @@ TIME = net_command(
 INSPECT = net_command(
     "inspect",
     "List the layers of a net.",
-    "List the layers of the net MODEL with their shapes, parameters and flops. Compiles nothing.",
+    """List the layers of the net MODEL with their shapes, parameters and flops. Compiles nothing.
+
+    With --target cuda:sm_90 it lists kernels instead: their flops, bytes, functions and predicted time.
+    """,
     "netc.cli.inspect_",
     JSON,
 )

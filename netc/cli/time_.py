@@ -31,17 +31,28 @@ def command(request: NetRequest, repeats: int, size: tuple[str, ...], as_json: b
     arrays = _random_inputs(module, size)
     seconds = _whole_runs(module, arrays, repeats)
     kernels = profile(*module.specialise(**arrays), repeats=repeats)
-    threads = module.compiled.options.threads or available_cores()
-    peaks = measure_peaks(threads, parse_target(module.compiled.options.target))
+    machine, peaks = _machine(module)
     if as_json:
         put_json(_as_data(module, seconds, kernels, peaks))
         return
     say_warnings(module.warnings)
     inputs = ", ".join(f"{name} {show_shape(array.shape)}" for name, array in arrays.items())
-    put(f"{module.name}, {inputs}, {threads} threads, median of {repeats} runs")
+    put(f"{module.name}, {inputs}, {machine}, median of {repeats} runs")
     put(f"machine: {peaks.gflops:.0f} GFLOP/s, {peaks.gbytes_per_s:.1f} GB/s")
     put(f"a run takes {1e3 * seconds:.3f} ms\n")
     put(_kernel_table(kernels, peaks))
+
+
+def _machine(module: Module) -> tuple[str, Peaks]:
+    """What the kernels run on, and its limits: measured for a processor, a GPU's from its data sheet."""
+    cuda = module.compiled.cuda
+    if cuda is not None:
+        chip = cuda.target.architectures[-1]
+        gflops = chip.peak(cuda.target.precision) / 1e9
+        peaks = Peaks(chip.processors, gflops, chip.bandwidth / 1e9)
+        return f"{cuda.target.precision}, limits of {chip.chip}", peaks
+    threads = module.compiled.options.threads or available_cores()
+    return f"{threads} threads", measure_peaks(threads, parse_target(module.compiled.options.target))
 
 
 def _random_inputs(module: Module, sizes: tuple[str, ...]) -> dict[str, Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,17 +17,9 @@ from netc.ir.ops.buffer import AllocAttrs, ViewAttrs
 from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
 from netc.runtime.cuda_device import Call, Device, Recording, Region
 from netc.runtime.memory import Array, aligned_zeros
-from netc.runtime.program import dependent, view_elements
+from netc.runtime.program import Launch, dependent, view_elements
 from netc.runtime.reference_launch import ReferenceLaunch
 from netc.runtime.shapes import tensor_of
-
-
-@dataclass(frozen=True, slots=True)
-class CudaLaunch:
-    """One launch of a program: the op, and how many calls it takes (none: the host runs it)."""
-
-    op: Op
-    calls: int
 
 
 class CudaProgram:
@@ -64,7 +55,8 @@ class CudaProgram:
                 memory = device.allocate(size, f"the memory for '{arg.name}'")
                 self._regions[arg.name] = Region(memory, 0, size)
         self._scratch = self._make_scratch(func.ops, code)
-        launches: list[CudaLaunch] = []
+        launches: list[Launch] = []
+        self._calls_of: list[int] = []  # of each launch; the host's take none
         parts: list[list[Call] | _HostLaunch] = []
         backward, self._late = dependent(func, late)
         self._backward: int | None = None
@@ -76,12 +68,13 @@ class CudaProgram:
                 self._backward = len(parts)
                 parts.append([])
             regions = [self._regions[v.name] for v in op.operands]
+            launches.append(Launch(len(launches), op.attrs.kernel, op))
             if op.attrs.kernel == REFERENCE_KERNEL:
                 parts.append(_HostLaunch(device, op, regions))
-                launches.append(CudaLaunch(op, 0))
+                self._calls_of.append(0)
                 continue
             calls = self._calls(code.kernels[op.attrs.kernel], regions)
-            launches.append(CudaLaunch(op, len(calls)))
+            self._calls_of.append(len(calls))
             if not parts or not isinstance(parts[-1], list):
                 parts.append([])
             last = parts[-1]
@@ -118,8 +111,8 @@ class CudaProgram:
         """Run on the inputs of last time; the seconds that each launch took."""
         calls = [seconds for part in self._parts for seconds in part.run_timed()]
         found = []
-        for launch in self.launches:
-            own, calls = calls[: max(1, launch.calls)], calls[max(1, launch.calls) :]
+        for count in self._calls_of:
+            own, calls = calls[: max(1, count)], calls[max(1, count) :]
             found.append(sum(own))
         return found
 

@@ -17,7 +17,7 @@ from netc.backends.cuda.lower.gemm import (
     store_result,
 )
 from netc.backends.cuda.lower.product import Product
-from netc.backends.cuda.lower.tiling import TENSOR_TILES, Schedule, Tile, choose
+from netc.backends.cuda.lower.tiling import TENSOR_SPEED, TENSOR_TILES, Schedule, Tile, choose
 from netc.ir.core import Op
 
 STAGES = 3  # of the pipeline: 48 KiB at most, what every block may have
@@ -33,7 +33,8 @@ def pays(product: Product) -> bool:
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> None:
     """Emit the kernel of a product."""
-    schedule = choose(TENSOR_TILES, product.m, product.n, product.k, product.groups)
+    extents = (product.m, product.n, product.k)
+    schedule = choose(TENSOR_TILES, *extents, product.groups, speed=TENSOR_SPEED)
     emit(kernel, anchor, tail, product, schedule)
 
 

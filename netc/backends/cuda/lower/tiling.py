@@ -12,9 +12,11 @@ PROCESSORS = 128  # of the GPU that is assumed; one text serves all
 NOMINAL = 4096  # stands for an extent that is not known
 LEAST_PART = 128  # of k, that is worth a block of its own
 MOST_PARTS = 32
-# multiply-adds of one processor in the time that a float of a partial sum takes through memory, twice
+# in units of a multiply-add of one processor's ordinary cores: what a float of a partial sum takes to memory
+# and back, and what starting the second stage takes
 JOIN_COST = 80
-SECOND_LAUNCH = 700_000  # the same for starting the second stage
+SECOND_LAUNCH = 700_000
+TENSOR_SPEED = 4  # how many times faster tensor cores multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,15 @@ TENSOR_TILES = (
 )
 
 
-def choose(tiles: Sequence[Tile], m: Dim, n: Dim, k: Dim, groups: int) -> Schedule:
-    """The schedule that the model finds fastest; k is not cut where an extent is not known."""
+def choose(tiles: Sequence[Tile], m: Dim, n: Dim, k: Dim, groups: int, *, speed: float = 1.0) -> Schedule:
+    """The schedule that the model finds fastest; k is not cut where an extent is not known.
+
+    ``speed`` of the multiply-adds, relative to the ordinary cores.
+    """
     known = isinstance(m, int) and isinstance(n, int) and isinstance(k, int)
     rows, columns, depth = (d if isinstance(d, int) else NOMINAL for d in (m, n, k))
     candidates = [
-        (_cost(tile, rows, columns, depth, groups, parts), parts, number)
+        (_cost(tile, rows, columns, depth, groups, parts, speed), parts, number)
         for number, tile in enumerate(tiles)
         for parts in _parts(depth, known)
     ]
@@ -86,12 +91,12 @@ def _parts(depth: int, known: bool) -> list[int]:
     return found
 
 
-def _cost(tile: Tile, m: int, n: int, k: int, groups: int, parts: int) -> float:
-    """Multiply-adds of one processor in the time taken."""
+def _cost(tile: Tile, m: int, n: int, k: int, groups: int, parts: int, speed: float) -> float:
+    """The time taken, in multiply-adds of one processor's ordinary cores."""
     blocks = -(-m // tile.m) * -(-n // tile.n) * groups * parts
     waves = -(-blocks // PROCESSORS)
     depth = -(-k // parts)
-    time = waves * tile.m * tile.n * depth / tile.efficiency
+    time = waves * tile.m * tile.n * depth / (tile.efficiency * speed)
     if parts > 1:
         time += SECOND_LAUNCH + JOIN_COST * m * n * groups * parts / PROCESSORS
     return time
