@@ -29,13 +29,12 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One function with all it takes. ``integers`` follow the pointers; ``shared_bytes`` is dynamic."""
+    """One function with all it takes; ``integers`` follow the pointers."""
 
     function: str
     kernel: str
     grid: tuple[int, int, int]
     threads: int
-    shared_bytes: int
     pointers: tuple[Region, ...]
     integers: tuple[int, ...]
 
@@ -110,10 +109,7 @@ class CupyDevice:
         if module is None:
             module = self._modules[call.kernel] = self._cupy.cuda.function.Module()
             module.load(self._images[call.kernel])
-        function = module.get_function(call.function)
-        if call.shared_bytes:
-            function.max_dynamic_shared_size_bytes = call.shared_bytes
-        return function
+        return module.get_function(call.function)
 
 
 class _Graph:
@@ -153,7 +149,7 @@ class _Graph:
     def _launch(self, function: Any, call: Call) -> None:
         pointers = [np.uint64(r.memory.data.ptr + r.offset) for r in call.pointers]
         args = (*pointers, *(np.int32(i) for i in call.integers))
-        function(call.grid, (call.threads, 1, 1), args, shared_mem=call.shared_bytes, stream=self._stream)
+        function(call.grid, (call.threads, 1, 1), args, stream=self._stream)
 
 
 def load_cupy() -> Any:

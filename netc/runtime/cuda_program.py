@@ -172,7 +172,6 @@ class CudaProgram:
                     evaluate(stage.grid[2], self._values),
                 ),
                 stage.threads,
-                stage.shared_bytes,
                 tuple(pointers),
                 integers,
             )

@@ -52,13 +52,12 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One ``__global__`` function, and how it is started. ``shared_bytes`` is dynamic shared memory."""
+    """One ``__global__`` function, and how it is started."""
 
     name: str
     text: str
     grid: Grid
     threads: int
-    shared_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,6 @@ class Kernel:
         *,
         suffix: str = "",
         scratch: bool = False,
-        shared_bytes: int = 0,
         blocks: int = 0,
     ) -> Iterator[None]:
         """A ``__global__`` function; ``blocks`` is how many are to fit on a processor at once."""
@@ -197,7 +195,7 @@ class Kernel:
         self.line(f'extern "C" __global__ void __launch_bounds__({bounds})')
         with self.block(f"{name}({', '.join(params)})"):
             yield
-        self.stages.append(Stage(name, "\n".join(self._lines) + "\n", grid, threads, shared_bytes))
+        self.stages.append(Stage(name, "\n".join(self._lines) + "\n", grid, threads))
         self._lines = outer
 
     @contextmanager

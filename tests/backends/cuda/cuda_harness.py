@@ -83,7 +83,6 @@ def run_kernel(
             grid=[evaluate(d, symbols) for d in stage.grid],
             block=(stage.threads, 1, 1),
             args=args,
-            shared_bytes=stage.shared_bytes,
         )
     for buffer in buffers.values():
         buffer.check_gaps()

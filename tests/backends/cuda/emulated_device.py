@@ -53,7 +53,6 @@ class EmulatedDevice:
             grid=call.grid,
             block=(call.threads, 1, 1),
             args=[*arrays, *call.integers],
-            shared_bytes=call.shared_bytes,
         )
 
 
