@@ -11,10 +11,12 @@ from typing import Any
 
 from . import compiler
 from .fault import KINDS, EmulatorFault, Index, Place, Thread
-from .launch import Report, bind, describe_launch
+from .launch import Report, Traffic, bind, describe_launch
+from .profile import LineTraffic, by_line
 from .signatures import Kernel, find_kernels
 
 MAX_THREADS = 1024
+MAX_PLACES = 8192  # that access memory, in a profile
 MAX_GRID = (2**31 - 1, 65535, 65535)
 WARP = 32
 _one_launch_at_a_time = threading.Lock()
@@ -54,13 +56,41 @@ class Emulator:
         yet, so that what is read there must have been written by this launch. Raises EmulatorFault, and leaves
         the arrays as they were then.
         """
+        self._run(name, grid, block, args, shared_bytes, uninitialised, cpu_seconds, None)
+
+    def profile(
+        self,
+        name: str,
+        *,
+        grid: Sequence[int],
+        block: Sequence[int],
+        args: Sequence[Any],
+        shared_bytes: int = 0,
+        cpu_seconds: float = 60.0,
+    ) -> list[LineTraffic]:
+        """Runs a kernel as ``launch`` does; what its first block asks of memory, line by line."""
+        traffic = (Traffic * MAX_PLACES)()
+        self._run(name, grid, block, args, shared_bytes, (), cpu_seconds, traffic)
+        return by_line([t for t in traffic if t.requests], self.path, self.text)
+
+    def _run(
+        self,
+        name: str,
+        grid: Sequence[int],
+        block: Sequence[int],
+        args: Sequence[Any],
+        shared_bytes: int,
+        uninitialised: Iterable[str],
+        cpu_seconds: float,
+        traffic: ctypes.Array[Traffic] | None,
+    ) -> None:
         kernel = self.kernels[name]
         grid3, block3 = _extents(grid), _extents(block)
         _check_extents(kernel, grid3, block3)
         arguments = bind(kernel, args, frozenset(uninitialised))
         entry = ctypes.cast(self._library[f"emulator_entry_{name}"], ctypes.c_void_p).value
         assert entry is not None
-        launch = describe_launch(entry, grid3, block3, shared_bytes, cpu_seconds, arguments)
+        launch = describe_launch(entry, grid3, block3, shared_bytes, cpu_seconds, arguments, traffic)
         report = Report()
         with _one_launch_at_a_time:
             failed = self._library.emulator_launch(ctypes.byref(launch), ctypes.byref(report))
@@ -71,7 +101,7 @@ class Emulator:
 
     def _fault(self, kernel: Kernel, report: Report, grid: Index, block: Index) -> EmulatorFault:
         lines = self.text.splitlines()
-        numbers = [n for file, n in compiler.places(self.path, report.pc) if file == "kernels.cpp"]
+        numbers = [n for file, n in compiler.places(self.path, [report.pc])[0] if file == "kernels.cpp"]
         if report.line and report.line not in numbers:
             numbers.insert(0, report.line)
         return EmulatorFault(

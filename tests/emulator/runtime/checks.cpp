@@ -16,12 +16,16 @@ uintptr_t arena;
 Running running;
 Report* report;
 
+uint64_t offset_of(const void* pc) {
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(&__ehdr_start), at = reinterpret_cast<uintptr_t>(pc);
+    return at > begin && at < reinterpret_cast<uintptr_t>(&_end) ? at - begin : 0;
+}
+
 void fail(Kind kind, const void* pc, const char* buffer, int64_t index, const char* format, ...) {
     report->kind = kind;
     report->index = index;
     report->thread = running.thread;
-    const uintptr_t begin = reinterpret_cast<uintptr_t>(&__ehdr_start), at = reinterpret_cast<uintptr_t>(pc);
-    report->pc = at > begin && at < reinterpret_cast<uintptr_t>(&_end) ? at - begin : 0;
+    report->pc = offset_of(pc);
     snprintf(report->buffer, sizeof report->buffer, "%s", buffer);
     va_list rest;
     va_start(rest, format);
@@ -123,6 +127,7 @@ template <bool WRITE> inline void check(const void* address, size_t bytes, const
     const Region& r = regions[slot];
     if (at < r.begin || at + bytes > r.end) out_of_bounds(r, at, bytes, WRITE, pc);
     if (WRITE && r.read_only) fail_access(READ_ONLY, r, at, true, 0, pc, "the kernel's parameter is const");
+    if (profiling) note_access(at, bytes, r.shared, WRITE, pc);
     if (!r.shadow) return;
     const uintptr_t granule = uintptr_t(1) << r.granule_shift;
     for (uintptr_t g = (at - r.begin) >> r.granule_shift, last = (at + bytes - 1 - r.begin) >> r.granule_shift;

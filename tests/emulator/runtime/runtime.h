@@ -36,7 +36,19 @@ struct Report {
     char detail[192];
 };
 
+// What the warps of a block asked of memory at one place of the code; the same struct stands in launch.py.
+struct Traffic {
+    uint64_t pc;  // as in Report; 0: the end of the table
+    int32_t shared, write;
+    uint32_t bytes;  // of a lane's access
+    uint32_t reserved;
+    uint64_t requests;      // of warps
+    uint64_t transactions;  // passes over the banks of shared memory, or sectors of global memory
+    uint64_t least;         // what the same bytes would need at best
+};
+
 extern Report* report;
+uint64_t offset_of(const void* pc);  // into the library; 0 where it lies elsewhere
 
 // Ends the launch: writes the report and leaves the process, which was made for this launch.
 [[noreturn]] void fail(Kind kind, const void* pc, const char* buffer, int64_t index, const char* format, ...)
@@ -106,6 +118,13 @@ void check_write(const void* to, size_t bytes, const void* pc);
 void check_aligned(const void* at, size_t bytes, bool write, const void* pc);
 // Marks what an asynchronous copy will write, and what it has written.
 void mark_in_flight(const void* to, size_t bytes, bool in_flight);
+
+// ---- the profile ---------------------------------------------------------------------------------------------------
+
+extern bool profiling;
+void start_profile(Traffic* into, int entries);
+void end_profile();
+void note_access(uintptr_t at, size_t bytes, bool shared, bool write, const void* pc);
 
 // ---- what runs -----------------------------------------------------------------------------------------------------
 
