@@ -19,6 +19,8 @@ MAX_THREADS = 1024
 MAX_PLACES = 8192  # that access memory, in a profile
 MAX_GRID = (2**31 - 1, 65535, 65535)
 WARP = 32
+# KiB of shared memory that a block may have, by compute capability
+MAX_SHARED = {70: 96, 72: 96, 75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 120: 99}
 _one_launch_at_a_time = threading.Lock()
 
 
@@ -30,10 +32,13 @@ class Emulator:
     """
 
     def __init__(self, text: str, *, arch: int = 90, checks: bool = True):
+        if arch not in MAX_SHARED:
+            raise ValueError(f"sm_{arch} is none of {sorted(MAX_SHARED)}")
         reason = compiler.missing()
         if reason is not None:
             raise RuntimeError(reason)
         self.text = text
+        self.arch = arch
         self.kernels = find_kernels(text)
         entries = "".join(f"EMULATOR_ENTRY({k.name}, {len(k.parameters)})\n" for k in self.kernels.values())
         self.path: Path = compiler.kernel_library(f"{text}\n{entries}", arch, checks)
@@ -87,6 +92,10 @@ class Emulator:
         kernel = self.kernels[name]
         grid3, block3 = _extents(grid), _extents(block)
         _check_extents(kernel, grid3, block3)
+        if shared_bytes > MAX_SHARED[self.arch] * 1024:
+            raise ValueError(
+                f"{name}: {shared_bytes} bytes of shared memory, sm_{self.arch} has {MAX_SHARED[self.arch]} KiB"
+            )
         arguments = bind(kernel, args, frozenset(uninitialised))
         entry = ctypes.cast(self._library[f"emulator_entry_{name}"], ctypes.c_void_p).value
         assert entry is not None
