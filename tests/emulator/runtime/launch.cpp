@@ -121,9 +121,8 @@ extern "C" __attribute__((visibility("default"))) int emulator_launch(const Laun
         mapped = mapped && map_buffer(page, begin + m.bytes - page);
         if (!mapped) break;
         memcpy(reinterpret_cast<void*>(begin), m.host, m.bytes);
-        const int shift = m.element_bytes >= 4 ? 2 : m.element_bytes >= 2 ? 1 : 0;
-        regions[slot] = {begin, begin + m.bytes, nullptr, m.name, m.element_bytes, shift, false, m.read_only != 0,
-                         m.initialised != 0};
+        regions[slot] = {begin, begin + m.bytes, nullptr, m.name, m.element_bytes, granule_shift(m.element_bytes),
+                         false, m.read_only != 0, m.initialised != 0};
     }
     const pid_t child = mapped ? fork() : -1;
     const int error = errno;

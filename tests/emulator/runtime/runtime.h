@@ -93,6 +93,9 @@ struct Shadow {
 };
 constexpr uint32_t IN_FLIGHT = 0xffffffffu;
 
+// A word, or an element where elements are smaller.
+inline int granule_shift(int element_bytes) { return element_bytes >= 4 ? 2 : element_bytes >= 2 ? 1 : 0; }
+
 struct Region {
     uintptr_t begin, end;
     Shadow* shadow;  // a granule each; none for what kernels cannot write
@@ -106,8 +109,8 @@ extern uintptr_t arena;
 
 void reserve_arena();
 uintptr_t slot_middle(int slot);
-bool map_buffer(uintptr_t page, size_t bytes);   // shared with the process of the launch
-void map_memory(uintptr_t page, size_t bytes);   // of the process of the launch alone
+bool map_buffer(uintptr_t page, size_t bytes);  // shared with the process of the launch
+void map_memory(uintptr_t page, size_t bytes);  // of the process of the launch alone
 Shadow* make_shadow(size_t granules);
 void poison_shared_memory();  // at the start of a block
 void set_dynamic_shared(size_t bytes, int first_free_slot);
