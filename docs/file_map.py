@@ -13,6 +13,8 @@ TARGET = ROOT / "docs" / "files.md"
 FOLDERS = (
     ("netc", "The package: its doors"),
     ("netc/cli", "Command line"),
+    ("netc/bench", "Benchmarks against other engines"),
+    ("netc/bench/engines", "Benchmarks: the engines"),
     ("netc/pycaffe", "Caffe's Python interface"),
     ("netc/pycaffe/proto", "Caffe's Python interface: messages"),
     ("netc/runtime", "Runtime"),

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from netc.backends.llvm.backend import compile_launches
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
+from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import Target, available_cores, parse_target
 from netc.frontend.imported_net import ImportedNet, LayerInfo
@@ -16,7 +17,9 @@ from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.pipeline import OptLevel, run_pipeline
+from netc.passes.use_winograd import ChooseTile
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
+from netc.runtime.shapes import tensor_of
 
 # a pass's name and its outcome
 OnStage = Callable[[str, Module], None]
@@ -120,6 +123,7 @@ def compile_imported(
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
         forward=forward,
         segments=segments,
+        winograd=winograd_choice(module, options, target),
         on_stage=on_stage,
     )
     kernels = compile_launches(
@@ -131,6 +135,15 @@ def compile_imported(
         on_kernel,
     )
     return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
+
+
+def winograd_choice(module: Module, options: CompileOptions, target: Target) -> ChooseTile | None:
+    """Which convolutions become Winograd's; None: none may."""
+    if options.exact:
+        return None
+    sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
+    weight_bytes = sum(size for size in sizes if isinstance(size, int))
+    return lambda conv: choose_winograd_tile(conv, target, weight_bytes)
 
 
 def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:

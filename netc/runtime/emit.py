@@ -11,7 +11,7 @@ from netc.ir.core import Module
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
 from netc.passes.pipeline import run_pipeline
-from netc.runtime.compiler import OnStage, as_opt_level, llvm_level
+from netc.runtime.compiler import OnStage, as_opt_level, llvm_level, winograd_choice
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 
 STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
@@ -31,6 +31,7 @@ def module_at(
         opt_level=as_opt_level(options.opt_level),
         block=target.lanes,
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
+        winograd=winograd_choice(net.module, options, target),
         on_stage=on_stage,
     )
     if stage == "tensor":

@@ -27,10 +27,11 @@ class CompileOptions:
     """How a net is read and compiled.
 
     ``target`` is ``cpu``, ``cpu:LEVEL`` or ``numpy`` (the reference, slow). ``phase``, ``level`` and
-    ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces shapes of the net's inputs;
-    a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names intermediate blobs to be
-    had after a run. ``fully_convolutional`` turns inner products into convolutions. ``python_layers`` says
-    which classes may be run as layers, and remembers their objects: one net, one of these.
+    ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces shapes of the net's inputs; a
+    dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names intermediate blobs to be had
+    after a run. ``fully_convolutional`` turns inner products into convolutions. ``exact`` forbids algorithms
+    that round more than sums of products do: Winograd's convolution. ``python_layers`` says which classes may
+    be run as layers, and remembers their objects: one net, one of these.
     """
 
     target: str = "cpu"
@@ -42,6 +43,7 @@ class CompileOptions:
     threads: int | None = None
     keep: tuple[str, ...] = ()
     fully_convolutional: bool = False
+    exact: bool = False
     python_layers: PythonLayers = field(default_factory=PythonLayers, compare=False, repr=False)
 
     def __post_init__(self) -> None:
