@@ -93,16 +93,19 @@ inline void note_reader(const Region& r, Shadow& s) {
     s.read = running.clock;
 }
 
+[[noreturn]] __attribute__((noinline)) void fail_unwritten(const Region& r, uintptr_t at, const void* pc) {
+    if (r.shared) fail_access(UNINITIALISED_SHARED, r, at, false, 0, pc, "no thread of this block has written it");
+    fail_access(UNINITIALISED_GLOBAL, r, at, false, 0, pc, "no thread of this launch has written it");
+}
+
 inline void read_granule(const Region& r, Shadow& s, uintptr_t at, const void* pc) {
-    const uint32_t me = running.thread;
-    if (s.writer != me || s.written == IN_FLIGHT) check_writer(r, at, s, false, pc);
-    if (r.shared) {
-        if (s.writer == 0 || s.written < running.block_clock)
-            fail_access(UNINITIALISED_SHARED, r, at, false, 0, pc, "no thread of this block has written it");
-    } else if (s.writer == 0 && !r.initialised) {
-        fail_access(UNINITIALISED_GLOBAL, r, at, false, 0, pc, "no thread of this launch has written it");
+    // most reads are of what this block wrote in front of its last barrier, after other warps read it too
+    if (s.written < running.block_clock || s.written >= running.barrier_clock) {
+        if (s.writer != running.thread || s.written == IN_FLIGHT) check_writer(r, at, s, false, pc);
+        if (r.shared ? s.written < running.block_clock : s.writer == 0 && !r.initialised) fail_unwritten(r, at, pc);
     }
-    note_reader(r, s);
+    if (s.readers == ONE_BLOCK && s.read >= running.barrier_clock) s.read = running.clock;
+    else note_reader(r, s);
 }
 
 __attribute__((noinline)) void check_readers(const Region& r, uintptr_t at, const Shadow& s, const void* pc) {
