@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from netc.ir.core import Func, Op, Value, walk
 from netc.ir.dim import Dim, product
 from netc.ir.types import TensorType
-from netc.ir.winograd_matrices import TAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def macs(op: Op) -> Dim:
         return dy.elements * product(dw.shape[1:])  # each output: C/g * K
     if op.name == "nn.winograd_conv":
         u, y = _tensor(op.operands[1]), _tensor(op.result)
-        return y.elements * u.shape[2] * TAPS * TAPS
+        return y.elements * u.shape[2] * int(op.attrs.taps) ** 2
     if op.name not in ("nn.conv", "nn.deconv", "nn.fractional_conv", "nn.inner_product"):
         return 0
     x, w, y = _tensor(op.operands[0]), _tensor(op.operands[1]), _tensor(op.result)

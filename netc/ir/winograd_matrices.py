@@ -20,19 +20,20 @@ Matrix = tuple[tuple[Fraction, ...], ...]
 
 # zero, then pairs of opposite numbers: transforms share the work of a pair. Small ones keep the error small.
 _POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2"))
-TAPS = 3
-TILES = (2, 4, 6)
+# (outputs of a tile, taps): those whose transforms need no more points
+SIZES = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
 
 
 @dataclass(frozen=True, slots=True)
 class Winograd:
-    """The matrices for ``tile`` outputs of 3 taps: ``output`` A^T [m,a], ``weight`` G [a,3], ``input`` B^T
+    """The matrices for ``tile`` outputs of ``taps``: ``output`` A^T [m,a], ``weight`` G [a,r], ``input`` B^T
     [a,a].
 
     ``extent`` is a. Rows of ``input`` and columns of ``output`` 2k+1 and 2k+2 belong to opposite points.
     """
 
     tile: int
+    taps: int
     output: Matrix
     weight: Matrix
     input: Matrix
@@ -40,27 +41,27 @@ class Winograd:
     @property
     def extent(self) -> int:
         """How many inputs, and products, ``tile`` outputs take."""
-        return self.tile + TAPS - 1
+        return self.tile + self.taps - 1
 
 
 @functools.cache
-def winograd(tile: int) -> Winograd:
-    """The matrices for a tile of 2, 4 or 6 outputs."""
-    extent = tile + TAPS - 1
+def winograd(tile: int, taps: int) -> Winograd:
+    """The matrices for one of :data:`SIZES`."""
+    extent = tile + taps - 1
     points = _POINTS[: extent - 1]
     zero, one = Fraction(0), Fraction(1)
     output = tuple((*(p**power for p in points), one if power == tile - 1 else zero) for power in range(tile))
     # the scale of each polynomial below goes to the weights, which are transformed once
     scales = [_product([p - q for q in points if q != p]) for p in points]
     weight = (
-        *(tuple(p**power / scale for power in range(TAPS)) for p, scale in zip(points, scales, strict=True)),
-        (zero,) * (TAPS - 1) + (one,),
+        *(tuple(p**power / scale for power in range(taps)) for p, scale in zip(points, scales, strict=True)),
+        (zero,) * (taps - 1) + (one,),
     )
     input_ = (
         *((*_polynomial([q for q in points if q != p]), zero) for p in points),
         tuple(_polynomial(list(points))),
     )
-    return Winograd(tile, output, weight, input_)
+    return Winograd(tile, taps, output, weight, input_)
 
 
 def _product(factors: list[Fraction]) -> Fraction:

@@ -1,8 +1,8 @@
-"""Winograd's convolution: 3x3 windows of stride 1 with fewer products. Weights are transformed beforehand.
+"""Winograd's convolution: windows of stride 1 with fewer products. Weights are transformed beforehand.
 
-``tile`` outputs in each direction come from ``a = tile + 2`` inputs and ``a * a`` products a channel, instead
-of ``9 * tile * tile``: 2.25 times fewer for a tile of 2, 4 for 4, 5.06 for 6. Rounding errors grow with the
-tile, as the matrices have larger entries: see :mod:`netc.ir.winograd_matrices`.
+``tile`` outputs in each direction come from ``a = tile + taps - 1`` inputs and ``a * a`` products a channel
+instead of ``(taps * tile)**2``: for three taps 2.25 times fewer with a tile of 2, 4 times with 4, 5.06 with
+6. Rounding errors grow with ``a``, as the matrices have larger entries: see :mod:`netc.ir.winograd_matrices`.
 """
 
 from __future__ import annotations
@@ -16,42 +16,45 @@ from netc.ir.layout import Blocked
 from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.ops.window import Pads, check_at_least, check_one_dtype, check_window_attrs
 from netc.ir.types import TensorType
-from netc.ir.winograd_matrices import TAPS, TILES, Matrix, winograd
+from netc.ir.winograd_matrices import SIZES, Matrix, winograd
 
 
 @dataclass(frozen=True, slots=True)
 class WinogradWeightAttrs:
-    """``tile``: outputs of a tile in each direction, 2, 4 or 6."""
+    """``tile``: outputs of a tile in each direction."""
 
     tile: int
 
 
 @dataclass(frozen=True, slots=True)
 class WinogradConvAttrs:
-    """``tile`` as of the weight; ``pad`` (low, high) an axis; ``group`` as of nn.conv."""
+    """``tile`` as of the weight, ``taps`` of the window in each direction; the rest as of nn.conv."""
 
     tile: int
+    taps: int
     pad: Pads
     group: int = 1
 
 
-def _check_tile(tile: int) -> int:
-    if tile not in TILES:
-        raise OpError(f"a tile of {', '.join(map(str, TILES))} expected, got {tile}", attr="tile")
-    return tile + TAPS - 1
+def _check_size(tile: int, taps: int) -> int:
+    if (tile, taps) not in SIZES:
+        tiles = ", ".join(str(t) for t, r in SIZES if r == taps) or "none"
+        raise OpError(f"the tiles for {taps} taps are {tiles}, got {tile}", attr="tile")
+    return tile + taps - 1
 
 
 def _infer_weight(operands: tuple[TensorType, ...], attrs: WinogradWeightAttrs) -> tuple[TensorType, ...]:
     (w,) = operands
-    extent = _check_tile(attrs.tile)
-    if w.rank != 4 or w.shape[2:] != (TAPS, TAPS) or w.layout is not None:
-        raise OpError(f"a row-major weight of (O, C/group, 3, 3) expected, got {w}")
+    taps = w.shape[2] if w.rank == 4 else None
+    if not isinstance(taps, int) or w.shape[3] != taps or w.layout is not None:
+        raise OpError(f"a row-major weight of (O, C/group, taps, taps) expected, got {w}")
+    extent = _check_size(attrs.tile, taps)
     return (TensorType(w.dtype, (w.shape[0], extent * extent, w.shape[1])),)
 
 
 def _infer_conv(operands: tuple[TensorType, ...], attrs: WinogradConvAttrs) -> tuple[TensorType, ...]:
     x, u = operands[0], operands[1]
-    extent = _check_tile(attrs.tile)
+    extent = _check_size(attrs.tile, attrs.taps)
     check_one_dtype(operands)
     check_window_attrs((1, 1), attrs.pad, 2)
     check_at_least("group", (attrs.group,), 1)
@@ -65,7 +68,7 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: WinogradConvAttrs) -> t
         )
     if isinstance(u.shape[0], int) and u.shape[0] % attrs.group:
         raise OpError(f"group {attrs.group} does not divide the {u.shape[0]} output channels", attr="group")
-    spatial = [size + sum(pad) - (TAPS - 1) for size, pad in zip(x.shape[2:], attrs.pad, strict=True)]
+    spatial = [size + sum(pad) - (attrs.taps - 1) for size, pad in zip(x.shape[2:], attrs.pad, strict=True)]
     if any(isinstance(size, int) and size < 1 for size in spatial):
         raise OpError(f"the window does not fit the input {x}", attr="pad")
     if u.layout is not None and u.layout.axis != 0:
@@ -85,7 +88,7 @@ def as_array(matrix: Matrix, dtype: np.dtype[np.generic] | type = np.float64) ->
 
 def _weight(operands: tuple[Array, ...], attrs: WinogradWeightAttrs) -> tuple[Array, ...]:
     (w,) = operands
-    g = as_array(winograd(attrs.tile).weight)
+    g = as_array(winograd(attrs.tile, w.shape[-1]).weight)
     # in float64, rounded once: it is done when weights are loaded
     u = np.matmul(np.matmul(g, w.astype(np.float64)), g.T)
     return (np.ascontiguousarray(u.reshape(*w.shape[:2], -1).swapaxes(1, 2)).astype(w.dtype),)
@@ -93,10 +96,10 @@ def _weight(operands: tuple[Array, ...], attrs: WinogradWeightAttrs) -> tuple[Ar
 
 def _conv(operands: tuple[Array, ...], attrs: WinogradConvAttrs) -> tuple[Array, ...]:
     x, u = operands[0], operands[1]
-    matrices = winograd(attrs.tile)
+    matrices = winograd(attrs.tile, attrs.taps)
     to_inputs, to_outputs = as_array(matrices.input, x.dtype), as_array(matrices.output, x.dtype)
     n, channels, group = x.shape[0], u.shape[0], attrs.group
-    out = [size + sum(pad) - (TAPS - 1) for size, pad in zip(x.shape[2:], attrs.pad, strict=True)]
+    out = [size + sum(pad) - (attrs.taps - 1) for size, pad in zip(x.shape[2:], attrs.pad, strict=True)]
     tiles = [-(-size // attrs.tile) for size in out]
     extra = [t * attrs.tile - size for t, size in zip(tiles, out, strict=True)]
     pads = [(low, high + more) for (low, high), more in zip(attrs.pad, extra, strict=True)]
@@ -119,7 +122,7 @@ WINOGRAD_WEIGHT = define(
     OpDef(
         "nn.winograd_weight",
         "tensor",
-        "u[o,:,c] = G w[o,c] G^T, flattened. w [O,C/group,3,3], u [O,a*a,C/group], a = tile + 2.",
+        "u[o,:,c] = G w[o,c] G^T, flattened. w [O,C/group,r,r], u [O,a*a,C/group], a = tile + r - 1.",
         ("w",),
         WinogradWeightAttrs,
         infer=_infer_weight,
@@ -131,9 +134,9 @@ WINOGRAD_CONV = define(
     OpDef(
         "nn.winograd_conv",
         "tensor",
-        "nn.conv of stride 1 and 3x3 windows from a transformed weight: each tile of outputs is "
+        "nn.conv of stride 1 and square windows from a transformed weight: each tile of outputs is "
         "A^T (sum over c of u[o,:,c] * B^T d[c] B) A, d the tile's inputs, plus b[o]. x [N,C,H,W], "
-        "u [O,a*a,C/group], b [O]; out = in + pads - 2.",
+        "u [O,a*a,C/group], b [O]; out = in + pads - taps + 1.",
         ("x", "u", "b?"),
         WinogradConvAttrs,
         infer=_infer_conv,

@@ -128,7 +128,7 @@ CASES = [
     Case(
         "nn.winograd_conv",
         ((2, 6, 5, 8), (4, 16, 3), (4,)),
-        WinogradConvAttrs(2, ((1, 0), (2, 1)), 2),
+        WinogradConvAttrs(2, 3, ((1, 0), (2, 1)), 2),
         (2, 4, 4, 9),
     ),
     Case("nn.adjoint_weight", ((4, 3, 2, 3),), AdjointWeightAttrs(), (3, 4, 2, 3)),

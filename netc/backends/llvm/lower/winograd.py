@@ -65,7 +65,7 @@ class _Winograd:
         assert self.u.type.layout is not None
         self.block = self.u.type.layout.size
         self.size = anchor.attrs.tile
-        self.matrices = winograd(self.size)
+        self.matrices = winograd(self.size, anchor.attrs.taps)
         self.extent = self.matrices.extent
         self.cut = schedule(anchor, kernel.target)
         outputs, _, self.depth = self.u.type.static_shape
@@ -197,7 +197,7 @@ class _Winograd:
     def product(self, outputs: _Outputs, place: Index, number: Index, start: Index, end: Index) -> None:
         """One register tile: ``pixels`` tiles x some blocks of output channels, over some input channels.
 
-        Each asks for its share of the weights behind these, so that reading them does not keep the next waiting.
+        Each asks for its share of the weights behind these: the next then need not wait for them.
         """
         b, block = self.b, self.block
         tile = b.imul(number, self.cut.pixels)

@@ -19,15 +19,15 @@ from netc.backends.llvm.lower.conv_schedule import (
 from netc.backends.llvm.target import Target
 from netc.ir.core import Op
 from netc.ir.types import TensorType
-from netc.ir.winograd_matrices import TAPS, winograd
+from netc.ir.winograd_matrices import SIZES, winograd
 
 MOST_TILES = 64
 # the model of choose_winograd_tile, in cycles of a core
 MEMORY_BYTES_PER_CYCLE = 8
 CACHE_BYTES_PER_CYCLE = 24
 MOST_PADDING = 2  # an input of fewer channels is mostly padding
-PRODUCT_EFFICIENCY = 0.85
-TRANSFORM_CYCLES = {2: 50, 4: 130}  # a tile, a vector of channels, there or back
+PRODUCT_EFFICIENCY = {4: 0.85, 6: 0.85, 8: 0.72}  # by extent
+TRANSFORM_CYCLES = {4: 50, 6: 130, 8: 300}  # by extent: a tile, a vector of channels, there or back
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def schedule(anchor: Op, target: Target) -> WinogradSchedule:
     assert isinstance(y, TensorType)
     assert u.layout is not None
     block = u.layout.size
-    extent = winograd(anchor.attrs.tile).extent
+    extent = winograd(anchor.attrs.tile, anchor.attrs.taps).extent
     outputs, _, depth = u.static_shape
     group = anchor.attrs.group
     blocks = ceildiv(outputs // group, block)
@@ -112,37 +112,36 @@ def choose_winograd_tile(conv: Op, target: Target, weight_bytes: int) -> int | N
     """The tile with which Winograd's convolution is quicker than a direct one; None: none is.
 
     ``weight_bytes`` is what the net's weights take as they are: they stay in the cache from run to run, or
-    come from memory each time. A tile of 6 rounds more than one of 4 and was nowhere quicker.
+    come from memory each time.
     """
     x, w, y = conv.operands[0].type, conv.operands[1].type, conv.result.type
     assert isinstance(x, TensorType)
     assert isinstance(w, TensorType)
     assert isinstance(y, TensorType)
     group, lanes = conv.attrs.group, target.lanes
-    extents = (*w.shape[:2], *y.shape[2:])
+    extents = (*w.shape[:3], *y.shape[2:])
     if x.dtype != "f32" or not all(isinstance(size, int) for size in extents):
         return None
-    outputs, depth, height, width = (size for size in extents if isinstance(size, int))
+    outputs, depth, taps, height, width = (size for size in extents if isinstance(size, int))
     if group > 1 and (outputs // group % lanes or depth % lanes):
         return None
     images = y.shape[0] if isinstance(y.shape[0], int) else 1
     in_blocks, out_blocks = ceildiv(depth * group, lanes), ceildiv(outputs, lanes)
     if in_blocks * lanes > depth * group * MOST_PADDING:
         return None
-    weights = depth * outputs * 4
-    products = images * height * width * TAPS**2 * depth * out_blocks
     rate = CACHE_BYTES_PER_CYCLE if weight_bytes <= target.l3_bytes // 4 else MEMORY_BYTES_PER_CYCLE
-    costs: dict[int | None, float] = {None: products / 2 + weights * TAPS**2 / rate}
-    for tile in TRANSFORM_CYCLES:
-        extent = tile + TAPS - 1
+    weights = depth * outputs * 4
+    products = images * height * width * taps**2 * depth * out_blocks
+    costs: dict[int | None, float] = {None: products / 2 + weights * taps**2 / rate}
+    for tile, extent in [(t, t + r - 1) for t, r in SIZES if r == taps]:
         tiles = images * ceildiv(height, tile) * ceildiv(width, tile)
         products = extent**2 * tiles * depth * out_blocks
         reads = weights * extent**2
         again = ceildiv(tiles, MOST_TILES) - 1
         costs[tile] = (
-            products / 2 / PRODUCT_EFFICIENCY
+            products / 2 / PRODUCT_EFFICIENCY[extent]
             + reads / rate
             + reads * again / CACHE_BYTES_PER_CYCLE
-            + tiles * (in_blocks + out_blocks) * TRANSFORM_CYCLES[tile]
+            + tiles * (in_blocks + out_blocks) * TRANSFORM_CYCLES[extent]
         )
     return min(costs, key=costs.__getitem__)
