@@ -6,17 +6,17 @@ python benchmarks/training_kernels.py --nets resnet50 --batch 16     # a Markdow
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-from machine import measure_fma
 
 import netc.ir.ops  # noqa: F401  # fills the op table
 from netc.backends.llvm.backend import compile_launches
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL, Library
+from netc.backends.llvm.machine_peak import measure_peaks
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.spmd import executor_for
 from netc.backends.llvm.target import available_cores, parse_target
+from netc.bench.nets import REFERENCE_NETS, zoo
 from netc.frontend.importer import import_net
 from netc.frontend.net_file import load_net
 from netc.ir.builder import FuncBuilder
@@ -29,15 +29,13 @@ from netc.passes.pipeline import run_pipeline
 from netc.runtime.memory import aligned_zeros
 from netc.runtime.program import KernelProgram
 
-MODELS = Path(__file__).parent.parent / "examples" / "models"
-NETS = "caffenet,googlenet,vgg16,resnet50,squeezenet_v1.1,mobilenet_v1,lenet"
 PARTS = ("forward", "input", "weight")
 REPEATS = 5
 
 
 def products(net: str, batch: int) -> dict[str, Op]:
     """The distinct convolutions and inner products of a net, by a description."""
-    message = load_net(MODELS / f"{net}.prototxt")
+    message = load_net(zoo()[net])
     (first,) = import_net(message).module.func("main").inputs
     shape = (batch, *tensor(first).static_shape[1:])
     module = import_net(message, input_shapes={first.name: shape}).module
@@ -104,11 +102,11 @@ def seconds_by_part(op: Op, threads: int) -> Iterator[tuple[str, float]]:
 def main() -> None:
     """Print a line a shape: GFLOP/s of each part, and its share of the machine's peak."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nets", default=NETS)
+    parser.add_argument("--nets", default=",".join(REFERENCE_NETS))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=available_cores())
     options = parser.parse_args()
-    peak = measure_fma(options.threads)
+    peak = measure_peaks(options.threads, parse_target("cpu")).gflops
     print(f"Multiply-add peak: {peak:.0f} GFLOP/s on {options.threads} threads.\n")
     print(f"| net | shapes | {' | '.join(PARTS)} |\n|---|---|---|---|---|")
     for net in options.nets.split(","):

@@ -90,6 +90,20 @@ def test_the_usage_page_names_every_option(command):
     assert [option.name for option in options if not any(name in page for name in option.opts)] == []
 
 
+def test_the_workflows_call_commands_as_they_are():
+    text = "".join(path.read_text() for path in sorted((ROOT / ".github" / "workflows").glob("*.yml")))
+    calls = [shlex.split(line.partition("|")[0]) for line in re.findall(r"^ +netc (.+)$", text, re.MULTILINE)]
+    assert len(calls) == 3
+    known = {command.name: command for command in commands.COMMANDS}
+    for name, *arguments in calls:
+        known[name].make_context(name, arguments)
+    assert set(re.findall(r"uses: (\S+)", text)) == {
+        "actions/checkout@v4",
+        "actions/setup-python@v5",
+        "actions/upload-artifact@v4",
+    }
+
+
 def test_the_readme_links_to_files_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)]+)\)", text)

@@ -14,11 +14,11 @@ import click
 from netc import __version__
 from netc.cli.caffe_commands import CAFFE_COMMANDS
 from netc.cli.commands import COMMANDS
-from netc.cli.output import OutputClosed, OutputFailed, flush, say
+from netc.cli.output import CheckFailed, OutputClosed, OutputFailed, flush, say
 from netc.cli.train_commands import TRAIN_COMMANDS
 from netc.ir.diagnostics import InternalError, NetcError
 
-OK, INTERNAL_ERROR, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+OK, INTERNAL_ERROR, BAD_INPUT, CHECK_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
 
 
 class _InOrder(click.Group):
@@ -54,6 +54,9 @@ def main(args: Sequence[str] | None = None) -> int:
         _discard_stdout()
         say(f"error: stdout: {error}")
         return BAD_INPUT
+    except CheckFailed as error:
+        say(f"error: {error}")
+        return CHECK_FAILED
     except click.ClickException as error:
         error.show()
         return BAD_INPUT

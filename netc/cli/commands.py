@@ -60,8 +60,10 @@ TIME = net_command(
     "Time every kernel of a net.",
     """Time the net MODEL on random input: each kernel's median, and its part of the machine's peak.
 
-    The peak is the time that the machine would need at its measured limits of arithmetic and memory. More
-    than 100 % is possible where data stays in the caches.
+    The peak is the time that the machine would need at its measured limits of arithmetic and memory: its
+    operations at the rate of multiply-adds, or the bytes of its operands at the rate of reading, whichever
+    takes longer. More than 100 % is possible where data stays in the caches, or where an algorithm does
+    fewer operations than are counted.
     """,
     "netc.cli.time_",
     click.option(
@@ -70,7 +72,75 @@ TIME = net_command(
     click.option(
         "--size", multiple=True, metavar="N=4", help="What a symbol of the input's shape stands for."
     ),
+    click.option(
+        "--roofline",
+        is_flag=True,
+        help="The slowest kernels first, with the floor of each and what bounds it.",
+    ),
+    click.option(
+        "--plot",
+        is_flag=False,
+        flag_value="",
+        metavar="[FILE.png]",
+        help="Draw the kernels under the roofline, in NAME.roofline.png unless told; needs matplotlib.",
+    ),
+    click.option(
+        "--backward", is_flag=True, help="Time forward and backward of the net as compiled for training."
+    ),
     JSON,
+)
+
+BENCH = command(
+    "bench",
+    "Time the reference models, in netc and in other engines.",
+    """Time the NETs in netc and in its peers, those that are installed: each in its own process, in turns.
+
+    NETs are names of the models that come with netc (caffenet, googlenet, vgg16, resnet50, squeezenet_v1.1,
+    mobilenet_v1 and lenet unless told) or files. Prints tables in Markdown: times, ratios, differences of
+    outputs, memory. Exits with 3 where outputs differ, or where --check finds a ratio that got worse.
+    """,
+    "netc.cli.bench",
+    click.argument("nets", nargs=-1, metavar="[NET]..."),
+    click.option("--batch", metavar="N,...", help="Batch sizes: 1,16; with --train 16."),
+    click.option(
+        "--threads", metavar="N,...", default="2", show_default=True, help="Threads of every engine."
+    ),
+    click.option("--train", is_flag=True, help="Time iterations of training, not forward passes."),
+    click.option("--peers", "peer_names", metavar="NAME,...", help="torch, compile, ort, openvino, opencv."),
+    click.option("--peer-python", metavar="FILE", help="The interpreter that has the peers: netc's own."),
+    click.option(
+        "--seconds",
+        type=click.FloatRange(0, 3600, min_open=True),
+        default=2.0,
+        show_default=True,
+        help="Of one engine in one round.",
+    ),
+    click.option("--rounds", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Of turns."),
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(0, 1),
+        default=1e-3,
+        show_default=True,
+        help="Largest difference of outputs, relative to the largest output.",
+    ),
+    click.option(
+        "--json",
+        "json_file",
+        is_flag=False,
+        flag_value="-",
+        metavar="[FILE]",
+        help="Write everything measured to a file; print it instead of the tables without one.",
+    ),
+    click.option(
+        "--check",
+        metavar="FILE|DIR",
+        help="Compare with a run that --json wrote; of a folder with the newest on such a machine.",
+    ),
+    click.option(
+        "--margin", default="10%", show_default=True, help="By how much a ratio may be worse in --check."
+    ),
+    click.option("--history", metavar="DIR", help="Run nothing: show how the runs in a folder went."),
+    click.option("-o", "--output", metavar="FILE", help="Draw --history there: .png, .svg or .pdf."),
 )
 
 INSPECT = net_command(
@@ -160,4 +230,4 @@ DATA = command(
     JSON,
 )
 
-COMMANDS = (COMPILE, RUN, TIME, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT, DATA)
+COMMANDS = (COMPILE, RUN, TIME, BENCH, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT, DATA)

@@ -54,6 +54,7 @@ _NET: tuple[Parameter, ...] = (
     click.option(
         "--fully-convolutional", is_flag=True, help="Make inner products convolutions, for larger inputs."
     ),
+    click.option("--exact", is_flag=True, help="Use no algorithm that rounds more, as Winograd's does."),
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
     click.option("--keep", multiple=True, metavar="BLOB", help="Keep an intermediate blob."),
     ALLOW_PYTHON_LAYERS,

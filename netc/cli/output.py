@@ -25,6 +25,10 @@ class OutputFailed(Exception):
     """Stdout cannot be written: the disk is full, say."""
 
 
+class CheckFailed(Exception):
+    """What the command was asked to check does not hold."""
+
+
 def put(text: str) -> None:
     """Write a line of data."""
     with _writing():

@@ -11,15 +11,16 @@ from click.core import ParameterSource
 from netc.cli.output import progress
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
-from netc.runtime.api import build, load
+from netc.runtime.api import build, build_training, load
 from netc.runtime.artifact import is_artifact
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Shape, parse_input_shape
+from netc.runtime.training_module import TrainingModule
 
 # of the parameters that every command has, those with no meaning for a net that is compiled already
 _COMPILING = (
     "weights", "target", "opt_level", "input_shape", "phase", "level", "stages", "fully_convolutional",
-    "keep", "precision", "allow_python_layers",
+    "exact", "keep", "precision", "allow_python_layers",
 )  # fmt: skip
 
 
@@ -50,6 +51,15 @@ class NetRequest:
         with progress("compiling kernels") as on_kernel:
             return build(self.model, self.weights, self.options, on_kernel=on_kernel)
 
+    def training_module(self) -> TrainingModule:
+        """The module with its backward pass, compiled now."""
+        if self.is_compiled:
+            raise NetcError(
+                f"{self.model} was compiled without a backward pass", remedy="give the definition of the net"
+            )
+        with progress("compiling kernels") as on_kernel:
+            return build_training(self.model, self.weights, self.options, on_kernel=on_kernel)
+
     def _check_nothing_to_compile(self) -> None:
         useless = sorted(self.given)
         if useless:
@@ -74,6 +84,7 @@ def take_request(given: dict[str, Any]) -> NetRequest:
         keep=given.pop("keep"),
         fully_convolutional=given.pop("fully_convolutional"),
         precision=given.pop("precision"),
+        exact=given.pop("exact"),
         python_layers=PythonLayers(allowed=given.pop("allow_python_layers")),
     )
     return NetRequest(given.pop("model"), given.pop("weights"), options, written)

@@ -10,37 +10,60 @@ import numpy as np
 
 from netc.backends.llvm.machine_peak import Peaks, measure_peaks
 from netc.backends.llvm.target import available_cores, parse_target
-from netc.cli.output import progress, put, put_json, say_warnings, table
+from netc.cli.output import progress, put, put_json, say, say_warnings, table
+from netc.cli.picture_file import check_picture
 from netc.cli.request import NetRequest
+from netc.cli.roofline import layer_of, ops_of, roofline_data, roofline_table, total_seconds
+from netc.cli.roofline_png import write_roofline
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
 from netc.runtime.memory import Array, check_available
 from netc.runtime.module import Module
 from netc.runtime.options import NUMPY_TARGET
 from netc.runtime.profile import KernelTime, profile
-from netc.runtime.shapes import show_shape, symbol_names, tensor_of
+from netc.runtime.shapes import Binding, show_shape, symbol_names, tensor_of
+from netc.runtime.training_module import TrainingModule
 
 WARM_UP = 3
 
 
-def command(request: NetRequest, repeats: int, size: tuple[str, ...], as_json: bool) -> None:
+def command(
+    request: NetRequest,
+    repeats: int,
+    size: tuple[str, ...],
+    roofline: bool,
+    plot: str | None,
+    backward: bool,
+    as_json: bool,
+) -> None:
     """``netc time``."""
-    module = request.module()
+    module = request.training_module() if backward else request.module()
     if module.compiled.options.target == NUMPY_TARGET:
         raise NetcError("the target numpy has no kernels to time", remedy="use the target cpu")
+    picture = (plot or f"{module.name}.roofline.png") if plot is not None else None
+    if picture is not None:
+        check_picture(picture)
     arrays = _random_inputs(module, size)
-    seconds = _whole_runs(module, arrays, repeats)
-    kernels = profile(*module.specialise(**arrays), repeats=repeats)
+    runner, binding, inputs = module.specialise(**arrays)
+    gradients = _output_gradients(module, binding)
+    seconds = _whole_runs(module, arrays, gradients, repeats)
+    late = {module.compiled.late[blob]: array for blob, array in gradients.items()}
+    kernels = profile(runner, binding, {**inputs, **late}, repeats=repeats)
     machine, peaks = _machine(module)
+    shapes = ", ".join(f"{name} {show_shape(array.shape)}" for name, array in arrays.items())
+    title = f"{module.name}, {shapes}, {machine}, median of {repeats} runs"
+    if picture is not None:
+        write_roofline(picture, title, kernels, peaks)
+        say(f"wrote {picture}")
     if as_json:
         put_json(_as_data(module, seconds, kernels, peaks))
         return
     say_warnings(module.warnings)
-    inputs = ", ".join(f"{name} {show_shape(array.shape)}" for name, array in arrays.items())
-    put(f"{module.name}, {inputs}, {machine}, median of {repeats} runs")
+    put(title)
     put(f"machine: {peaks.gflops:.0f} GFLOP/s, {peaks.gbytes_per_s:.1f} GB/s")
-    put(f"a run takes {1e3 * seconds:.3f} ms\n")
-    put(_kernel_table(kernels, peaks))
+    what = "a run forward and backward" if backward else "a run"
+    put(f"{what} takes {1e3 * seconds:.3f} ms, its kernels {1e3 * total_seconds(kernels):.3f} ms\n")
+    put(roofline_table(kernels, peaks) if roofline else _kernel_table(kernels, peaks))
 
 
 def _machine(module: Module) -> tuple[str, Peaks]:
@@ -78,13 +101,25 @@ def _random_inputs(module: Module, sizes: tuple[str, ...]) -> dict[str, Array]:
     return {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
 
 
-def _whole_runs(module: Module, arrays: dict[str, Array], repeats: int) -> float:
-    """The median of a run as a caller sees it."""
+def _output_gradients(module: Module, binding: Binding) -> dict[str, Array]:
+    """Ones for each output that a backward pass begins with; nothing for a module without one."""
+    types = {v.name: tensor_of(v.type) for v in module.compiled.main.inputs}
+    values = dict(binding)
+    return {
+        blob: np.ones(tuple(evaluate(d, values) for d in types[late].shape), np.float32)
+        for blob, late in module.compiled.late.items()
+    }
+
+
+def _whole_runs(module: Module, arrays: dict[str, Array], gradients: dict[str, Array], repeats: int) -> float:
+    """The median of a run as a caller sees it; forward and backward where the module has both."""
     samples = []
     with progress("timing") as on_run:
         for index in range(WARM_UP + repeats):
             start = time.perf_counter()
             module.run(**arrays)
+            if isinstance(module, TrainingModule):
+                module.backward(**gradients)
             samples.append(time.perf_counter() - start)
             if on_run is not None:
                 on_run(index + 1, WARM_UP + repeats)
@@ -92,11 +127,11 @@ def _whole_runs(module: Module, arrays: dict[str, Array], repeats: int) -> float
 
 
 def _kernel_table(kernels: list[KernelTime], peaks: Peaks) -> str:
-    total = sum(k.seconds for k in kernels) or 1.0
+    total = total_seconds(kernels)
     rows = [
         (
-            k.layers[0] if k.layers else k.value,
-            " ".join(op.rpartition(".")[2] for op in k.ops),
+            layer_of(k),
+            ops_of(k),
             k.shape,
             f"{1e3 * k.seconds:.3f}",
             f"{100 * k.seconds / total:.1f}",
@@ -107,7 +142,7 @@ def _kernel_table(kernels: list[KernelTime], peaks: Peaks) -> str:
         for k in kernels
     ]
     flops, moved = sum(k.flops for k in kernels), sum(k.bytes for k in kernels)
-    needed = sum(k.fraction_of_peak(peaks) * k.seconds for k in kernels)
+    needed = sum(k.floor_seconds(peaks) for k in kernels)
     rows.append(
         (
             "all kernels", "", "", f"{1e3 * total:.3f}", "100.0", f"{flops / total / 1e9:.1f}",
@@ -122,14 +157,8 @@ def _as_data(module: Module, seconds: float, kernels: list[KernelTime], peaks: P
     return {
         "name": module.name,
         "seconds": seconds,
+        "kernel_seconds": sum(k.seconds for k in kernels),
+        "floor_seconds": sum(k.floor_seconds(peaks) for k in kernels),
         "peaks": asdict(peaks),
-        "kernels": [
-            {
-                **asdict(k),
-                "gflops_per_s": k.gflops_per_s,
-                "gbytes_per_s": k.gbytes_per_s,
-                "fraction_of_peak": k.fraction_of_peak(peaks),
-            }
-            for k in kernels
-        ],
+        "kernels": roofline_data(kernels, peaks),
     }

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from netc.cli.output import progress, put, say
+from netc.cli.picture_file import check_picture
 from netc.cli.plot import show
-from netc.cli.plot_png import check_picture, write_png
+from netc.cli.plot_png import write_png
 from netc.cli.signals import actions_of_signals
 from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView

@@ -31,12 +31,18 @@ class Cost:
 
 
 def macs(op: Op) -> Dim:
-    """The multiply-accumulates of convolutions and inner products, a body's included; 0 for other ops."""
+    """The multiply-accumulates of convolutions and inner products, a body's included; 0 for other ops.
+
+    Winograd's convolution counts as what it stands for.
+    """
     if op.body is not None:
         return _sum(tuple(macs(inner) for inner in op.body.ops))
     if op.name == "nn.conv_weight_gradient":
         dy, dw = _tensor(op.operands[1]), _tensor(op.result)
         return dy.elements * product(dw.shape[1:])  # each output: C/g * K
+    if op.name == "nn.winograd_conv":
+        u, y = _tensor(op.operands[1]), _tensor(op.result)
+        return y.elements * u.shape[2] * int(op.attrs.taps) ** 2
     if op.name not in ("nn.conv", "nn.deconv", "nn.fractional_conv", "nn.inner_product"):
         return 0
     x, w, y = _tensor(op.operands[0]), _tensor(op.operands[1]), _tensor(op.result)

@@ -20,6 +20,7 @@ from netc.ir.ops.loop import (
     CompareAttrs,
     ConstAttrs,
     LanesAttrs,
+    PrefetchAttrs,
     ReduceLanesAttrs,
     ShuffleAttrs,
 )
@@ -88,9 +89,9 @@ class LoopBuilder:
         self._stack[-1].append(Op("loop." + name, tuple(operands), attrs, (result,)))
         return result
 
-    def effect(self, name: str, operands: Sequence[Value]) -> None:
+    def effect(self, name: str, operands: Sequence[Value], attrs: Any = _NO_ATTRS) -> None:
         """Append an op without a result."""
-        self._stack[-1].append(Op("loop." + name, tuple(operands), _NO_ATTRS, ()))
+        self._stack[-1].append(Op("loop." + name, tuple(operands), attrs, ()))
 
     @contextmanager
     def loop(self, lo: Index, hi: Index, step: int = 1, carried: Sequence[Value] = ()) -> Iterator[Loop]:
@@ -385,6 +386,10 @@ class LoopBuilder:
             self.store(value, pointer, index)
             return
         self.effect("store_first", (value, pointer, self.value(index), self.value(count)))
+
+    def prefetch(self, pointer: Value, index: Index, level: int = 1) -> None:
+        """Ask for the line of an element, which need not exist, in the cache of a level."""
+        self.effect("prefetch", (pointer, self.value(index)), PrefetchAttrs(level))
 
     def fence(self) -> None:
         """Keep code generation from merging or moving memory accesses across this point."""

@@ -8,11 +8,12 @@ from netc.ir.types import type_symbols
 
 # Besides elementwise arithmetic. Convolutions and the like are left out on purpose: a net that is fed with
 # constants (DummyData) would otherwise be run by the reference once and be gone.
-_DATA_MOVEMENT = frozenset(
+_PREPARABLE = frozenset(
     {
         "detect.prior_box",
         "layout.convert",
         "nn.adjoint_weight",
+        "nn.winograd_weight",
         "tensor.concat",
         "tensor.fill",
         "tensor.reduce",
@@ -37,5 +38,5 @@ def param_only(func: Func, *, states: bool = False) -> frozenset[str]:
 
 
 def _is_preparable(op: Op) -> bool:
-    cheap = op.name in _DATA_MOVEMENT or opdef(op.name).elementwise
+    cheap = op.name in _PREPARABLE or opdef(op.name).elementwise
     return cheap and not any(type_symbols(r.type) for r in op.results)

@@ -188,6 +188,10 @@ class _Assigner:
         layout = self.channels if depthwise else self._input_layout(x)
         return [layout, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
 
+    def winograd_conv(self, op: Op) -> Sequence[Layout]:
+        """Case 1."""
+        return [self.channels, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
+
     def conv_weight_gradient(self, op: Op) -> Sequence[Layout]:
         """Case 2."""
         x, dw = op.operands[0], _tensor(op.result)
@@ -283,6 +287,7 @@ _RULES: dict[str, Callable[[_Assigner, Op], Sequence[Layout]]] = {
     "nn.fractional_conv": _Assigner.conv,
     "nn.inner_product": _Assigner.inner_product,
     "nn.moments": _Assigner.reduce,
+    "nn.winograd_conv": _Assigner.winograd_conv,
     "random.dropout": _Assigner.dropout,
     "tensor.concat": _Assigner.concat,
     "tensor.reduce": _Assigner.reduce,

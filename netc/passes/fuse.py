@@ -73,6 +73,7 @@ _ANCHORS = frozenset(
         "nn.max_pool_gradient",
         "nn.pool",
         "nn.softmax",
+        "nn.winograd_conv",
         "random.dropout",
     }
 )

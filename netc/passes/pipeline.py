@@ -36,6 +36,7 @@ from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.join_pads import join_pads
 from netc.passes.recompute import recompute
 from netc.passes.share_buffers import share_buffers
+from netc.passes.use_winograd import ChooseTile, use_winograd
 from netc.passes.widen_groups import widen_groups
 
 OptLevel = Literal[0, 1, 2, 3]
@@ -69,6 +70,7 @@ def tensor_pipeline(
     fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
     forward: Collection[str] = (),
     segments: int = 1,
+    winograd: ChooseTile | None = None,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
@@ -111,6 +113,13 @@ def tensor_pipeline(
         stages.append(
             Stage("widen_groups", lambda m: widen_groups(m, block=block), "lets layouts block more")
         )
+        if winograd is not None:
+            choose = winograd
+            stages.append(
+                Stage(
+                    "use_winograd", lambda m: use_winograd(m, choose=choose), "groups are as wide as they get"
+                )
+            )
         stages.append(
             Stage("assign_layouts", lambda m: assign_layouts(m, block=block), "while ops stand alone")
         )
@@ -142,6 +151,7 @@ def run_pipeline(
     fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None,
     forward: Collection[str] = (),
     segments: int = 1,
+    winograd: ChooseTile | None = None,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -164,6 +174,7 @@ def run_pipeline(
         fully_convolutional=fully_convolutional,
         forward=forward,
         segments=segments,
+        winograd=winograd,
     )
     for stage in stages:
         module = step(stage.name, stage.run(module))

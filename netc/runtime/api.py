@@ -42,6 +42,7 @@ def compile_net(
     threads: int | None = None,
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
+    exact: bool = False,
     precision: Precision = DEFAULT_PRECISION,
     training: bool = False,
     allow_python_layers: bool = False,
@@ -65,11 +66,12 @@ def compile_net(
         threads=threads,
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
+        exact=exact,
         precision=precision,
         python_layers=PythonLayers(allowed=allow_python_layers),
     )
     if training:
-        return _build_training(net, weights, options)
+        return build_training(net, weights, options)
     return build(net, weights, options)
 
 
@@ -87,9 +89,12 @@ def build(
     return with_weights(message, compiled, weights)
 
 
-def _build_training(net: NetSource, weights: WeightSource, options: CompileOptions) -> TrainingModule:
+def build_training(
+    net: NetSource, weights: WeightSource, options: CompileOptions, *, on_kernel: OnKernel | None = None
+) -> TrainingModule:
+    """:func:`compile_net` with ``training``, its options in one, and calls while it works."""
     message = read_message(net, options)
-    compiled = compile_differentiable(message, options)
+    compiled = compile_differentiable(message, options, on_kernel=on_kernel)
     params, warnings = filled_params(compiled.net, weights)
     return TrainingModule(message, compiled, params, warnings)
 

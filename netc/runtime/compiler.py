@@ -9,6 +9,7 @@ from functools import cached_property
 from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import compile_launches
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
+from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import Target, available_cores, parse_target
 from netc.frontend.imported_net import ImportedNet, LayerInfo
@@ -17,9 +18,11 @@ from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.pipeline import run_pipeline
+from netc.passes.use_winograd import ChooseTile
 from netc.runtime.cuda_build import CudaBuild, build_cuda
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 from netc.runtime.pass_settings import pass_settings
+from netc.runtime.shapes import tensor_of
 
 # a pass's name and its outcome
 OnStage = Callable[[str, Module], None]
@@ -125,6 +128,7 @@ def compile_imported(
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
         forward=forward,
         segments=segments,
+        winograd=winograd_choice(module, options),
         on_stage=on_stage,
     )
     if is_cuda(options.target):
@@ -140,6 +144,16 @@ def compile_imported(
         on_kernel,
     )
     return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
+
+
+def winograd_choice(module: Module, options: CompileOptions) -> ChooseTile | None:
+    """Which convolutions become Winograd's; None: none may, as on a GPU, which has no kernels for them."""
+    if options.exact or is_cuda(options.target):
+        return None
+    target = parse_target(options.target)
+    sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
+    weight_bytes = sum(size for size in sizes if isinstance(size, int))
+    return lambda conv: choose_winograd_tile(conv, target, weight_bytes)
 
 
 def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:

@@ -27,7 +27,7 @@ class CudaProgram:
 
     ``code`` holds the kernels that the launches name, ``values`` what their symbols stand for. ``persistent``
     is where prepared parameters and states lie. Where there are ``late`` inputs, the launches from the first
-    on that depends on one are the backward pass.
+    on that depends on one are the backward pass, and ``forward_launches`` come before it.
     """
 
     def __init__(
@@ -54,18 +54,20 @@ class CudaProgram:
                 size = _static_bytes(tensor_of(arg.type))
                 memory = device.allocate(size, f"the memory for '{arg.name}'")
                 self._regions[arg.name] = Region(memory, 0, size)
-        self._scratch = self._make_scratch(func.ops, code)
+        self._scratch = self._make_scratch(code)
         launches: list[Launch] = []
         self._calls_of: list[int] = []  # of each launch; the host's take none
         parts: list[list[Call] | _HostLaunch] = []
         backward, self._late = dependent(func, late)
         self._backward: int | None = None
+        forward_launches: int | None = None
         for op in func.ops:
             if op.name != "buffer.launch":
                 self._regions[op.result.name] = self._region_of(op, arena)
                 continue
             if op is backward:
                 self._backward = len(parts)
+                forward_launches = len(launches)
                 parts.append([])
             regions = [self._regions[v.name] for v in op.operands]
             launches.append(Launch(len(launches), op.attrs.kernel, op))
@@ -81,6 +83,7 @@ class CudaProgram:
             assert isinstance(last, list)
             last += calls
         self.launches = tuple(launches)
+        self.forward_launches = len(launches) if forward_launches is None else forward_launches
         self._parts: list[Recording | _HostLaunch] = [
             device.record(part) if isinstance(part, list) else part for part in parts
         ]
@@ -136,10 +139,9 @@ class CudaProgram:
         return found
 
     # --- memory and calls ---
-    def _make_scratch(self, ops: Sequence[Op], code: CudaCode) -> Region:
-        """Memory that each launch may use for itself: as much as the neediest one wants."""
-        names = {op.attrs.kernel for op in ops if op.name == "buffer.launch"} - {REFERENCE_KERNEL}
-        size = max((evaluate(code.kernels[n].scratch_bytes, self._values) for n in names), default=0)
+    def _make_scratch(self, code: CudaCode) -> Region:
+        """Memory that each launch may use for itself."""
+        size = scratch_bytes(code, self._values)
         return Region(self.device.allocate(size, "the memory of partial sums"), 0, size)
 
     def _region_of(self, op: Op, arena: object) -> Region:
@@ -201,6 +203,11 @@ class _HostLaunch:
         """Run; the time of the host is none of the device's."""
         self.run()
         return [0.0]
+
+
+def scratch_bytes(code: CudaCode, values: Mapping[str, int]) -> int:
+    """What the neediest kernel wants for partial sums."""
+    return max((evaluate(kernel.scratch_bytes, values) for kernel in code.kernels.values()), default=0)
 
 
 def _static_bytes(type_: TensorType) -> int:

@@ -14,7 +14,7 @@ from netc.passes.pipeline import place_buffers
 from netc.runtime.compiler import Compiled
 from netc.runtime.cuda_build import CudaBuild
 from netc.runtime.cuda_device import CupyDevice, Device, Region
-from netc.runtime.cuda_program import CudaProgram
+from netc.runtime.cuda_program import CudaProgram, scratch_bytes
 from netc.runtime.memory import Array, Memory
 from netc.runtime.params import ParamStore, PreparedCache, PreparedParams
 from netc.runtime.pass_settings import as_opt_level
@@ -101,6 +101,7 @@ class CudaRunner:
         sizes = [tensor_of(v.type).storage_bytes for v in (*main.inputs, *main.outputs)]
         return Memory(
             activations=arena_bytes(module),
+            scratch=scratch_bytes(self.build.main_code, dict(binding)),
             unshared=unshared_bytes(module),
             params=self.params.nbytes,
             prepared=0,

@@ -12,7 +12,7 @@ from netc.ir.core import Module
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
 from netc.passes.pipeline import run_pipeline
-from netc.runtime.compiler import OnStage, llvm_level
+from netc.runtime.compiler import OnStage, llvm_level, winograd_choice
 from netc.runtime.cuda_emit import emit_cuda, named_for_cuda
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 from netc.runtime.pass_settings import pass_settings
@@ -37,6 +37,7 @@ def module_at(
         opt_level=level,
         block=block,
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
+        winograd=winograd_choice(net.module, options),
         on_stage=on_stage,
     )
     if stage == "tensor":

@@ -25,11 +25,13 @@ class Memory:
     """Bytes that a module takes at one size of its inputs.
 
     ``activations`` is what intermediate blobs share, ``unshared`` what they would take one by one;
+    ``scratch`` is what kernels need besides, all threads together;
     ``params`` is the net's own parameters, ``prepared`` the copies of them in the layouts of the kernels, and
     ``inputs_outputs`` the buffers of the net's inputs and outputs.
     """
 
     activations: int
+    scratch: int
     unshared: int
     params: int
     prepared: int
@@ -38,7 +40,7 @@ class Memory:
     @property
     def total(self) -> int:
         """Everything that is allocated."""
-        return self.activations + self.params + self.prepared + self.inputs_outputs
+        return self.activations + self.scratch + self.params + self.prepared + self.inputs_outputs
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32, *, what: str) -> Array:

@@ -31,6 +31,7 @@ class CompileOptions:
     ``phase``, ``level`` and ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces
     shapes of the net's inputs; a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names
     intermediate blobs to be had after a run. ``fully_convolutional`` turns inner products into convolutions.
+    ``exact`` forbids algorithms that round more than sums of products do: Winograd's convolution.
     ``precision`` is what a GPU's tensor cores round the factors of matrix products to; processors compute in
     float32 always. ``python_layers`` says which classes may be run as layers, and remembers their objects:
     one net, one of these.
@@ -45,6 +46,7 @@ class CompileOptions:
     threads: int | None = None
     keep: tuple[str, ...] = ()
     fully_convolutional: bool = False
+    exact: bool = False
     precision: Precision = DEFAULT_PRECISION
     python_layers: PythonLayers = field(default_factory=PythonLayers, compare=False, repr=False)
 

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netc.backends.llvm.machine_peak import Peaks
 from netc.frontend.imported_net import ImportedNet
-from netc.ir.core import Op, walk
-from netc.ir.cost import macs
+from netc.ir.core import Op
 from netc.ir.diagnostics import NetcError
 from netc.ir.location import Location
 from netc.ir.ops.buffer import LaunchAttrs
-from netc.ir.types import TensorType
 from netc.runtime.cuda_runner import CudaRunner
+from netc.runtime.launch_cost import launch_bytes, launch_flops
 from netc.runtime.memory import Array
 from netc.runtime.runner import KernelRunner, Runner
 from netc.runtime.shapes import Binding, show_shape, tensor_of
-
-_NO_FLOPS = (
-    "fusion",
-    "tensor.reshape",
-    "tensor.transpose",
-    "tensor.concat",
-    "tensor.slice",
-    "tensor.fill",
-    "layout.convert",
-)
-_SOFTMAX_FLOPS = 5  # for each element: maximum, difference, exp, sum, quotient
-_LRN_FLOPS = 4  # for each element besides the window: scale, shift, power, product
 
 
 @dataclass(frozen=True, slots=True)
 class KernelTime:
     """One launch. ``bytes`` counts every operand once, as if nothing stayed in the caches.
 
-    ``layers`` are the layers whose ops it does, ``value`` the name of what it writes.
+    ``layers`` are the layers whose ops it does, ``value`` the name of what it writes. ``backward`` says that
+    it belongs to the backward pass of a module for training.
     """
 
     kernel: str
@@ -48,6 +35,7 @@ class KernelTime:
     seconds: float
     flops: int
     bytes: int
+    backward: bool = False
 
     @property
     def gflops_per_s(self) -> float:
@@ -59,20 +47,35 @@ class KernelTime:
         """1e9 bytes per second."""
         return self.bytes / self.seconds / 1e9 if self.seconds else 0.0
 
+    @property
+    def flops_per_byte(self) -> float:
+        """The arithmetic intensity."""
+        return self.flops / self.bytes if self.bytes else 0.0
+
+    def is_bound_by_memory(self, peaks: Peaks) -> bool:
+        """Whether the machine would need longer for the bytes than for the operations."""
+        return self.bytes / peaks.gbytes_per_s > self.flops / peaks.gflops
+
+    def floor_seconds(self, peaks: Peaks) -> float:
+        """The time the machine would need at its peaks: operations or bytes, whichever takes longer."""
+        return max(self.flops / peaks.gflops, self.bytes / peaks.gbytes_per_s) / 1e9
+
     def fraction_of_peak(self, peaks: Peaks) -> float:
         """The time the machine would need at its peaks, as a part of the time taken.
 
         More than 1 is possible: data may come from a cache, and fast algorithms do fewer operations than
         are counted.
         """
-        needed = max(self.flops / peaks.gflops, self.bytes / peaks.gbytes_per_s) / 1e9
-        return needed / self.seconds if self.seconds else 0.0
+        return self.floor_seconds(peaks) / self.seconds if self.seconds else 0.0
 
 
 def profile(
     runner: Runner, binding: Binding, arrays: Mapping[str, Array], *, repeats: int, warm_up: int = 2
 ) -> list[KernelTime]:
-    """The median time of every launch over ``repeats`` runs."""
+    """The median time of every launch over ``repeats`` runs, those of a backward pass included.
+
+    ``arrays`` are the inputs, and the late ones that a backward pass begins with.
+    """
     if not isinstance(runner, KernelRunner | CudaRunner):
         raise NetcError("the target numpy has no kernels to time", remedy="use the target cpu")
     program = runner.program(binding)
@@ -83,7 +86,11 @@ def profile(
     layers = layer_places(runner.compiled.net)
     return [
         kernel_time(
-            launch.op, launch.kernel, layers, statistics.median(times[launch.index] for times in samples)
+            launch.op,
+            launch.kernel,
+            layers,
+            statistics.median(times[launch.index] for times in samples),
+            backward=launch.index >= program.forward_launches,
         )
         for launch in program.launches
     ]
@@ -94,7 +101,9 @@ def layer_places(net: ImportedNet) -> dict[Location, str]:
     return {layer.location: layer.name for layer in net.layers if layer.location}
 
 
-def kernel_time(op: Op, kernel: str, layers: Mapping[Location, str], seconds: float) -> KernelTime:
+def kernel_time(
+    op: Op, kernel: str, layers: Mapping[Location, str], seconds: float, *, backward: bool = False
+) -> KernelTime:
     """What a static launch does, and the time it takes."""
     assert isinstance(op.attrs, LaunchAttrs)
     assert op.body is not None
@@ -110,42 +119,6 @@ def kernel_time(op: Op, kernel: str, layers: Mapping[Location, str], seconds: fl
         shapes,
         seconds,
         launch_flops(op),
-        _bytes(op),
+        launch_bytes(op),
+        backward,
     )
-
-
-def launch_flops(launch: Op) -> int:
-    """Floating-point operations of a static launch, an fma being two."""
-    assert launch.body is not None
-    return sum(_flops(op) for op in walk(launch.body.ops))
-
-
-def _flops(op: Op) -> int:
-    products = macs(op)
-    assert isinstance(products, int)
-    if products:
-        return 2 * products
-    out = _elements(op.result.type)
-    if op.name in _NO_FLOPS:
-        return 0
-    if op.name == "nn.pool":
-        return out * int(math.prod(op.attrs.kernel))
-    if op.name in ("nn.global_pool", "tensor.reduce"):
-        return _elements(op.operands[0].type)
-    if op.name == "nn.lrn":
-        return out * (2 * int(op.attrs.size) + _LRN_FLOPS)
-    return out * (_SOFTMAX_FLOPS if op.name == "nn.softmax" else 1)
-
-
-def _elements(type_: object) -> int:
-    assert isinstance(type_, TensorType)
-    return math.prod(type_.static_shape)
-
-
-def _bytes(launch: Op) -> int:
-    total = 0
-    for value in launch.operands:
-        size = tensor_of(value.type).storage_bytes
-        assert isinstance(size, int)
-        total += size
-    return total

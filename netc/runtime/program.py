@@ -37,9 +37,11 @@ class KernelProgram:
     """The buffers of a static module (offsets set) allocated, and its launches ready to run.
 
     ``result_names`` names the results, in order. ``kernel_symbols`` gives for each kernel the names of its
-    symbols, which follow the operands in its slots; ``values`` is what they stand for here. ``persistent``
-    is the memory of the prepared parameters and of the states, as the kernels read it. Where there are
-    ``late`` inputs, the launches from the first on that depends on one are the backward pass.
+    symbols, which follow the operands in its slots; ``values`` is what they stand for here. ``scratch`` gives
+    for each kernel the bytes that it needs besides, which follow in turn. ``persistent`` is the memory of the
+    prepared parameters and of the states, as the kernels read it. Where there are ``late`` inputs, the
+    launches from the first on that depends on one are the backward pass, and ``forward_launches`` come
+    before it.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class KernelProgram:
         module: Module,
         result_names: Sequence[str],
         kernel_symbols: Mapping[str, Sequence[str]],
+        scratch: Mapping[str, int],
         values: Mapping[str, int],
         library: Library,
         persistent: Mapping[str, Array],
@@ -58,6 +61,7 @@ class KernelProgram:
         self.result_names = tuple(name for name in result_names if name not in states)
         self.arena_bytes, self.unshared_bytes = arena_bytes(module), unshared_bytes(module)
         arena = aligned_zeros((self.arena_bytes,), np.uint8, what="the memory of intermediate blobs")
+        shared = aligned_zeros((max(scratch.values(), default=0),), np.uint8, what="the memory of kernels")
         self.storages: dict[str, Array] = {}
         addresses: dict[str, int] = {}
         for arg, role in zip(func.args, func.roles, strict=True):
@@ -72,12 +76,14 @@ class KernelProgram:
         launches: list[Launch] = []
         backward, self._late = dependent(func, late)
         self._backward: int | None = None
+        forward_launches: int | None = None
         for op in func.ops:
             if op.name != "buffer.launch":
                 addresses[op.result.name] = _address(op, addresses, arena.ctypes.data)
                 continue
             if op is backward:
                 self._backward = len(parts)
+                forward_launches = len(launches)
                 parts.append([])
             kernel = _kernel_name(op)
             words = [addresses[v.name] for v in op.operands]
@@ -86,13 +92,16 @@ class KernelProgram:
                 parts.append(ReferenceLaunch(op, words))
                 continue
             words += [values[name] for name in kernel_symbols[kernel]]
+            if scratch[kernel]:
+                words.append(shared.ctypes.data)
             step = Step(kernel, library.address(kernel), np.array(words, dtype=np.int64))
             if parts and isinstance(parts[-1], list):
                 parts[-1].append(step)
             else:
                 parts.append([step])
         self.launches = tuple(launches)
-        alive = [library, arena, *persistent.values()]
+        self.forward_launches = len(launches) if forward_launches is None else forward_launches
+        alive = [library, arena, shared, *persistent.values()]
         self._parts = [
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
         ]

@@ -262,6 +262,7 @@ class _Reader:
             threads=None if given["threads"] is None else self._get(given, "threads", int),
             keep=tuple(map(str, self._get(given, "keep", list))),
             fully_convolutional=self._get(given, "fully_convolutional", bool),
+            exact=self._get(given, "exact", bool),
             precision=self._get(given, "precision", str),  # type: ignore[arg-type]  # as the phase
         )
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from netc.backends.llvm.engine import Library
 from netc.backends.llvm.lower.kernel import launch_symbols
+from netc.backends.llvm.lower.table import scratch_bytes
 from netc.backends.llvm.spmd import executor_for
 from netc.backends.llvm.target import available_cores
 from netc.ir.arena import arena_bytes, unshared_bytes
@@ -72,6 +73,13 @@ class KernelRunner:
             for op in self.buffer.func("main").ops
             if op.name == "buffer.launch"
         }
+        assert compiled.machine is not None
+        # of the launches as they were compiled: a bound one would be cut otherwise
+        self._scratch = {
+            op.attrs.kernel: scratch_bytes(op, compiled.machine) * self.threads
+            for op in self.buffer.func("main").ops
+            if op.name == "buffer.launch"
+        }
         self._cache = cache
         self._prepared: PreparedParams | None = None
         self._programs: OrderedDict[Binding, KernelProgram] = OrderedDict()
@@ -100,6 +108,7 @@ class KernelRunner:
                 self._bound(binding),
                 self.compiled.main.result_names,
                 self._kernel_symbols,
+                self._scratch,
                 dict(binding),
                 self._loaded(),
                 {**prepared.storages, **self.states},
@@ -116,6 +125,7 @@ class KernelRunner:
         main = module.func("main")
         return Memory(
             activations=arena_bytes(module),
+            scratch=max(self._scratch.values(), default=0),
             unshared=unshared_bytes(module),
             params=self.params.nbytes,
             prepared=_prepared_bytes(self.compiled.tensor.func("prepare")),
@@ -184,7 +194,7 @@ class ReferenceRunner:
         main = self._bound(binding)
         values = sum(_storage_bytes(tensor_of(r.type)) for op in main.ops for r in op.results)
         inputs = sum(_storage_bytes(tensor_of(v.type)) for v in main.inputs)
-        return Memory(values, values, self.params.nbytes, 0, inputs)
+        return Memory(values, 0, values, self.params.nbytes, 0, inputs)
 
     def _bound(self, binding: Binding) -> Func:
         module = bind_symbols(self.compiled.tensor, dict(binding)) if binding else self.compiled.tensor

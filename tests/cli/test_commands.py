@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from netc.runtime import draw, emit
 from netc.runtime.api import load
 
 ROOT = Path(__file__).parents[2]
-MOST_HELP_S = 0.3
 
 
 @pytest.fixture
@@ -35,21 +33,13 @@ def image(tmp_path):
     return tmp_path / "image.png"
 
 
-def test_help_is_quick_and_imports_nothing_heavy(netc):
-    quickest = min(_seconds(netc, "--help") for _ in range(3))
-    assert quickest < MOST_HELP_S
+def test_help_imports_nothing_heavy(netc):
     code = "import sys; from netc.cli import main; main(['--help']); print(sorted(sys.modules))"
     out = subprocess.run(
         [sys.executable, "-c", code], env=netc.environment, capture_output=True, text=True
     ).stdout
     for heavy in ("'numpy'", "'llvmlite'", "'lark'", "'google.protobuf'", "'rich'"):
         assert heavy not in out
-
-
-def _seconds(netc, *arguments):
-    start = time.perf_counter()
-    assert netc(*arguments).code == 0
-    return time.perf_counter() - start
 
 
 def test_importing_the_package_imports_nothing_else(netc):

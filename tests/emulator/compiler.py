@@ -12,10 +12,19 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 RUNTIME = Path(__file__).parent / "runtime"
-RUNTIME_SOURCES = ("checks.cpp", "memory.cpp", "transfers.cpp", "threads.cpp", "warps.cpp", "launch.cpp")
+RUNTIME_SOURCES = (
+    "checks.cpp",
+    "memory.cpp",
+    "transfers.cpp",
+    "threads.cpp",
+    "warps.cpp",
+    "profile.cpp",
+    "launch.cpp",
+)
 COMMON_FLAGS = (
     "-std=c++17",
     "-O2",
@@ -136,17 +145,21 @@ def _run(command: list[str]) -> None:
         raise CompileError(done.stderr[:4000])
 
 
-def places(library: Path, offset: int) -> list[tuple[str, int]]:
-    """(file, line) of an address in a library: the innermost of inlined functions first."""
+def places(library: Path, offsets: Sequence[int]) -> list[list[tuple[str, int]]]:
+    """(file, line) of return addresses in a library: for each, the innermost of inlined functions first."""
     tool = shutil.which("addr2line")
-    if tool is None or offset == 0:
-        return []
-    done = subprocess.run(
-        [tool, "-i", "-e", str(library), hex(offset - 1)], capture_output=True, text=True, check=False
-    )
-    found = []
+    if tool is None or not offsets:
+        return [[] for _ in offsets]
+    # the call stands in front of the address that it returns to; -a prints the address in front of its lines
+    asked = "\n".join(hex(max(1, offset) - 1) for offset in offsets)
+    command = [tool, "-a", "-i", "-e", str(library)]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    found: list[list[tuple[str, int]]] = []
     for row in done.stdout.splitlines():
+        if row.startswith("0x"):
+            found.append([])
+            continue
         file, _, line = row.split(" ")[0].rpartition(":")
         if line.isdigit() and int(line) > 0:
-            found.append((Path(file).name, int(line)))
+            found[-1].append((Path(file).name, int(line)))
     return found

@@ -28,6 +28,21 @@ class Memory(ctypes.Structure):
     ]
 
 
+class Traffic(ctypes.Structure):
+    """As in runtime/runtime.h."""
+
+    _fields_ = [
+        ("pc", ctypes.c_uint64),
+        ("shared", ctypes.c_int32),
+        ("write", ctypes.c_int32),
+        ("bytes", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("requests", ctypes.c_uint64),
+        ("transactions", ctypes.c_uint64),
+        ("least", ctypes.c_uint64),
+    ]
+
+
 class Launch(ctypes.Structure):
     """As in runtime/launch.cpp."""
 
@@ -42,6 +57,9 @@ class Launch(ctypes.Structure):
         ("argument_of", ctypes.POINTER(ctypes.c_int32)),
         ("memory_count", ctypes.c_int32),
         ("argument_count", ctypes.c_int32),
+        ("traffic", ctypes.POINTER(Traffic)),
+        ("traffic_count", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
     ]
 
 
@@ -174,8 +192,9 @@ def describe_launch(
     shared_bytes: int,
     cpu_seconds: float,
     arguments: Arguments,
+    traffic: ctypes.Array[Traffic] | None,
 ) -> Launch:
-    """The launch as the runtime takes it."""
+    """The launch as the runtime takes it; ``traffic`` is the room for a profile."""
     memories = (Memory * max(1, len(arguments.extents)))()
     for memory, e in zip(memories, arguments.extents, strict=False):
         memory.host, memory.bytes, memory.name = e.begin, e.end - e.begin, "/".join(e.names).encode()[:63]
@@ -196,4 +215,6 @@ def describe_launch(
         (ctypes.c_int32 * max(1, count))(*arguments.extent_of),
         len(arguments.extents),
         count,
+        traffic,
+        0 if traffic is None else len(traffic),
     )

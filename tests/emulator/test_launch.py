@@ -57,6 +57,20 @@ def test_extents_that_no_device_runs_are_refused(emulate, grid, block, message):
         emulate(COPY).launch("copy", grid=grid, block=block, args=[floats(4), floats(4), 4])
 
 
+def test_more_dynamic_shared_memory_than_the_architecture_has_is_refused(emulate):
+    args = [floats(4), floats(4), 4]
+    for arch, most in ((75, 64), (90, 227), (120, 99)):
+        emulator = emulate(COPY, arch=arch)
+        emulator.launch("copy", grid=(1,), block=(32,), args=args, shared_bytes=most * 1024)
+        with pytest.raises(ValueError, match=f"sm_{arch} has {most} KiB"):
+            emulator.launch("copy", grid=(1,), block=(32,), args=args, shared_bytes=most * 1024 + 1)
+
+
+def test_an_unknown_architecture_is_refused():
+    with pytest.raises(ValueError, match="sm_61 is none of"):
+        Emulator(COPY, arch=61)
+
+
 def test_text_that_is_no_kernel_is_refused_with_the_compilers_words(emulate):
     with pytest.raises(CompileError, match="not_declared"):
         emulate(kernel("float* y", "y[t] = not_declared;"))

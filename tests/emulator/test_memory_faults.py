@@ -76,7 +76,7 @@ def test_a_null_pointer_is_found(emulate):
 
 
 def test_an_index_past_shared_memory_is_found(emulate):
-    text = kernel(FLOATS, "NETC_SHARED(float, tile, 63); float* p = tile; p[t] = x[t]; y[t] = p[t];")
+    text = kernel(FLOATS, "NETC_SHARED(float, tile, 63); tile[t] = x[t]; y[t] = tile[t];")
     fault = fault_of(emulate, text, [floats(64), floats(64)])
     assert (fault.kind, fault.buffer, fault.index, fault.write) == ("out_of_bounds", "tile", 63, True)
 
@@ -86,8 +86,7 @@ def test_an_index_past_shared_memory_is_not_taken_for_the_next_array(emulate):
     NETC_SHARED(float, first, 64);
     NETC_SHARED(float, second, 64);
     second[t] = 0.0f;
-    float* p = first;
-    p[t + 100] = x[t];
+    first[t + 100] = x[t];
     y[t] = second[t];"""
     fault = fault_of(emulate, kernel(FLOATS, body), [floats(64), floats(64)])
     assert (fault.kind, fault.buffer, fault.index) == ("out_of_bounds", "first", 100)
@@ -106,6 +105,14 @@ def test_an_array_past_the_dynamic_shared_memory_of_the_launch_is_found(emulate)
     args = [floats(64), floats(64)]
     assert fault_of(emulate, kernel(FLOATS, body), args, shared_bytes=252).kind == "bad_launch"
     passes(emulate, kernel(FLOATS, body), args, shared_bytes=256)
+
+
+def test_more_static_shared_memory_than_a_block_has_is_found(emulate):
+    body = "NETC_SHARED(float, tile, SIZE); NETC_SHARED(float, more, 1024); tile[t] = more[t] = x[t]; y[t] = tile[t];"
+    args = [floats(64), floats(64)]
+    fault = fault_of(emulate, kernel(FLOATS, body.replace("SIZE", "11 * 1024 + 1")), args)
+    assert (fault.kind, fault.buffer) == ("bad_launch", "more")
+    passes(emulate, kernel(FLOATS, body.replace("SIZE", "11 * 1024")), args)
 
 
 @pytest.mark.parametrize("statement", ["v = load4(x + 1)", "store4(y + 2, v)", "v = load4(tile, 3)"])

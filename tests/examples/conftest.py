@@ -2,16 +2,12 @@
 
 import gzip
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-# The tests count parameters with the benchmarks' reader, which shares no code with netc.
-sys.path.append(str(ROOT / "benchmarks"))
 
 
 @pytest.fixture(scope="session")

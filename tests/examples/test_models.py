@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from net_shapes import infer
-from prototext import read_layers
+
+from netc.bench.net_shapes import infer
+from netc.bench.prototext import read_layers
 
 FOLDER = Path(__file__).parents[2] / "examples" / "models"
 MODELS: dict[str, Callable[[], str]] = runpy.run_path(str(FOLDER / "generate.py"))["MODELS"]

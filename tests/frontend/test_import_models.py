@@ -1,6 +1,5 @@
 """Whole nets: shapes, parameters and multiply-accumulates against the benchmarks' own size rules."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,11 @@ ROOT = Path(__file__).parents[2]
 MODELS = sorted((ROOT / "examples" / "models").glob("*.prototxt"))
 FULLY_CONVOLUTIONAL = ("mobilenet_v1", "squeezenet_v1.1")
 
-sys.path.append(str(ROOT / "benchmarks"))
-
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
 def test_every_example_model_imports_with_the_sizes_found_independently(path):
-    from net_shapes import infer
-    from prototext import read_layers
+    from netc.bench.net_shapes import infer
+    from netc.bench.prototext import read_layers
 
     expected = infer(read_layers(path))
     net = import_net(load_net(path))

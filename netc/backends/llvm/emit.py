@@ -338,6 +338,17 @@ def _store_first(k: _KernelEmitter, op: Op) -> None:
     k.line(f"call void @{name}({k.typed(value)}, ptr {address}, i32 {_align(pointer)}, {bits} {mask})")
 
 
+def _prefetch(k: _KernelEmitter, op: Op) -> None:
+    pointer, index = op.operands
+    assert isinstance(pointer.type, PointerType)
+    # not inbounds: the address may lie beyond the array
+    element = _SCALARS[pointer.type.dtype]
+    address = k.assign(f"getelementptr {element}, ptr {k.name(pointer)}, i64 {k.name(index)}")
+    k.intrinsic("llvm.prefetch.p0", "void", "ptr, i32 immarg, i32 immarg, i32 immarg")
+    locality = {1: 3, 2: 2}[op.attrs.level]
+    k.line(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {locality}, i32 1)")
+
+
 def _fence(k: _KernelEmitter, op: Op) -> None:
     del op
     k.line('call void asm sideeffect "", "~{memory}"()')
@@ -452,6 +463,7 @@ _EMITTERS: dict[str, Callable[[_KernelEmitter, Op], None]] = {
     "loop.load_strided": _load_strided,
     "loop.store": _store,
     "loop.store_first": _store_first,
+    "loop.prefetch": _prefetch,
     "loop.fence": _fence,
     "loop.shuffle": _shuffle,
     "loop.extract": _extract,

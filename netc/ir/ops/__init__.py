@@ -33,6 +33,7 @@ from netc.ir.ops import (
     roi_gradient,
     scatter,
     shape,
+    winograd,
     yolo,
 )
 
@@ -69,5 +70,6 @@ __all__ = [
     "roi_gradient",
     "scatter",
     "shape",
+    "winograd",
     "yolo",
 ]

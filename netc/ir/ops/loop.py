@@ -65,6 +65,13 @@ class ShuffleAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefetchAttrs:
+    """``level`` of the cache: 1, or 2 for what does not fit the first."""
+
+    level: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ReduceLanesAttrs:
     """``kind``: sum, max or min over the lanes, as a tree: the same order on every machine."""
 
@@ -158,6 +165,15 @@ def _infer_lane(operands: tuple[Type, ...], _: Any) -> tuple[Type, ...]:
     return (ScalarType(type_.dtype),)
 
 
+def _infer_prefetch(operands: tuple[Type, ...], attrs: PrefetchAttrs) -> tuple[Type, ...]:
+    pointer, index = operands
+    if attrs.level not in (1, 2):
+        raise OpError(f"a cache of level 1 or 2 expected, got {attrs.level}", attr="level")
+    if not isinstance(pointer, PointerType) or index != I64:
+        raise OpError(f"a pointer and an i64 expected, got {pointer} and {index}")
+    return ()
+
+
 def _infer_fence(_: tuple[Type, ...], __: Any) -> tuple[Type, ...]:
     return ()
 
@@ -238,6 +254,13 @@ _define(
     "The first `count` lanes; the memory of the others is not touched.",
     ("value", "pointer", "index", "count"),
     _infer_store,
+)
+_define(
+    "prefetch",
+    "Brings the line of an element to the cache of a level. The element need not exist.",
+    ("pointer", "index"),
+    _infer_prefetch,
+    PrefetchAttrs,
 )
 _define(
     "fence",

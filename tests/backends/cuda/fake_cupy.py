@@ -142,7 +142,7 @@ class FakeCupy:
             def synchronize(self) -> None:
                 pass
 
-        class cuda:  # noqa: N801
+        class cuda:
             memory = type("memory", (), {"OutOfMemoryError": OutOfMemoryError})
             runtime = type(
                 "runtime",
@@ -152,11 +152,11 @@ class FakeCupy:
             function = type("function", (), {"Module": staticmethod(lambda: Module(cupy))})
 
             @staticmethod
-            def Stream(null: bool = False, non_blocking: bool = False, ptds: bool = False) -> Stream:  # noqa: N802
+            def Stream(null: bool = False, non_blocking: bool = False, ptds: bool = False) -> Stream:
                 return Stream(cupy)
 
             @staticmethod
-            def Device(device: int | None = None) -> Any:  # noqa: N802
+            def Device(device: int | None = None) -> Any:
                 return type("Device", (), {"compute_capability": capability})
 
             @staticmethod

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from netc.backends.llvm.emit import emit_kernel
 from netc.backends.llvm.engine import Library, compile_to_object
 from netc.backends.llvm.lower.kernel import launch_symbols
-from netc.backends.llvm.lower.table import lower_launch
+from netc.backends.llvm.lower.table import lower_launch, scratch_bytes
 from netc.backends.llvm.spmd import Program, Step, executor_for
 from netc.backends.llvm.target import parse_target
 from netc.ir.builder import FuncBuilder
@@ -47,6 +47,7 @@ def runs_here(target: str) -> bool:
 TARGETS = tuple(t for t in ("cpu:sse2", "cpu:avx2", "cpu:avx512") if runs_here(t))
 LANES = {"cpu:sse2": 4, "cpu:avx2": 8, "cpu:avx512": 16}
 PAGE = mmap.PAGESIZE
+MOST_THREADS = 3
 
 
 def launch_of(
@@ -192,6 +193,12 @@ class Run:
         self.outputs = [self.memories[v.name] for v in launch.operands[split:]]
         slots = [self.memories[v.name].address for v in launch.operands]
         slots += [symbols[s] for s in launch_symbols(launch)]
+        scratch = scratch_bytes(launch, self.target)
+        self.scratch = (
+            Memory(BufferType(TensorType("f32", (scratch // 4 * MOST_THREADS,)))) if scratch else None
+        )
+        if self.scratch is not None:
+            slots.append(self.scratch.address)
         self.slots = np.array(slots, np.int64)
 
     def run(self, threads: int) -> list[Array]:
@@ -199,10 +206,17 @@ class Run:
             memory.storage[...] = memory.unspecified
         for memory, array in self.inputs:
             memory.put(array)
+        if self.scratch is not None:
+            # the threads' memories end where the forbidden page begins
+            elements = len(self.scratch.elements) // MOST_THREADS * threads
+            self.scratch.elements[:] = np.nan
+            self.slots[-1] = self.scratch.address + 4 * (len(self.scratch.elements) - elements)
         step = Step("kernel", self.library.address("kernel"), self.slots)
         Program(executor_for(threads), [step], [self.library]).run()
         for memory in self.memories.values():
             memory.check_gaps()
+        if self.scratch is not None:
+            assert np.isnan(self.scratch.elements[:-elements]).all(), "the memory of no thread was written"
         return [m.logical() for m in self.outputs]
 
 

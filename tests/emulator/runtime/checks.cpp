@@ -16,12 +16,16 @@ uintptr_t arena;
 Running running;
 Report* report;
 
+uint64_t offset_of(const void* pc) {
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(&__ehdr_start), at = reinterpret_cast<uintptr_t>(pc);
+    return at > begin && at < reinterpret_cast<uintptr_t>(&_end) ? at - begin : 0;
+}
+
 void fail(Kind kind, const void* pc, const char* buffer, int64_t index, const char* format, ...) {
     report->kind = kind;
     report->index = index;
     report->thread = running.thread;
-    const uintptr_t begin = reinterpret_cast<uintptr_t>(&__ehdr_start), at = reinterpret_cast<uintptr_t>(pc);
-    report->pc = at > begin && at < reinterpret_cast<uintptr_t>(&_end) ? at - begin : 0;
+    report->pc = offset_of(pc);
     snprintf(report->buffer, sizeof report->buffer, "%s", buffer);
     va_list rest;
     va_start(rest, format);
@@ -89,16 +93,19 @@ inline void note_reader(const Region& r, Shadow& s) {
     s.read = running.clock;
 }
 
+[[noreturn]] __attribute__((noinline)) void fail_unwritten(const Region& r, uintptr_t at, const void* pc) {
+    if (r.shared) fail_access(UNINITIALISED_SHARED, r, at, false, 0, pc, "no thread of this block has written it");
+    fail_access(UNINITIALISED_GLOBAL, r, at, false, 0, pc, "no thread of this launch has written it");
+}
+
 inline void read_granule(const Region& r, Shadow& s, uintptr_t at, const void* pc) {
-    const uint32_t me = running.thread;
-    if (s.writer != me || s.written == IN_FLIGHT) check_writer(r, at, s, false, pc);
-    if (r.shared) {
-        if (s.writer == 0 || s.written < running.block_clock)
-            fail_access(UNINITIALISED_SHARED, r, at, false, 0, pc, "no thread of this block has written it");
-    } else if (s.writer == 0 && !r.initialised) {
-        fail_access(UNINITIALISED_GLOBAL, r, at, false, 0, pc, "no thread of this launch has written it");
+    // most reads are of what this block wrote in front of its last barrier, after other warps read it too
+    if (s.written < running.block_clock || s.written >= running.barrier_clock) {
+        if (s.writer != running.thread || s.written == IN_FLIGHT) check_writer(r, at, s, false, pc);
+        if (r.shared ? s.written < running.block_clock : s.writer == 0 && !r.initialised) fail_unwritten(r, at, pc);
     }
-    note_reader(r, s);
+    if (s.readers == ONE_BLOCK && s.read >= running.barrier_clock) s.read = running.clock;
+    else note_reader(r, s);
 }
 
 __attribute__((noinline)) void check_readers(const Region& r, uintptr_t at, const Shadow& s, const void* pc) {
@@ -123,6 +130,7 @@ template <bool WRITE> inline void check(const void* address, size_t bytes, const
     const Region& r = regions[slot];
     if (at < r.begin || at + bytes > r.end) out_of_bounds(r, at, bytes, WRITE, pc);
     if (WRITE && r.read_only) fail_access(READ_ONLY, r, at, true, 0, pc, "the kernel's parameter is const");
+    if (profiling) note_access(at, bytes, r.shared, WRITE, pc);
     if (!r.shadow) return;
     const uintptr_t granule = uintptr_t(1) << r.granule_shift;
     for (uintptr_t g = (at - r.begin) >> r.granule_shift, last = (at + bytes - 1 - r.begin) >> r.granule_shift;

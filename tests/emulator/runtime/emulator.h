@@ -38,9 +38,10 @@ template <class To, class From> NETC_DEVICE To emulator_bits(From v) {
 
 // ---- shared memory -------------------------------------------------------------------------------------------------
 
+// A pointer, not an array: an index past the end is then found by its address, and reported with the array's name.
 #define NETC_SHARED(type, name, count)                                                               \
     static const EmulatorSharedSite name##_site = {#name, sizeof(type) * (count), (int)sizeof(type)}; \
-    type(&name)[count] = *reinterpret_cast<type(*)[count]>(emulator_shared(&name##_site))
+    type* const name = static_cast<type*>(emulator_shared(&name##_site))
 #define NETC_DYNAMIC_SHARED_AT(type, name, offset, count) \
     type* const name = static_cast<type*>(emulator_dynamic_shared((offset), (count), (int)sizeof(type)))
 #define NETC_DYNAMIC_SHARED(type, name, count) NETC_DYNAMIC_SHARED_AT(type, name, 0, count)

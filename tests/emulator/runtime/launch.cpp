@@ -35,6 +35,9 @@ struct Launch {
     uint64_t* arguments;         // scalars as they are, pointers as offsets into their memory
     const int32_t* argument_of;  // a memory's number, or -1 for a scalar
     int32_t memory_count, argument_count;
+    Traffic* traffic;  // room for a profile, or null
+    int32_t traffic_count;
+    int32_t reserved;
 };
 
 constexpr size_t ARGUMENT_BYTES = 65536;
@@ -94,6 +97,7 @@ void run(const Launch& l) {
     }
     set_dynamic_shared(l.shared_bytes, FIRST_BUFFER_SLOT + l.memory_count);
     catch_signals(l.cpu_seconds);
+    if (l.traffic) start_profile(reinterpret_cast<Traffic*>(report + 1), l.traffic_count);
     run_grid(l.entry, pointers, l.grid, l.block);
     _exit(0);
 }
@@ -101,7 +105,8 @@ void run(const Launch& l) {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) int emulator_launch(const Launch* l, Report* result) {
-    const size_t report_bytes = (sizeof(Report) + 4095) / 4096 * 4096;
+    const size_t traffic_bytes = l->traffic ? sizeof(Traffic) * l->traffic_count : 0;
+    const size_t report_bytes = (sizeof(Report) + traffic_bytes + 4095) / 4096 * 4096;
     void* shared = mmap(nullptr, report_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return -errno;
     reserve_arena();
@@ -116,9 +121,8 @@ extern "C" __attribute__((visibility("default"))) int emulator_launch(const Laun
         mapped = mapped && map_buffer(page, begin + m.bytes - page);
         if (!mapped) break;
         memcpy(reinterpret_cast<void*>(begin), m.host, m.bytes);
-        const int shift = m.element_bytes >= 4 ? 2 : m.element_bytes >= 2 ? 1 : 0;
-        regions[slot] = {begin, begin + m.bytes, nullptr, m.name, m.element_bytes, shift, false, m.read_only != 0,
-                         m.initialised != 0};
+        regions[slot] = {begin, begin + m.bytes, nullptr, m.name, m.element_bytes, granule_shift(m.element_bytes),
+                         false, m.read_only != 0, m.initialised != 0};
     }
     const pid_t child = mapped ? fork() : -1;
     const int error = errno;
@@ -136,6 +140,7 @@ extern "C" __attribute__((visibility("default"))) int emulator_launch(const Laun
                        l->memories[i].bytes);
     }
     *result = *report;
+    if (l->traffic) memcpy(l->traffic, report + 1, traffic_bytes);
     munmap(reinterpret_cast<void*>(arena), size_t(SLOTS) << SLOT_BITS);
     munmap(shared, report_bytes);
     return child > 0 ? 0 : -error;

@@ -1,4 +1,4 @@
-// Reserves address space, places buffers and shared arrays in it, and moves what copies and vector accesses move.
+// Reserves address space, and places buffers and shared arrays in it.
 #include "runtime.h"
 
 #include "calls.h"
@@ -11,11 +11,11 @@ namespace emulator {
 
 namespace {
 
+constexpr size_t MAX_STATIC_BYTES = 48 * 1024;  // of every device
 std::vector<const EmulatorSharedSite*> sites;  // in the slots from first_shared_slot on
 int first_shared_slot = 0;
+size_t static_bytes = 0;
 size_t dynamic_bytes = 0;
-
-int granule_shift(int bytes) { return bytes >= 4 ? 2 : bytes >= 2 ? 1 : 0; }
 
 void fill(Region& r) { memset(reinterpret_cast<void*>(r.begin), 0xff, r.end - r.begin); }  // floats that are NaN
 
@@ -90,6 +90,10 @@ void* emulator_shared(const EmulatorSharedSite* site) {
     const int slot = first_shared_slot + static_cast<int>(i);
     if (i == sites.size()) {
         if (slot >= SLOTS) fail(BAD_LAUNCH, nullptr, site->name, 0, "more than %d buffers and shared arrays", SLOTS);
+        static_bytes += site->bytes;
+        if (static_bytes > MAX_STATIC_BYTES)
+            fail(BAD_LAUNCH, __builtin_return_address(0), site->name, 0,
+                 "%zu bytes of static shared memory; a block has %zu", static_bytes, MAX_STATIC_BYTES);
         sites.push_back(site);
         place_shared(slot, site->name, site->bytes, site->element_bytes);
     }

@@ -36,7 +36,19 @@ struct Report {
     char detail[192];
 };
 
+// What the warps of a block asked of memory at one place of the code; the same struct stands in launch.py.
+struct Traffic {
+    uint64_t pc;  // as in Report; 0: the end of the table
+    int32_t shared, write;
+    uint32_t bytes;  // of a lane's access
+    uint32_t reserved;
+    uint64_t requests;      // of warps
+    uint64_t transactions;  // passes over the banks of shared memory, or sectors of global memory
+    uint64_t least;         // what the same bytes would need at best
+};
+
 extern Report* report;
+uint64_t offset_of(const void* pc);  // into the library; 0 where it lies elsewhere
 
 // Ends the launch: writes the report and leaves the process, which was made for this launch.
 [[noreturn]] void fail(Kind kind, const void* pc, const char* buffer, int64_t index, const char* format, ...)
@@ -81,6 +93,9 @@ struct Shadow {
 };
 constexpr uint32_t IN_FLIGHT = 0xffffffffu;
 
+// A word, or an element where elements are smaller.
+inline int granule_shift(int element_bytes) { return element_bytes >= 4 ? 2 : element_bytes >= 2 ? 1 : 0; }
+
 struct Region {
     uintptr_t begin, end;
     Shadow* shadow;  // a granule each; none for what kernels cannot write
@@ -94,8 +109,8 @@ extern uintptr_t arena;
 
 void reserve_arena();
 uintptr_t slot_middle(int slot);
-bool map_buffer(uintptr_t page, size_t bytes);   // shared with the process of the launch
-void map_memory(uintptr_t page, size_t bytes);   // of the process of the launch alone
+bool map_buffer(uintptr_t page, size_t bytes);  // shared with the process of the launch
+void map_memory(uintptr_t page, size_t bytes);  // of the process of the launch alone
 Shadow* make_shadow(size_t granules);
 void poison_shared_memory();  // at the start of a block
 void set_dynamic_shared(size_t bytes, int first_free_slot);
@@ -106,6 +121,13 @@ void check_write(const void* to, size_t bytes, const void* pc);
 void check_aligned(const void* at, size_t bytes, bool write, const void* pc);
 // Marks what an asynchronous copy will write, and what it has written.
 void mark_in_flight(const void* to, size_t bytes, bool in_flight);
+
+// ---- the profile ---------------------------------------------------------------------------------------------------
+
+extern bool profiling;
+void start_profile(Traffic* into, int entries);
+void end_profile();
+void note_access(uintptr_t at, size_t bytes, bool shared, bool write, const void* pc);
 
 // ---- what runs -----------------------------------------------------------------------------------------------------
 

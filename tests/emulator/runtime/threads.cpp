@@ -214,6 +214,7 @@ void run_grid(Entry entry, void** arguments, const uint32_t* grid, const uint32_
             for (uint32_t x = 0; x < grid[0]; ++x) {
                 emulator_block_index = {x, y, z};
                 run_block();
+                if (profiling) end_profile();
                 block_base += static_cast<uint32_t>((thread_count + LANES - 1) / LANES * LANES);
             }
 }

@@ -55,6 +55,7 @@ from netc.ir.ops.shape import (
     TileAttrs,
     TransposeAttrs,
 )
+from netc.ir.ops.winograd import WinogradConvAttrs, WinogradWeightAttrs
 from netc.ir.ops.yolo import YoloV2Attrs, YoloV3Attrs
 from netc.ir.types import TensorType, Type
 
@@ -122,6 +123,13 @@ CASES = [
         ((2, 4, 3, 4), (6, 2, 3, 2), (6,)),
         FractionalConvAttrs((2, 3), ((2, 3), (0, 1)), 2),
         (2, 6, 8, 10),
+    ),
+    Case("nn.winograd_weight", ((4, 3, 3, 3),), WinogradWeightAttrs(4), (4, 36, 3)),
+    Case(
+        "nn.winograd_conv",
+        ((2, 6, 5, 8), (4, 16, 3), (4,)),
+        WinogradConvAttrs(2, 3, ((1, 0), (2, 1)), 2),
+        (2, 4, 4, 9),
     ),
     Case("nn.adjoint_weight", ((4, 3, 2, 3),), AdjointWeightAttrs(), (3, 4, 2, 3)),
     Case("nn.adjoint_weight", ((4, 3, 5),), AdjointWeightAttrs(2), (6, 2, 5)),

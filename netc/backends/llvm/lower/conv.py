@@ -267,12 +267,22 @@ class _MicroKernel:
                 channels = block
             with b.loop(first_tap, last_tap, 1, blocks.carried) as tap_rows:
                 with b.loop(0, channels, 1, tap_rows.carried) as channel:
+                    self.prefetch_inputs(blocks.index, channel.index, tap_rows.index)
                     x_at = self.input_offset(blocks.index, channel.index, tap_rows.index)
                     w_at = self.weight_offset(b.iadd(blocks.index, channel.index), tap_rows.index)
                     channel.carry(self.taps(list(channel.carried), x_at, w_at))
                 tap_rows.carry(channel.results)
             blocks.carry(tap_rows.results)
         return list(blocks.results)
+
+    def prefetch_inputs(self, channel_block: Index, channel: Index, tap_row: Index) -> None:
+        """Ask for an input of the next block of channels: each channel for one pixel of the tile."""
+        b, x = self.b, self.conv.x
+        if x.type.layout is None:
+            return
+        at = self.input_offset(b.iadd(channel_block, self.conv.block), 0, tap_row)
+        step = b.imul(self.plane.horizontal.stride, x.strides[3])
+        b.prefetch(x.pointer, b.iadd(at, b.imul(channel, step)))
 
     def input_offset(self, channel_block: Index, channel: Index, tap_row: Index) -> Index:
         """Offset of the (possibly virtual) input under the tile's first pixel and tap 0."""

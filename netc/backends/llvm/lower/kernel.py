@@ -44,10 +44,11 @@ class Kernel:
     """A loop-level function in the making, with the launch it implements.
 
     ``reads`` and ``writes`` are the operands in order; ``b`` is the builder; ``tid`` and ``nth`` are the
-    number of this thread and of all threads.
+    number of this thread and of all threads. ``scratch`` points to ``scratch_bytes`` of memory for each
+    thread, one after the other, where the kernel wants any.
     """
 
-    def __init__(self, name: str, launch: Op, target: Target) -> None:
+    def __init__(self, name: str, launch: Op, target: Target, scratch_bytes: int = 0) -> None:
         assert launch.body is not None
         self.launch = launch
         self.body = launch.body
@@ -62,6 +63,8 @@ class Kernel:
             refs.append((pointers.setdefault(value.name, pointer), value.type))
         for symbol in launch_symbols(launch):
             self.b.symbol_arg(symbol)
+        if scratch_bytes:
+            self.scratch = self.b.pointer("scratch")
         self.tid = self.b.index_arg("tid")
         self.nth = self.b.index_arg("nth")
         memory = [

@@ -37,6 +37,7 @@ from netc.backends.llvm.lower import (
     softmax,
     softmax_loss,
     transpose,
+    winograd,
 )
 from netc.backends.llvm.lower.body import parts_of
 from netc.backends.llvm.lower.kernel import Kernel
@@ -49,11 +50,15 @@ from netc.ir.opdef import opdef
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """One way to implement an op: when it fits, and how it is written."""
+    """One way to implement an op: when it fits, and how it is written.
+
+    ``scratch_bytes``: how much memory of its own each thread needs meanwhile.
+    """
 
     name: str
     applies: Callable[[Op], bool]
     lower: Callable[[Kernel, Op, Sequence[Op]], None]
+    scratch_bytes: Callable[[Op, Target], int] | None = None
 
 
 def _always(_anchor: Op) -> bool:
@@ -108,6 +113,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.softmax_loss": (Lowering("softmax_loss", _always, softmax_loss.lower_loss),),
     "nn.softmax_loss_gradient": (Lowering("softmax_loss_gradient", _always, softmax_loss.lower_gradient),),
     "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
+    "nn.winograd_conv": (Lowering("winograd", winograd.applies, winograd.lower, winograd.scratch_bytes),),
     "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
     "random.next": (Lowering("next", _always, random.lower_next),),
     "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),
@@ -160,10 +166,19 @@ def has_kernel(launch: Op) -> bool:
     return not launch.body.ops or _find(launch) is not None
 
 
+def scratch_bytes(launch: Op, target: Target) -> int:
+    """How much memory of its own each thread needs for a launch."""
+    assert launch.body is not None
+    lowering = _find(launch) if launch.body.ops else None
+    if lowering is None or lowering.scratch_bytes is None:
+        return 0
+    return lowering.scratch_bytes(split_body(launch)[0], target)
+
+
 def lower_launch(name: str, launch: Op, target: Target) -> Func:
     """The loop-level kernel of a ``buffer.launch``."""
     assert launch.body is not None
-    kernel = Kernel(name, launch, target)
+    kernel = Kernel(name, launch, target, scratch_bytes(launch, target))
     if not launch.body.ops:
         copy.lower_copy(kernel)
         return kernel.finish()

@@ -13,10 +13,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from net_shapes import Window
-from prototext import EMPTY, Message
 from torch import Tensor, nn
-from weights import Array, Weights
+
+from netc.bench.net_shapes import Window
+from netc.bench.prototext import EMPTY, Message
+from netc.bench.weights import Array, Weights
 
 Forward = Callable[[list[Tensor], list[Tensor]], Tensor | list[Tensor]]  # bottoms, blobs -> tops
 Op = Callable[[Message], Forward]  # reads the layer's parameters once

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from net_shapes import infer
-from prototext import read_layers
-from weights import load_npz, random_weights, save_caffemodel, save_npz
 
+from netc.bench.net_shapes import infer
+from netc.bench.prototext import read_layers
+from netc.bench.weights import load_npz, random_weights, save_caffemodel, save_npz
 from netc.frontend.weights import load_weights
 
 LENET = Path(__file__).parents[2] / "examples" / "models" / "lenet.prototxt"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from prototext import Message
+from netc.bench.prototext import Message
 
 Shape = tuple[int, ...]
 
@@ -174,3 +174,4 @@ _RULES: dict[str, Rule] = {
     "Pooling": _pooling,
     "Scale": _scale,
 }
+KNOWN_TYPES = frozenset(_RULES) | {"Input"}

@@ -1,18 +1,14 @@
 """Tables and arithmetic of the benchmark report."""
 
-import pytest
-from report import (
-    Case,
-    Timing,
-    agreement_table,
-    floor_ms,
-    geometric_mean,
-    ratios_of,
-    ratios_table,
-    times_table,
-)
+from dataclasses import replace
 
-MACHINE = {"gflops": 100.0, "gbytes": 10.0, "last_level_cache": 1 << 20}
+import pytest
+
+from netc.bench.cases import Case, Timing, floor_ms, fraction_of_fma_peak, geometric_mean, ratios_of
+from netc.bench.machine import Machine
+from netc.bench.tables import agreement_table, memory_table, ratios_table, times_table
+
+MACHINE = Machine("cpu", 1 << 20, {1: 100.0, 2: 200.0}, {1: 10.0, 2: 10.0})
 
 
 def case(batch: int = 1, **ms: float) -> Case:
@@ -33,7 +29,24 @@ def test_floor_of_reading_parameters_once_per_batch():
 
 
 def test_parameters_in_cache_cost_no_reading():
-    assert floor_ms(case(), MACHINE | {"last_level_cache": 32 << 20}) == pytest.approx(1.0)
+    assert floor_ms(case(), replace(MACHINE, last_level_cache=32 << 20)) == pytest.approx(1.0)
+
+
+def test_the_floor_is_that_of_as_many_threads():
+    twice = case(batch=16)
+    twice.threads = 2
+    assert floor_ms(twice, MACHINE) == pytest.approx(0.5)
+
+
+def test_the_fraction_of_the_peak_counts_the_multiplications_of_direct_convolution():
+    assert fraction_of_fma_peak(case(netc=2.0), MACHINE) == pytest.approx(0.5)
+    assert fraction_of_fma_peak(case(torch=2.0), MACHINE) is None
+
+
+def test_of_two_measurements_of_a_machine_the_higher_peaks_count():
+    other = Machine("cpu", 1 << 20, {1: 90.0, 2: 210.0}, {1: 11.0, 2: 9.0})
+    joined = MACHINE.better_of(other)
+    assert (joined.gflops, joined.gbytes) == ({1: 100.0, 2: 210.0}, {1: 11.0, 2: 10.0})
 
 
 def test_ratio_above_one_means_netc_is_faster():
@@ -77,5 +90,7 @@ def test_ratios_table_ends_in_geometric_means():
     ]
 
 
-def test_no_machine_no_floor():
-    assert times_table([case(torch=3.0)], ["torch"], {}).splitlines()[2] == "| net | 1 | **3** | — | — | — |"
+def test_memory_table():
+    used = case(netc=1.0, torch=2.0)
+    used.timings["netc"].peak_bytes = 131_469_312
+    assert memory_table([used], ["netc", "torch"]).splitlines()[2] == "| net | 1 | 131 | — |"

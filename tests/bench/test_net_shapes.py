@@ -1,8 +1,9 @@
 """Caffe's size rules, as the benchmarks count them."""
 
 import pytest
-from net_shapes import infer
-from prototext import parse
+
+from netc.bench.net_shapes import infer
+from netc.bench.prototext import parse
 
 DATA = 'layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 dim: 7 dim: 9 } } }'
 

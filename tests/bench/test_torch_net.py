@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prototext import parse, read_layers
+
+from netc.bench.prototext import parse, read_layers
 
 torch = pytest.importorskip("torch")
 
-from torch_net import OPS, TorchNet  # noqa: E402
+from netc.bench.torch_net import OPS, TorchNet  # noqa: E402
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOT_BUILT = {

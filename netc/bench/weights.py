@@ -8,8 +8,9 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from net_shapes import NetShapes, Shape
-from prototext import Message
+
+from netc.bench.net_shapes import NetShapes, Shape
+from netc.bench.prototext import Message
 
 Array = npt.NDArray[np.float32]
 Weights = dict[str, list[Array]]  # layer name -> its blobs

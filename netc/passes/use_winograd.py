@@ -1,0 +1,81 @@
+"""Use Winograd's convolution where that is quicker.
+
+Does: a ``conv`` with 3x3 or 5x5 windows of stride 1 becomes a ``winograd_conv`` with the tile that ``choose``
+names for it, on weights that a ``winograd_weight`` transforms. The numbers change by rounding errors.
+
+Requires: a tensor module, row-major.
+Ensures: convolutions are as they were, or (weights param-only, so transformed once) Winograd's.
+Refuses: nothing.
+
+Example (``use_winograd(choose=lambda conv: 2)``)::
+
+    module m tensor {
+    func @main(%x: f32[1,8,6,6], %w: param f32[8,8,3,3], %b: param f32[8]) -> (y = %y) {
+      %y: f32[1,8,6,6] = nn.conv %x, %w, %b {stride = [1, 1], pad = [[1, 1], [1, 1]], dilation = [1, 1]}
+    }
+    }
+
+becomes::
+
+    module m tensor {
+    func @main(%x: f32[1,8,6,6], %w: param f32[8,8,3,3], %b: param f32[8]) -> (y = %y) {
+      %u: f32[8,16,8] = nn.winograd_weight %w {tile = 2}
+      %y: f32[1,8,6,6] = nn.winograd_conv %x, %u, %b {tile = 2, taps = 3, pad = [[1, 1], [1, 1]]}
+    }
+    }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from netc.ir.core import Func, Module, Op, Value
+from netc.ir.ops.winograd import WinogradConvAttrs, WinogradWeightAttrs
+from netc.ir.param_only import param_only
+from netc.ir.rewrite import Rewriter, rewrite_func
+from netc.ir.types import TensorType
+from netc.ir.winograd_matrices import SIZES
+
+ChooseTile = Callable[[Op], int | None]
+"""The tile for an ``nn.conv`` of 3x3 or 5x5 windows, stride and dilation 1; None: leave it as it is."""
+
+
+def use_winograd(module: Module, *, choose: ChooseTile) -> Module:
+    """The module with Winograd's convolution where ``choose`` wants it."""
+    return replace(module, funcs=tuple(_rewrite(f, choose) for f in module.funcs))
+
+
+def _rewrite(func: Func, choose: ChooseTile) -> Func:
+    params = param_only(func)
+
+    def rule(op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
+        if op.name != "nn.conv" or op.operands[1].name not in params or _taps(op) == 0:
+            return None
+        tile = choose(op)
+        if tile is None:
+            return None
+        x, w, *bias = op.operands
+        taps = _taps(op)
+        u = rewriter.add1(
+            "nn.winograd_weight",
+            (w,),
+            WinogradWeightAttrs(tile),
+            hint=f"{w.name}.winograd",
+            location=op.location,
+        )
+        attrs = WinogradConvAttrs(tile, taps, op.attrs.pad, op.attrs.group)
+        rewriter.append(replace(op, name="nn.winograd_conv", operands=(x, u, *bias), attrs=attrs))
+        return op.results
+
+    return rewrite_func(func, (rule,))
+
+
+def _taps(op: Op) -> int:
+    """The taps of a window in each direction; 0 where Winograd's convolution cannot stand for the op."""
+    w = op.operands[1].type
+    assert isinstance(w, TensorType)
+    ones = (1, 1)
+    if w.rank != 4 or op.attrs.stride != ones or op.attrs.dilation != ones:
+        return 0
+    return next((taps for _, taps in SIZES if w.shape[2:] == (taps, taps)), 0)

@@ -1,0 +1,69 @@
+"""Kernels of Winograd's convolution against the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from harness import LANES, TARGETS, check_launch, launch_of, random
+
+from netc.ir.builder import FuncBuilder, infer_types
+from netc.ir.core import Value
+from netc.ir.dim import evaluate, symbol
+from netc.ir.layout import Blocked
+from netc.ir.ops.elementwise import ReluAttrs
+from netc.ir.ops.winograd import WinogradConvAttrs
+from netc.ir.types import TensorType
+from netc.ir.winograd_matrices import SIZES
+
+# shape, outputs, pad, group
+CASES = [
+    ((1, 16, 8, 8), 16, ((1, 1), (1, 1)), 1),  # whole tiles
+    ((1, 20, 7, 9), 37, ((1, 1), (1, 1)), 1),  # channels and tiles that overhang
+    ((3, 16, 5, 6), 80, ((0, 0), (0, 0)), 1),  # a chunk over several images
+    ((1, 32, 1, 1), 16, ((2, 2), (2, 2)), 1),  # all padding but one element
+    ((2, 64, 6, 6), 32, ((2, 1), (0, 3)), 2),  # groups
+    ((1, 16, 30, 41), 16, ((1, 1), (1, 1)), 1),  # many chunks
+    ((1, 700, 4, 8), 48, ((1, 1), (1, 1)), 1),  # several passes over the channels
+]
+TOLERANCES = {4: 4e-6, 6: 4e-5, 8: 4e-5}  # by extent
+
+
+def check(case: Any, tile: int, taps: int, *, block: int, many: bool = False, **options: Any) -> None:
+    """Convolution + residual sum + ReLU; ``many``: the number of images is a symbol."""
+    extents, outputs, pad, group = case
+    shape = (symbol("N"), *extents[1:]) if many else extents
+    symbols = {"N": extents[0]} if many else {}
+    x = TensorType("f32", shape, Blocked(1, block))
+    places = (tile + taps - 1) ** 2
+    u = TensorType("f32", (outputs, places, extents[1] // group), Blocked(0, block))
+    b = TensorType("f32", (outputs,), Blocked(0, block))
+    attrs = WinogradConvAttrs(tile, taps, pad, group)
+    operands = tuple(Value(f"v{i}", t) for i, t in enumerate((x, u, b)))
+    (y,) = infer_types("nn.winograd_conv", operands, attrs)
+
+    def build(builder: FuncBuilder, given: list[Value]) -> Value:
+        made = builder.add1("nn.winograd_conv", given[:3], attrs, hint="y")
+        total = builder.add1("math.add", [made, given[3]], hint="sum")
+        return builder.add1("math.relu", [total], ReluAttrs(), hint="relu")
+
+    arrays = [random(extents, 1), random(u.static_shape, 2), random((outputs,), 3)]
+    residual = random(tuple(evaluate(d, symbols) for d in y.shape), 4)
+    launch = launch_of([x, u, b, y], build)
+    tolerance = TOLERANCES[tile + taps - 1]
+    check_launch(launch, [*arrays, residual], symbols=symbols, tolerance=tolerance, **options)
+
+
+@pytest.mark.parametrize(("tile", "taps"), SIZES)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_winograd_convolution_computes_what_the_reference_does(case, target, tile, taps):
+    lanes = LANES[target]
+    if case[-1] > 1 and case[0][1] // case[-1] % lanes:
+        pytest.skip("blocks straddle groups")
+    check(case, tile, taps, block=lanes, target=target)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_one_kernel_serves_any_number_of_images(case):
+    check(case, 4, 3, block=16, many=True, threads=(2,))
