@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,13 @@ def check(found: Mapping[str, Any], wanted: Mapping[str, Any], tolerance: float)
         assert np.max(np.abs(found[key] - want)) <= least, key
 
 
-@pytest.mark.parametrize("case", CASES)
+def most_are_slow(cases: Sequence[str], quick: int) -> list[Any]:
+    """One of so many cases in the quick tests, the others in the slow ones."""
+    slow = pytest.mark.slow
+    return [case if i % quick == 0 else pytest.param(case, marks=slow) for i, case in enumerate(cases)]
+
+
+@pytest.mark.parametrize("case", most_are_slow(CASES, 3))
 def test_outputs_are_those_of_the_original(case: str) -> None:
     wanted = under(load(case), "out/")
     found = outputs(case, "fp32")
@@ -77,7 +83,7 @@ def test_outputs_are_those_of_the_original(case: str) -> None:
     check(found, wanted, COMPILED_TOLERANCE)
 
 
-@pytest.mark.parametrize("case", WITH_GRADIENTS)
+@pytest.mark.parametrize("case", most_are_slow(WITH_GRADIENTS, 3))
 def test_gradients_are_those_of_the_original(case: str) -> None:
     wanted = {key: array for key, array in load(case).items() if key.startswith(GRADIENTS)}
     check(gradients(case, "fp32"), wanted, COMPILED_TOLERANCE)
@@ -89,7 +95,7 @@ def has_products(case: str) -> bool:
 
 
 @pytest.mark.parametrize("precision", list(PRECISION_TOLERANCE))
-@pytest.mark.parametrize("case", [case for case in WITH_GRADIENTS if has_products(case)])
+@pytest.mark.parametrize("case", most_are_slow([c for c in WITH_GRADIENTS if has_products(c)], 6))
 def test_tensor_cores_stay_within_the_error_of_their_precision(case: str, precision: str) -> None:
     arrays = load(case)
     check(outputs(case, precision), under(arrays, "out/"), 4 * PRECISION_TOLERANCE[precision])

@@ -82,7 +82,9 @@ def trained(text: str, rule: UpdateRule, options: Mapping[str, Any]) -> dict[str
     return found | step.params.arrays | history
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "name", ["lenet", *(pytest.param(n, marks=pytest.mark.slow) for n in NETS if n != "lenet")]
+)
 def test_three_solver_steps_are_those_of_the_cpu(name: str) -> None:
     with emulated_gpu() as devices:
         found = trained(NETS[name], RULES[0], CUDA)
@@ -90,6 +92,7 @@ def test_three_solver_steps_are_those_of_the_cpu(name: str) -> None:
     check(found, trained(NETS[name], RULES[0], {"target": "cpu"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES[1:], ids=lambda r: f"{r.kind}-{r.regularization}")
 def test_every_rule_of_a_solver_updates_as_on_the_cpu(rule: UpdateRule) -> None:
     with emulated_gpu():

@@ -28,6 +28,7 @@ from netc.runtime.training import forward_results, step_module
 needs_nvrtc = pytest.mark.skipif(not has_nvrtc(), reason="NVRTC is not installed")
 MODELS = Path(netc.__file__).parents[1] / "examples" / "models"
 ARCHITECTURES = ["sm_70", "sm_80", "sm_90", "sm_100", "sm_120"]
+QUICK = {("det1", "sm_70"), ("det1", "sm_120"), ("resnet_like", "sm_90"), ("googlenet_like", "sm_80")}
 WITH_TENSOR_CORES = ARCHITECTURES[1:]
 
 
@@ -62,15 +63,23 @@ def check_code(code: CudaCode, architecture: str) -> None:
 
 
 @needs_nvrtc
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        pytest.param(n, a, marks=() if (n, a) in QUICK else pytest.mark.slow)
+        for n in NETS
+        for a in ARCHITECTURES
+    ],
+)
 def test_every_kernel_of_a_small_net_compiles_without_spills(name: str, architecture: str) -> None:
     precision = "tf32" if architecture in WITH_TENSOR_CORES else "fp32"
     check_code(code_of(NETS[name], "TRAIN", precision), architecture)
 
 
 @needs_nvrtc
-@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    "precision", ["tf32", *(pytest.param(p, marks=pytest.mark.slow) for p in ("bf16", "fp16"))]
+)
 def test_wide_products_are_computed_on_tensor_cores(precision: str) -> None:
     code = code_of(NETS["googlenet_like"], "TRAIN", precision)
     counts = mma_counts(compile_cuda(code.text, "sm_80", ptx=True).code.decode())
