@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.backends.cuda.kernel import Kernel, Memory
-from netc.backends.cuda.lower import gemm, gemm_tensor
+from netc.backends.cuda.lower import gemm, gemm_tensor, phases
 from netc.backends.cuda.lower.product import Matrix, Place, Product, Spread, WindowGeometry, Windows
 from netc.backends.cuda.text import plus, times
 from netc.ir.core import Op
@@ -31,6 +31,9 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
 
 def lower_deconv(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel of an ``nn.deconv``: every output gathers the inputs that reach it."""
+    if phases.applies(anchor):
+        lower_product(kernel, anchor, tail, phases.as_product(kernel, anchor))
+        return
     x, w = (kernel.operand(v) for v in anchor.operands[:2])
     group = anchor.attrs.group
     shape = kernel.writes[0].type.shape

@@ -8,7 +8,7 @@ second function adds them up in order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from netc.backends.cuda.kernel import Kernel
 from netc.backends.cuda.lower.epilogue import finish_at
@@ -227,13 +227,23 @@ def store_result(
 
 
 def _finish(
-    kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, value: str, columns: Sequence[str]
+    kernel: Kernel,
+    anchor: Op,
+    tail: Sequence[Op],
+    product: Product,
+    value: str,
+    columns: Sequence[str],
+    m: str = "m",
 ) -> None:
-    indices = product.place(GROUP if product.groups > 1 else "0", "m", columns)
-    if product.bias is not None:
-        value = f"{value} + {product.bias.element([indices[1]])}"
-    kernel.line(f"const float value = {value};")
-    finish_at(kernel, {anchor.result.name: "value"}, tail, indices)
+    """Add the bias, run what follows, store."""
+    group = GROUP if product.groups > 1 else "0"
+    indices = product.place(group, m, columns)
+    condition = product.inside(group, columns) if product.inside is not None else ""
+    with kernel.block(f"if ({condition})") if condition else nullcontext():
+        if product.bias is not None:
+            value = f"{value} + {product.bias.element([indices[1]])}"
+        kernel.line(f"const float value = {value};")
+        finish_at(kernel, {anchor.result.name: "value"}, tail, indices)
 
 
 def join_parts(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Schedule) -> None:
@@ -241,15 +251,11 @@ def join_parts(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product,
     if schedule.parts == 1:
         return
     extents = (product.groups, product.m, product.n)
-    with kernel.elements(extents, [GROUP, "m", "n"], suffix="_join", scratch=True) as (group, m, n):
+    with kernel.elements(extents, [GROUP, "m", "n"], suffix="_join", scratch=True) as (_, m, n):
         kernel.line("float total = 0.0f;")
         size = product.m * product.n * product.groups
         with kernel.block(f"for (int part = 0; part < {schedule.parts}; ++part)"):
             kernel.line(f"total += scratch[part * {c_dim(size)} + item];")
         columns = split_index(n, product.columns)
-        indices = product.place(group, m, [f"({c})" if c != "0" else c for c in columns])
-        value = "total"
-        if product.bias is not None:
-            value = f"total + {product.bias.element([indices[1]])}"
-        kernel.line(f"const float value = {value};")
-        finish_at(kernel, {anchor.result.name: "value"}, tail, indices)
+        grouped = [f"({c})" if c != "0" else c for c in columns]
+        _finish(kernel, anchor, tail, product, "total", grouped, m)

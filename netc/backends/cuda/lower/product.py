@@ -55,6 +55,7 @@ class Product:
     """``groups`` products of m x n x k. ``columns`` are the extents that n is made of.
 
     ``place(group, m, indices of n)`` are the indices of a result; ``bias`` is added along its axis 1.
+    ``inside(group, indices of n)`` is the condition under which there is one; None: there always is.
     """
 
     m: Dim
@@ -66,6 +67,7 @@ class Product:
     columns: tuple[Dim, ...]
     place: Place
     bias: Memory | None = None
+    inside: Callable[[str, Sequence[str]], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ class Windows:
     def column(self, kernel: Kernel, index: str) -> list[str]:
         """The other of the two."""
         values = self._position(index) if self.by_taps else self._tap(index)
-        return _declared(kernel, values, self.pointer)
+        return declared(kernel, values, self.pointer)
 
     def element(self, row: Sequence[str], column: Sequence[str]) -> tuple[str, str]:
         """The element that the tap meets."""
@@ -248,7 +250,7 @@ class Spread:
         channel, *taps = split_index(index, (self.channels, *self.geometry.kernel))
         own = times(channel, self.memory.strides[1])
         scaled = [times(t, d) for t, d in zip(taps, self.geometry.dilation, strict=True)]
-        return _declared(kernel, [own, *scaled], self.pointer)
+        return declared(kernel, [own, *scaled], self.pointer)
 
     def element(self, row: Sequence[str], column: Sequence[str]) -> tuple[str, str]:
         """The input that reaches the result through the tap, where there is one."""
@@ -266,7 +268,7 @@ class Spread:
         return offset, " && ".join(inside)
 
 
-def _declared(kernel: Kernel, values: Sequence[str], prefix: str) -> list[str]:
+def declared(kernel: Kernel, values: Sequence[str], prefix: str) -> list[str]:
     """The values as variables, but for numbers and names."""
     found = []
     for i, value in enumerate(values):
