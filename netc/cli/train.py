@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from netc.backends.cuda.target import Precision
 from netc.cli.output import progress, put, say
 from netc.cli.picture_file import check_picture
 from netc.cli.plot import show
@@ -31,6 +32,7 @@ def command(
     iterations: int | None,
     threads: int | None,
     target: str,
+    precision: Precision,
     opt_level: str,
     level: int,
     stages: Sequence[str],
@@ -67,6 +69,7 @@ def command(
                 solver,
                 weights=weights or None,
                 target=target,
+                precision=precision,
                 opt_level=int(opt_level),
                 threads=threads,
                 level=level,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from netc.cli.make_command import ALLOW_PYTHON_LAYERS, JSON, Parameter, command, made
+from netc.cli.make_command import ALLOW_PYTHON_LAYERS, JSON, PRECISION, TARGET, Parameter, command, made
 
 EFFECTS = ("stop", "snapshot", "none")
 LOG_FORMATS = ("caffe", "json", "rich")
@@ -25,7 +25,8 @@ def _effect(signal: str, default: str) -> Parameter:
 
 _RUNNING: tuple[Parameter, ...] = (
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
-    click.option("--target", default="cpu", show_default=True, help="cpu, cpu:avx2, cpu:avx512, or numpy."),
+    TARGET,
+    PRECISION,
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),
@@ -142,6 +143,7 @@ def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
         iterations=None,
         threads=None,
         target="cpu",
+        precision="fp32",
         opt_level="3",
         memory_limit=None,
         log_format="caffe",
@@ -157,6 +159,7 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
         stages=tuple(filter(None, stage.split(","))),
         threads=None,
         target="cpu",
+        precision="fp32",
         opt_level="3",
         log_format="caffe",
         as_json=False,

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+from netc.backends.cuda.target import DEFAULT_PRECISION, Precision
 from netc.frontend.message import Message
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.solver_check import check_snapshot_prefix
@@ -59,7 +60,7 @@ class Solver:
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
     every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes, activations are computed twice as
     far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers name. For ``target``,
-    ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
+    ``precision``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Solver:
         *,
         weights: WeightPaths | None = None,
         target: str = "cpu",
+        precision: Precision = DEFAULT_PRECISION,
         opt_level: int = 3,
         threads: int | None = None,
         level: int = 0,
@@ -101,7 +103,7 @@ class Solver:
             check_snapshot_prefix(self.param, self._prefix)
         self.seed = self._seed(seed)
         given = load_initial_weights(weight_paths(weights) or weight_paths(self.param.texts("weights")))
-        options = CompileOptions(target=target, opt_level=opt_level, threads=threads)
+        options = CompileOptions(target=target, precision=precision, opt_level=opt_level, threads=threads)
 
         def settings(net: SolverNet) -> dict[str, Any]:
             phase: Literal["TRAIN", "TEST"] = "TRAIN" if net.phase == "TRAIN" else "TEST"

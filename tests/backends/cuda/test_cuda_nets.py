@@ -152,3 +152,27 @@ def test_an_op_without_a_kernel_runs_on_the_host_between_kernels() -> None:
         given = batch(module, 5)
         check(module.run(**given), cpu.run(**given))
     assert devices[0].calls
+
+
+SOLVER = """
+base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001 max_iter: 2 display: 0
+random_seed: 7 snapshot_after_train: false
+net_param {{ {net} }}
+"""
+
+
+def test_the_solver_trains_as_on_the_cpu() -> None:
+    def solved(**options: Any) -> dict[str, Any]:
+        data = {
+            "data": np.random.default_rng(0).standard_normal((2, 1, 28, 28)).astype(np.float32),
+            "label": np.array([3, 7], np.float32),
+        }
+        solver = netc.Solver(SOLVER.format(net=NETS["lenet"]), inputs=lambda: data, **options)
+        solver.step(2)
+        return {
+            f"{layer}/{i}": a.copy() for layer, blobs in solver.params.items() for i, a in enumerate(blobs)
+        }
+
+    with emulated_gpu():
+        found = solved(**CUDA)
+    check(found, solved(target="cpu"))

@@ -23,7 +23,7 @@ from netc.passes.update_params import UpdateRule
 from netc.runtime.compiler import import_message
 from netc.runtime.cuda_emit import mma_counts
 from netc.runtime.options import CompileOptions
-from netc.runtime.training import forward_results, step_module
+from netc.runtime.training import differentiable_module, forward_results, step_module
 
 needs_nvrtc = pytest.mark.skipif(not has_nvrtc(), reason="NVRTC is not installed")
 MODELS = Path(netc.__file__).parents[1] / "examples" / "models"
@@ -32,8 +32,10 @@ QUICK = {("det1", "sm_70"), ("det1", "sm_120"), ("resnet_like", "sm_90"), ("goog
 WITH_TENSOR_CORES = ARCHITECTURES[1:]
 
 
-def code_of(net: str | Path, phase: Any, precision: Any, batch: int | None = None) -> CudaCode:
-    """The kernels of a forward pass, or of an iteration of training."""
+def code_of(
+    net: str | Path, phase: Any, precision: Any, batch: int | None = None, backward: bool = False
+) -> CudaCode:
+    """The kernels of a forward pass, of that with its backward pass, or of an iteration of training."""
     options = CompileOptions(target="cuda:sm_90", phase=phase)
     message = load_net(net, phase=phase)
     imported = import_message(message, options)
@@ -46,6 +48,9 @@ def code_of(net: str | Path, phase: Any, precision: Any, batch: int | None = Non
     if phase == "TRAIN":
         module = step_module(imported, UpdateRule("SGD", momentum=0.9))
         forward = forward_results(imported)
+    elif backward:
+        module, _ = differentiable_module(imported)
+        forward = forward_results(imported, carried=False)
     return lower_module(run_pipeline(module, opt_level=2, block=1, forward=forward).buffer, precision)
 
 
@@ -100,7 +105,7 @@ LARGE = ["caffenet", "googlenet", "vgg16", "resnet50", "mobilenet_v1", "squeezen
 @pytest.mark.parametrize("batch", [1, 16, 128])
 @pytest.mark.parametrize("model", LARGE)
 def test_every_kernel_of_a_large_net_compiles_without_spills(model: str, batch: int, precision: str) -> None:
-    code = code_of(MODELS / f"{model}.prototxt", "TEST", precision, batch)
+    code = code_of(MODELS / f"{model}.prototxt", "TEST", precision, batch, backward=True)
     for architecture in ARCHITECTURES:
         if precision == "fp32" or architecture in WITH_TENSOR_CORES:
             check_code(code, architecture)

@@ -129,6 +129,7 @@ class SideLoads:
             self.run, self.line, self.count = 1, fast, rows * tile.k // tile.threads
         self.step = tile.threads // self.line  # how far apart a thread's runs are across it
         self.row_varies = operand.fast == "column" and self.count > 1
+        self.held = len(operand.fields) * (self.count if self.row_varies else 1)  # registers of a thread
 
     def place(self, i: str) -> tuple[str, str]:
         """Row and column, within the tile, of the first element of a thread's run ``i``."""

@@ -24,6 +24,7 @@ STAGES = 3  # of the pipeline: 48 KiB at most, what every block may have
 LEAST_ROWS = 16  # of either side, for which a tile of the tensor cores is worth filling
 WARP = 32
 THREADS_AT_ONCE = 512  # on a processor, with 128 registers each
+MOST_HELD = 80  # of these, for sums and rows; a thread with more gets a processor shared by fewer
 
 
 def pays(product: Product) -> bool:
@@ -44,7 +45,9 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
     a = SideLoads(kernel, "a", product.a, tile.m, tile, product.m, product.k)
     b = SideLoads(kernel, "b", product.b, tile.n, tile, product.n, product.k)
     across = tile.n // tile.tn
-    with product_function(kernel, product, schedule, blocks=THREADS_AT_ONCE // tile.threads):
+    crowded = tile.tm * tile.tn // WARP + a.held + b.held > MOST_HELD
+    blocks = 1 if crowded else THREADS_AT_ONCE // tile.threads
+    with product_function(kernel, product, schedule, blocks):
         for side in (a, b):
             kernel.line(f"NETC_SHARED(float, {side.name}_tile, {STAGES * side.rows * tile.k});")
         for side in (a, b):

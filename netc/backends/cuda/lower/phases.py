@@ -1,9 +1,9 @@
 """Deconvolution of a stride as one product a phase: outputs that the same taps reach are computed together.
 
 Along an axis output q gets input i by tap t where ``q + pad = stride * i + t``. With
-``q + pad = stride * u + r`` the taps are ``t = r + stride * j`` and the inputs ``i = u - j``: for each phase r a
-convolution of stride 1 by every stride-th tap. Gathering all taps for all outputs would multiply by zeros,
-``stride`` times as often an axis.
+``q + pad = stride * u + r`` the taps are ``t = r + stride * j`` and the inputs ``i = u - j``: for each phase
+r a convolution of stride 1 by every stride-th tap. Gathering all taps for all outputs would multiply by
+zeros, ``stride`` times as often an axis.
 """
 
 from __future__ import annotations
