@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from netc.ir.dim import Dim
 
 PROCESSORS = 128  # of the GPU that is assumed; one text serves all
+ENOUGH_BLOCKS = 2 * PROCESSORS  # where k need not be cut for want of work
 NOMINAL = 4096  # stands for an extent that is not known
 LEAST_PART = 128  # of k, that is worth a block of its own
 MOST_PARTS = 32
@@ -75,7 +76,7 @@ def choose(tiles: Sequence[Tile], m: Dim, n: Dim, k: Dim, groups: int, *, speed:
     candidates = [
         (_cost(tile, rows, columns, depth, groups, parts, speed), parts, number)
         for number, tile in enumerate(tiles)
-        for parts in _parts(depth, known)
+        for parts in _parts(depth, known and _blocks(tile, rows, columns, groups) < ENOUGH_BLOCKS)
     ]
     _, parts, number = min(candidates)
     tile = tiles[number]
@@ -84,16 +85,20 @@ def choose(tiles: Sequence[Tile], m: Dim, n: Dim, k: Dim, groups: int, *, speed:
     return Schedule(tile, math.ceil(depth / share) if known else 1, share)
 
 
-def _parts(depth: int, known: bool) -> list[int]:
+def _blocks(tile: Tile, m: int, n: int, groups: int) -> int:
+    return -(-m // tile.m) * -(-n // tile.n) * groups
+
+
+def _parts(depth: int, may_cut: bool) -> list[int]:
     found = [1]
-    while known and found[-1] * 2 <= min(MOST_PARTS, depth // LEAST_PART):
+    while may_cut and found[-1] * 2 <= min(MOST_PARTS, depth // LEAST_PART):
         found.append(found[-1] * 2)
     return found
 
 
 def _cost(tile: Tile, m: int, n: int, k: int, groups: int, parts: int, speed: float) -> float:
     """The time taken, in multiply-adds of one processor's ordinary cores."""
-    blocks = -(-m // tile.m) * -(-n // tile.n) * groups * parts
+    blocks = _blocks(tile, m, n, groups) * parts
     waves = -(-blocks // PROCESSORS)
     depth = -(-k // parts)
     time = waves * tile.m * tile.n * depth / (tile.efficiency * speed)
