@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from netc.backends.cuda.target import ARCHITECTURES
 from netc.ir.diagnostics import NetcError
+from netc.ir.opdef import numpy_dtype
+from netc.ir.types import TensorType
 from netc.runtime.memory import Array, show_bytes
 
 Memory = Any
@@ -66,6 +68,14 @@ class Device(Protocol):
     def record(self, calls: Sequence[Call]) -> Recording:
         """Prepare calls to be run."""
 
+    def exchange(
+        self,
+        given: Sequence[tuple[Region, Any]],
+        wanted: Sequence[tuple[Region, TensorType]],
+        run: Callable[[], None],
+    ) -> list[Any]:
+        """Copy arrays of the device to regions, run, and copy regions to new arrays, which are returned."""
+
 
 class CupyDevice:
     """The current GPU, through CuPy: its pool's memory, a stream of our own, a graph for each run of kernels.
@@ -100,6 +110,31 @@ class CupyDevice:
     def record(self, calls: Sequence[Call]) -> Recording:
         """One CUDA graph of the calls."""
         return _Graph(self._cupy, self.stream, [(self._function(c), c) for c in calls])
+
+    def exchange(
+        self,
+        given: Sequence[tuple[Region, Any]],
+        wanted: Sequence[tuple[Region, TensorType]],
+        run: Callable[[], None],
+    ) -> list[Any]:
+        """In the order of the caller's stream: ours waits for it first, and it for ours at the end.
+
+        All arrays belong to the caller's stream, whose memory CuPy may use again as soon as they are dropped.
+        """
+        cupy = self._cupy
+        caller = cupy.cuda.get_current_stream()
+        sources = [(region, cupy.ascontiguousarray(_as_cupy(cupy, a), np.float32)) for region, a in given]
+        results = [cupy.empty(t.static_shape, numpy_dtype(t.dtype)) for _, t in wanted]
+        self.stream.wait_event(caller.record())
+        with self.stream:
+            for region, array in sources:
+                self._part(region)[...] = array.reshape(-1).view(np.uint8)
+        run()
+        with self.stream:
+            for (region, _), array in zip(wanted, results, strict=True):
+                array.reshape(-1).view(np.uint8)[...] = self._part(region)
+        caller.wait_event(self.stream.record())
+        return results
 
     def _part(self, region: Region) -> Any:
         return region.memory[region.offset : region.offset + region.nbytes]
@@ -169,6 +204,13 @@ def load_cupy() -> Any:
     if count == 0:
         raise NetcError(f"CuPy finds no GPU on this machine; {without}")
     return cupy
+
+
+def _as_cupy(cupy: Any, array: Any) -> Any:
+    """An array of the device as CuPy's, without a copy; a host's is copied there."""
+    if not hasattr(array, "__cuda_array_interface__") and hasattr(array, "__dlpack__"):
+        return cupy.from_dlpack(array) if not isinstance(array, np.ndarray) else cupy.asarray(array)
+    return cupy.asarray(array)
 
 
 def choose_image(capability: str, images: Sequence[str]) -> str:

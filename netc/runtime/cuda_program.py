@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -95,6 +96,17 @@ class CudaProgram:
         for part in self._parts:
             part.run()
         return self.outputs()
+
+    def run_on_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs as arrays of the device, for inputs that lie there."""
+        given = [(self._regions[v.name], arrays[v.name]) for v in self.func.inputs if v.name in arrays]
+        wanted = [(self._regions[v.name], tensor_of(v.type)) for v in self.func.outputs]
+
+        def run() -> None:
+            for part in self._parts:
+                part.run()
+
+        return dict(zip(self.result_names, self.device.exchange(given, wanted, run), strict=True))
 
     def run_forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs that do not depend on late inputs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,10 @@ class CudaRunner:
         results = self.program(binding).run(arrays)
         self._fetch_states()
         return results
+
+    def run_on_device(self, binding: Binding, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """All results as arrays of the device, for inputs that lie there."""
+        return self.program(binding).run_on_device(arrays)
 
     def forward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The results that do not depend on late inputs."""

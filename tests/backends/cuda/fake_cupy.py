@@ -12,38 +12,63 @@ DTYPES = {"float": np.float32, "int": np.int32, "long long": np.int64, "unsigned
 
 
 class Array:
-    """A ``cupy.ndarray`` of bytes."""
+    """A ``cupy.ndarray``; ``host`` is its content."""
 
-    def __init__(self, base: Any, offset: int, size: int) -> None:
-        self.base, self.offset, self.size = base, offset, size
-        self.data = type("MemoryPointer", (), {"ptr": int(base.ctypes.data) + offset})
+    def __init__(self, host: Any) -> None:
+        self.host = host
+        self.shape, self.dtype = host.shape, host.dtype
+        self.data = type("MemoryPointer", (), {"ptr": int(host.ctypes.data)})
 
-    def __getitem__(self, part: slice) -> Array:
-        begin, end, _ = part.indices(self.size)
-        return Array(self.base, self.offset + begin, end - begin)
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.data.ptr, False), "version": 3}
+
+    def __array__(self, *_: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __getitem__(self, part: Any) -> Array:
+        return Array(self.host[part])
+
+    def __setitem__(self, part: Any, value: Array) -> None:
+        self.host[part] = value.host
+
+    def reshape(self, *shape: int) -> Array:
+        return Array(self.host.reshape(*shape))
+
+    def view(self, dtype: Any) -> Array:
+        return Array(self.host.view(dtype))
 
     def set(self, arr: Any, stream: Any = None) -> None:
-        assert arr.dtype == np.uint8
-        assert arr.size == self.size
-        self.base[self.offset : self.offset + self.size] = arr
+        assert arr.dtype == self.dtype
+        assert arr.shape == self.shape
+        self.host[...] = arr
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> Any:
-        out[:] = self.base[self.offset : self.offset + self.size]
+        if out is None:
+            return self.host.copy()
+        out[...] = self.host
         return out
 
 
 class Stream:
     """Runs at once what is launched, unless it is captured."""
 
-    def __init__(self, cupy: FakeCupy) -> None:
-        self.cupy = cupy
+    def __init__(self, cupy: FakeCupy, name: str) -> None:
+        self.cupy, self.name = cupy, name
         self.captured: list[Callable[[], None]] | None = None
 
     def __enter__(self) -> Stream:
+        self.cupy.current.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        self.cupy.current.pop()
+
+    def record(self, event: Any = None) -> str:
+        return f"an event of {self.name}"
+
+    def wait_event(self, event: str) -> None:
+        self.cupy.waits.append(f"{self.name} waits for {event}")
 
     def synchronize(self) -> None:
         assert self.captured is None, "a captured stream cannot be waited for"
@@ -121,6 +146,8 @@ class FakeCupy:
     def __init__(self, capability: str = "90", count: int = 1, bytes_left: int = 1 << 30) -> None:
         self.allocations: list[Any] = []
         self.graph_launches = 0
+        self.current = [Stream(self, "the caller's")]
+        self.waits: list[str] = []
         self.bytes_left = bytes_left
         cupy = self
 
@@ -153,7 +180,12 @@ class FakeCupy:
 
             @staticmethod
             def Stream(null: bool = False, non_blocking: bool = False, ptds: bool = False) -> Stream:
-                return Stream(cupy)
+                assert non_blocking
+                return Stream(cupy, "ours")
+
+            @staticmethod
+            def get_current_stream() -> Stream:
+                return cupy.current[-1]
 
             @staticmethod
             def Device(device: int | None = None) -> Any:
@@ -167,14 +199,31 @@ class FakeCupy:
         self.cuda = cuda
         self._out_of_memory = OutOfMemoryError
 
-    def zeros(self, shape: int, dtype: Any) -> Array:
-        assert dtype == np.uint8
-        if shape > self.bytes_left:
+    def empty(self, shape: Any, dtype: Any) -> Array:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if size > self.bytes_left:
             raise self._out_of_memory
-        raw = np.zeros(shape + 512, np.uint8)
+        raw = np.full(size + 512, 0xA5, np.uint8)
         start = -raw.ctypes.data % 512
-        self.allocations.append(raw[start : start + shape])
-        return Array(self.allocations[-1], 0, shape)
+        self.allocations.append(raw[start : start + size])
+        return Array(self.allocations[-1].view(dtype).reshape(shape))
+
+    def zeros(self, shape: Any, dtype: Any) -> Array:
+        made = self.empty(shape, dtype)
+        made.host[...] = 0
+        return made
+
+    def asarray(self, a: Any) -> Array:
+        if isinstance(a, Array):
+            return a
+        made = self.empty(a.shape, a.dtype)
+        made.host[...] = a
+        return made
+
+    def ascontiguousarray(self, a: Array, dtype: Any) -> Array:
+        if a.dtype == dtype and a.host.flags.c_contiguous:
+            return a
+        return self.asarray(np.ascontiguousarray(a.host, dtype))
 
     def memory_at(self, address: int) -> Any:
         """What lies from an address to the end of its allocation, in whole words."""

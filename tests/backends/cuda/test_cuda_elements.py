@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,23 @@ def test_elements_move_and_elementwise_ops_follow(
     for x in (BufferType(f32(*shape)), BufferType(f32(*shape), gaps)):
         launch = launch_of([x, f32(*other)], with_tail(name, attrs))
         check_launch(launch, [random(shape), random(other, 1)])
+
+
+@pytest.mark.parametrize("perm", list(itertools.permutations(range(4))), ids=str)
+def test_every_order_of_axes(perm: tuple[int, ...]) -> None:
+    shape = (2, 35, 3, 34)
+    kernel = check_launch(
+        launch_of([f32(*shape)], one_op("tensor.transpose", TransposeAttrs(perm))), [random(shape)]
+    )
+    assert kernel.lowering == ("transpose" if perm[-1] == 3 else "tiles")
+
+
+def test_a_transpose_of_symbolic_extents() -> None:
+    n, h = symbol("N"), symbol("H")
+    launch = launch_of([f32(n, 3, h)], one_op("tensor.transpose", TransposeAttrs((1, 2, 0))))
+    for sizes in ((1, 1), (40, 33)):
+        given = dict(zip("NH", sizes, strict=True))
+        check_launch(launch, [random((sizes[0], 3, sizes[1]))], symbols=given)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -113,3 +113,29 @@ def test_what_is_missing_is_said_in_one_line_with_what_works(cupy: Any, message:
         load_cupy()
     assert "\n" not in str(error.value.message)
     assert "compile, --emit and inspect work without it" in error.value.message
+
+
+def test_arrays_of_the_gpu_go_in_and_come_out_in_the_order_of_the_caller_s_stream() -> None:
+    cupy = FakeCupy()
+    text = NETS["det1"].split('layer { name: "loss"')[0]
+    with gpu(cupy):
+        module = netc.compile(text, target="cuda:sm_90")
+        given = {name: cupy.asarray(array.astype(np.float64)) for name, array in DATA.items()}
+        found = [module.run_on_device(**given) for _ in range(2)]
+        assert cupy.waits[:2] == [
+            "ours waits for an event of the caller's",
+            "the caller's waits for an event of ours",
+        ]
+        wanted = module.run(**DATA)
+        other = {name: cupy.asarray(np.repeat(array, 2, axis=0)) for name, array in DATA.items()}
+        larger = module.run_on_device(**other)
+    for name, want in wanted.items():
+        for results in found:
+            np.testing.assert_array_equal(results[name].get(), want)
+        assert larger[name].shape == (4, *want.shape[1:])
+    with pytest.raises(NetcError, match="nets compiled for a GPU"):
+        netc.compile(text).run_on_device(**given)
+    with gpu(cupy), pytest.raises(NetcError, match="has no input 'nothing'"):
+        module.run_on_device(nothing=given["data"])
+    with gpu(cupy), pytest.raises(NetcError, match="an array on the GPU is expected, got list"):
+        module.run_on_device(**{**given, "data": [1.0]})

@@ -23,6 +23,7 @@ from netc.backends.cuda.lower import (
     random,
     reduce,
     softmax,
+    transpose,
 )
 from netc.backends.cuda.lower.body import Parts, parts_of
 from netc.backends.cuda.lower.scalar_ops import ELEMENTWISE
@@ -92,7 +93,10 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "tensor.slice": (Lowering("slice", _always, move.lower_slice),),
     "tensor.tile": (Lowering("tile", _always, move.lower_tile),),
     "tensor.top_k": (Lowering("largest", arg_max.applies, arg_max.lower),),
-    "tensor.transpose": (Lowering("transpose", _always, move.lower_transpose),),
+    "tensor.transpose": (
+        Lowering("tiles", transpose.applies, transpose.lower),
+        Lowering("transpose", _always, move.lower_transpose),
+    ),
 }
 
 
