@@ -21,6 +21,7 @@ from netc.ir.dim import ceildiv, minimum, symbol
 from netc.ir.location import Location
 from netc.ir.ops.elementwise import ReluAttrs
 from netc.ir.ops.pick import TopKAttrs
+from netc.ir.ops.shape import TransposeAttrs
 from netc.ir.parser import parse_module
 from netc.ir.types import TensorType
 
@@ -152,6 +153,9 @@ def test_views_that_begin_at_other_alignments_have_kernels_of_their_own() -> Non
 
 
 def test_a_launch_without_a_lowering_is_an_error_with_its_op() -> None:
+    integers = launch_of([TensorType("i64", (2, 3))], one_op("tensor.transpose", TransposeAttrs((1, 0))))
+    with pytest.raises(NetcError, match=r"no kernel for tensor\.transpose"):
+        lower_launch("k", integers, "fp32", [True, True])
     several = launch_of([TensorType("f32", (9,))], one_op("tensor.top_k", TopKAttrs(0, 2, "values")))
     with pytest.raises(NetcError, match=r"no kernel for tensor\.top_k"):
         lower_launch("k", several, "fp32", [True, True])

@@ -38,9 +38,22 @@ def as_text(code: Any, target: Any, *_: Any) -> dict[str, dict[str, bytes]]:
 
 
 @contextmanager
+def installed(cupy: Any) -> Iterator[None]:
+    """``import cupy`` gives this meanwhile; None: it fails. Other imports stay."""
+    known = sys.modules.get("cupy")
+    sys.modules["cupy"] = cupy
+    try:
+        yield
+    finally:
+        del sys.modules["cupy"]
+        if known is not None:
+            sys.modules["cupy"] = known
+
+
+@contextmanager
 def gpu(cupy: FakeCupy) -> Iterator[None]:
     with (
-        mock.patch.dict(sys.modules, {"cupy": cupy}),
+        installed(cupy),
         mock.patch.object(cuda_build, "compile_kernels", as_text),
     ):
         yield
@@ -109,7 +122,7 @@ def test_code_for_other_gpus_is_refused_with_what_to_compile_for() -> None:
     ],
 )
 def test_what_is_missing_is_said_in_one_line_with_what_works(cupy: Any, message: str) -> None:
-    with mock.patch.dict(sys.modules, {"cupy": cupy}), pytest.raises(NetcError, match=message) as error:
+    with installed(cupy), pytest.raises(NetcError, match=message) as error:
         load_cupy()
     assert "\n" not in str(error.value.message)
     assert "compile, --emit and inspect work without it" in error.value.message

@@ -48,6 +48,8 @@ def _always(_anchor: Op) -> bool:
     return True
 
 
+# ops that also read or write numbers that are no floats
+_MIXED = ("nn.max_pool_choice", "nn.max_pool_gradient", "random.dropout", "random.next", "random.uniform")
 MAP = Lowering("map", _always, map.lower)
 
 LOWERINGS: dict[str, tuple[Lowering, ...]] = {
@@ -143,8 +145,10 @@ def _find(launch: Op) -> Lowering | None:
     if not _parts(launch).fit_one_kernel:
         return None
     anchor, _ = split_body(launch)
+    if anchor.name not in _MIXED and not all(_is_float(v.type) for v in launch.operands):
+        return None
     if anchor.name in ELEMENTWISE:
-        return MAP if all(_is_float(v.type) for v in launch.operands) else None
+        return MAP
     return next((row for row in LOWERINGS.get(anchor.name, ()) if row.applies(anchor)), None)
 
 
