@@ -148,7 +148,7 @@ class Module:
     def run_on_device(self, /, **inputs: Any) -> dict[str, Any]:
         """:meth:`run` for arrays that lie on the GPU (CuPy's, PyTorch's, …): CuPy arrays out.
 
-        Nothing passes through the host. The work is in the order of CuPy's current stream. Only for a GPU, and
+        Nothing passes through the host. It works in the order of CuPy's current stream. Only for a GPU, and
         for nets without states and without outputs whose rows a run counts.
         """
         with self._lock:
