@@ -118,7 +118,7 @@ PLOT = command(
 
 
 _STATE: tuple[Parameter, ...] = (
-    _originals("gpu", default="", help="There is no GPU target: ignored, with a warning."),
+    _originals("gpu", default="", help="Ignored, with a warning: netc train --target cuda trains on a GPU."),
     _originals("level", type=int, default=0, help="Selects layers: the level."),
     _originals("stage", default="", help="Selects layers: stages, with commas between."),
     ALLOW_PYTHON_LAYERS,
@@ -169,7 +169,9 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
 
 def _warn_of_gpu(gpu: str) -> None:
     if gpu:
-        click.echo("warning: there is no GPU target yet: running on the CPU", err=True)
+        click.echo(
+            "warning: -gpu is ignored: running on the CPU; netc train --target cuda trains on a GPU", err=True
+        )
 
 
 @click.group("caffe", short_help="The original's program: caffe train, caffe test.")

@@ -97,15 +97,21 @@ def test_wide_products_are_computed_on_tensor_cores(precision: str) -> None:
 
 
 LARGE = ["caffenet", "googlenet", "vgg16", "resnet50", "mobilenet_v1", "squeezenet_v1.1"]
+FCN = Path(netc.__file__).parent / "zoo" / "fcn8s.net"
 
 
 @needs_nvrtc
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
-@pytest.mark.parametrize("batch", [1, 16, 128])
-@pytest.mark.parametrize("model", LARGE)
-def test_every_kernel_of_a_large_net_compiles_without_spills(model: str, batch: int, precision: str) -> None:
-    code = code_of(MODELS / f"{model}.prototxt", "TEST", precision, batch, backward=True)
+@pytest.mark.parametrize(
+    ("path", "batch"),
+    [
+        *(pytest.param(MODELS / f"{m}.prototxt", b, id=f"{m}-{b}") for m in LARGE for b in (1, 16, 128)),
+        *(pytest.param(FCN, b, id=f"fcn8s-{b}") for b in (1, 16)),
+    ],
+)
+def test_every_kernel_of_a_large_net_compiles_without_spills(path: Path, batch: int, precision: str) -> None:
+    code = code_of(path, "TEST", precision, batch, backward=True)
     for architecture in ARCHITECTURES:
         if precision == "fp32" or architecture in WITH_TENSOR_CORES:
             check_code(code, architecture)
