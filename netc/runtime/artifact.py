@@ -117,6 +117,7 @@ def _write(file: IO[bytes], artifact: Artifact) -> None:
         "format": FORMAT,
         "netc": __version__,
         "options": _options_to_json(compiled.options),
+        "parts": compiled.parts,
         "machine": None if compiled.machine is None else asdict(compiled.machine),
         "images": list(images),
         "members": {

@@ -91,6 +91,7 @@ def profile(
             layers,
             statistics.median(times[launch.index] for times in samples),
             backward=launch.index >= program.forward_launches,
+            parts=runner.compiled.parts,
         )
         for launch in program.launches
     ]
@@ -102,7 +103,13 @@ def layer_places(net: ImportedNet) -> dict[Location, str]:
 
 
 def kernel_time(
-    op: Op, kernel: str, layers: Mapping[Location, str], seconds: float, *, backward: bool = False
+    op: Op,
+    kernel: str,
+    layers: Mapping[Location, str],
+    seconds: float,
+    *,
+    backward: bool = False,
+    parts: int = 1,
 ) -> KernelTime:
     """What a static launch does, and the time it takes."""
     assert isinstance(op.attrs, LaunchAttrs)
@@ -118,7 +125,7 @@ def kernel_time(
         names,
         shapes,
         seconds,
-        launch_flops(op),
-        launch_bytes(op),
+        launch_flops(op) * parts,
+        launch_bytes(op) * parts,
         backward,
     )
