@@ -19,11 +19,25 @@ ALLOW_PYTHON_LAYERS: Parameter = click.option(
 TUNE: Parameter = click.option(
     "--tune", is_flag=True, help="Measure schedules here (minutes at first), and remember the quickest."
 )
+TARGET: Parameter = click.option(
+    "--target",
+    default="cpu",
+    show_default=True,
+    help="cpu, cpu:avx2, cpu:avx512, cuda, cuda:sm_90 (several with commas), or numpy.",
+)
+PRECISION: Parameter = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+    default="tf32",
+    show_default=True,
+    help="What a GPU's tensor cores round factors to.",
+)
 
 _NET: tuple[Parameter, ...] = (
     click.argument("model", type=click.Path()),
     click.option("-w", "--weights", metavar="FILE", help="Trained weights (.caffemodel)."),
-    click.option("--target", default="cpu", show_default=True, help="cpu, cpu:avx2, cpu:avx512, or numpy."),
+    TARGET,
+    PRECISION,
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),

@@ -22,7 +22,7 @@ from netc.runtime.tuning.tuner import Tuner
 # of the parameters that every command has, those with no meaning for a net that is compiled already
 _COMPILING = (
     "weights", "target", "opt_level", "input_shape", "phase", "level", "stages", "fully_convolutional",
-    "exact", "tune", "keep", "allow_python_layers",
+    "exact", "tune", "keep", "precision", "allow_python_layers",
 )  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def take_request(given: dict[str, Any]) -> NetRequest:
         threads=given.pop("threads"),
         keep=given.pop("keep"),
         fully_convolutional=given.pop("fully_convolutional"),
+        precision=given.pop("precision"),
         exact=given.pop("exact"),
         tuner=Tuner() if given.pop("tune") else None,
         python_layers=PythonLayers(allowed=given.pop("allow_python_layers")),

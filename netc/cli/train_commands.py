@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from netc.cli.make_command import ALLOW_PYTHON_LAYERS, JSON, TUNE, Parameter, command, made
+from netc.cli.make_command import (
+    ALLOW_PYTHON_LAYERS,
+    JSON,
+    PRECISION,
+    TARGET,
+    TUNE,
+    Parameter,
+    command,
+    made,
+)
 
 EFFECTS = ("stop", "snapshot", "none")
 LOG_FORMATS = ("caffe", "json", "rich")
@@ -30,7 +39,8 @@ def _effect(signal: str, default: str) -> Parameter:
 
 _RUNNING: tuple[Parameter, ...] = (
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
-    click.option("--target", default="cpu", show_default=True, help="cpu, cpu:avx2, cpu:avx512, or numpy."),
+    TARGET,
+    PRECISION,
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),
@@ -118,7 +128,7 @@ PLOT = command(
 
 
 _STATE: tuple[Parameter, ...] = (
-    _originals("gpu", default="", help="There is no GPU target: ignored, with a warning."),
+    _originals("gpu", default="", help="Ignored, with a warning: netc train --target cuda trains on a GPU."),
     _originals("level", type=int, default=0, help="Selects layers: the level."),
     _originals("stage", default="", help="Selects layers: stages, with commas between."),
     ALLOW_PYTHON_LAYERS,
@@ -143,6 +153,7 @@ def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
         iterations=None,
         threads=None,
         target="cpu",
+        precision="fp32",
         opt_level="3",
         tune=False,
         memory_limit=None,
@@ -159,6 +170,7 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
         stages=tuple(filter(None, stage.split(","))),
         threads=None,
         target="cpu",
+        precision="fp32",
         opt_level="3",
         tune=False,
         log_format="caffe",
@@ -169,7 +181,9 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
 
 def _warn_of_gpu(gpu: str) -> None:
     if gpu:
-        click.echo("warning: there is no GPU target yet: running on the CPU", err=True)
+        click.echo(
+            "warning: -gpu is ignored: running on the CPU; netc train --target cuda trains on a GPU", err=True
+        )
 
 
 @click.group("caffe", short_help="The original's program: caffe train, caffe test.")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from netc.backends.cuda.target import DEFAULT_PRECISION, Precision
 from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
@@ -15,8 +16,9 @@ from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.weights import load_weights
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import SymDim
-from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_message
+from netc.runtime.compiler import Compiled, OnKernel, compile_message
 from netc.runtime.load_params import bind_weights
+from netc.runtime.lower_net import OnStage
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes, as_names
 from netc.runtime.params import ParamStore, own_params, param_entries
@@ -43,6 +45,7 @@ def compile_net(
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
     exact: bool = False,
+    precision: Precision = DEFAULT_PRECISION,
     tune: bool = False,
     training: bool = False,
     allow_python_layers: bool = False,
@@ -68,6 +71,7 @@ def compile_net(
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
         exact=exact,
+        precision=precision,
         tuner=Tuner() if tune else None,
         python_layers=PythonLayers(allowed=allow_python_layers),
     )

@@ -6,24 +6,25 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import compile_launches
-from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
-from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile, winograd_costs
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import Target, available_cores, parse_target
 from netc.frontend.imported_net import ImportedNet, LayerInfo
 from netc.frontend.importer import import_net
 from netc.frontend.message import Message
-from netc.ir.core import Func, Module, Op, Value
+from netc.ir.core import Func, Module, Value
+from netc.ir.diagnostics import NetcError
 from netc.passes.inner_product_to_conv import inner_product_to_conv
-from netc.passes.pipeline import Lowered, OptLevel, run_pipeline
-from netc.passes.use_winograd import ChooseTile
+from netc.passes.pipeline import Lowered
+from netc.runtime.batch_parts import batch_size, rows_of_a_part, same_params
+from netc.runtime.cuda_build import CudaBuild, build_cuda
+from netc.runtime.lower_net import OnStage, llvm_level, lower_net
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 from netc.runtime.shapes import tensor_of
-from netc.runtime.tuning.setting import Setting, cold_bytes
 
-# a pass's name and its outcome
-OnStage = Callable[[str, Module], None]
+MOST_OPT_LEVEL = 3
+
 # kernels compiled so far, and in all
 OnKernel = Callable[[int, int], None]
 
@@ -34,9 +35,10 @@ class Compiled:
 
     ``tensor`` is the last tensor-level module: ``@prepare`` makes the parameters of ``@main``. ``buffer`` has
     the same ``@main`` on memory, with a kernel for every launch, and ``objects`` their machine code for
-    ``machine``. The target ``numpy`` has a ``tensor`` with ``@main`` alone, and none of the others.
-    ``late`` are inputs that are given after the forward pass, by blob: the gradients that the backward pass
-    begins with.
+    ``machine``; for a GPU all of that is in ``cuda``. The target ``numpy`` has a ``tensor`` with ``@main``
+    alone, and none of the others. A run goes through it ``parts`` times, each time with the next rows of the
+    batch, for which ``tensor`` and ``buffer`` are. ``late`` are inputs that are given after the forward pass,
+    by blob: the gradients that the backward pass begins with.
     """
 
     options: CompileOptions
@@ -46,6 +48,8 @@ class Compiled:
     objects: Mapping[str, bytes] | None = None
     machine: Target | None = None
     late: Mapping[str, str] = field(default_factory=dict)
+    parts: int = 1
+    cuda: CudaBuild | None = None
 
     @cached_property
     def main(self) -> Func:
@@ -57,8 +61,21 @@ class Compiled:
         """The inputs that a caller gives."""
         carried = {state.value.name for state in self.net.carried}
         return tuple(
-            v for v in self.main.inputs if v.name not in carried and v.name not in self.late.values()
+            self._whole(v)
+            for v in self.main.inputs
+            if v.name not in carried and v.name not in self.late.values()
         )
+
+    @cached_property
+    def results(self) -> dict[str, Value]:
+        """The results of a run by name, with the types of the whole batch."""
+        return dict(zip(self.main.result_names, map(self._whole, self.main.results), strict=True))
+
+    def _whole(self, value: Value) -> Value:
+        type_ = tensor_of(value.type)
+        if self.parts == 1:
+            return value
+        return Value(value.name, type_.with_shape(type_.shape[0] * self.parts, *type_.shape[1:]))
 
     @cached_property
     def blobs(self) -> tuple[str, ...]:
@@ -81,7 +98,17 @@ def compile_message(
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
     """Compile a net whose layers were selected already."""
-    return compile_imported(import_message(message, options), options, on_stage=on_stage, on_kernel=on_kernel)
+    net = import_message(message, options)
+
+    def of_rows(rows: int) -> ImportedNet | None:
+        main = net.module.func("main")
+        shapes = {value.name: (rows, *tensor_of(value.type).static_shape[1:]) for value in main.inputs}
+        try:
+            return import_message(message, with_shapes(options, shapes))
+        except NetcError:
+            return None  # it states the size of the batch somewhere
+
+    return compile_imported(net, options, of_rows=of_rows, on_stage=on_stage, on_kernel=on_kernel)
 
 
 def import_message(message: Message, options: CompileOptions) -> ImportedNet:
@@ -104,11 +131,13 @@ def compile_imported(
     late: Mapping[str, str] | None = None,
     forward: Collection[str] = (),
     segments: int = 1,
+    of_rows: Callable[[int], ImportedNet | None] | None = None,
     on_stage: OnStage | None = None,
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
     """Compile tensor IR: the net's, or a ``module`` made of it, some of whose inputs are ``late``.
 
+    ``of_rows`` gives the net for fewer rows of a batch, None if there is none: it may be run in parts.
     ``forward`` and ``segments`` as in :func:`netc.passes.pipeline.tensor_pipeline`.
     """
     module = net.module if module is None else module
@@ -116,8 +145,23 @@ def compile_imported(
         on_stage("import", module)
     if options.target == NUMPY_TARGET:
         return Compiled(options, net, _reference_module(module, options), late=late or {})
+
+    def lower(module: Module, options: CompileOptions, on_stage: OnStage | None) -> Lowered:
+        return lower_net(module, options, forward=forward, segments=segments, on_stage=on_stage)
+
+    if is_cuda(options.target):
+        lowered = lower(module, options, on_stage)
+        cuda = build_cuda(lowered.buffer, options, on_kernel)
+        return Compiled(options, net, lowered.tensor, cuda.module, late=late or {}, cuda=cuda)
     target = parse_target(options.target)
-    lowered = lower_net(module, options, target, forward=forward, segments=segments, on_stage=on_stage)
+    parts = 1
+    if of_rows is not None and options.opt_level == MOST_OPT_LEVEL and not options.fully_convolutional:
+        rows, untuned = batch_size(net), replace(options, tuner=None)
+        at_once = rows_of_a_part(rows, lower(module, untuned, None), target) if rows is not None else None
+        part = of_rows(at_once) if at_once is not None else None
+        if rows is not None and at_once is not None and part is not None and same_params(part.module, module):
+            module, parts = part.module, rows // at_once
+    lowered = lower(module, options, on_stage)
     kernels = compile_launches(
         lowered.buffer,
         target,
@@ -126,52 +170,7 @@ def compile_imported(
         available_cores(),
         on_kernel,
     )
-    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
-
-
-def lower_net(
-    module: Module,
-    options: CompileOptions,
-    target: Target,
-    *,
-    forward: Collection[str] = (),
-    segments: int = 1,
-    on_stage: OnStage | None = None,
-) -> Lowered:
-    """Run the passes; schedules are as models choose, or as measured where options have a tuner."""
-    sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
-    weight_bytes = sum(size for size in sizes if isinstance(size, int))
-
-    def run(winograd: ChooseTile | None, on_stage: OnStage | None = None) -> Lowered:
-        return run_pipeline(
-            module,
-            opt_level=as_opt_level(options.opt_level),
-            block=target.lanes,
-            fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
-            forward=forward,
-            segments=segments,
-            winograd=winograd,
-            on_stage=on_stage,
-        )
-
-    def costs(conv: Op) -> dict[int | None, float]:
-        return winograd_costs(conv, target, weight_bytes)
-
-    def cheapest(conv: Op) -> int | None:
-        return choose_winograd_tile(conv, target, weight_bytes)
-
-    if options.tuner is None:
-        return run(None if options.exact else cheapest, on_stage)
-    target.check_runs_here()
-    threads = options.threads or available_cores()
-    setting = Setting(target, threads, llvm_level(options), cold_bytes(module, target))
-    choose: ChooseTile | None = None
-    if not options.exact:
-        convs: list[Op] = []
-        run(lambda conv: convs.append(conv))
-        choose = options.tuner.choose_algorithms(convs, costs, setting)
-    lowered = run(choose, on_stage)
-    return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, setting))
+    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {}, parts)
 
 
 def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:
@@ -186,17 +185,6 @@ def unread_blobs(layers: tuple[LayerInfo, ...]) -> frozenset[str]:
         unread.difference_update(layer.bottoms)
         unread.update(layer.tops)
     return frozenset(unread)
-
-
-def as_opt_level(level: int) -> OptLevel:
-    """The level as the pipeline takes it."""
-    levels: tuple[OptLevel, ...] = (0, 1, 2, 3)
-    return levels[level]
-
-
-def llvm_level(options: CompileOptions) -> int:
-    """LLVM's own level: our kernels are scheduled before LLVM sees them, so it has little left to do."""
-    return DEFAULT_OPT_LEVEL if options.opt_level else 0
 
 
 def _reference_module(module: Module, options: CompileOptions) -> Module:

@@ -12,8 +12,9 @@ from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
 from netc.passes.differentiate import GRADIENT, gradient_name
-from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_imported, import_message
+from netc.runtime.compiler import Compiled, OnKernel, compile_imported, import_message
 from netc.runtime.counted_rows import filled_up
+from netc.runtime.lower_net import OnStage
 from netc.runtime.memory import Array
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions

@@ -252,7 +252,7 @@ def check_launch(
     """Compare with the float64 reference: errors relative to the largest element, or to each element."""
     run = run_launch(launch, arrays, **options)
     symbols = options.get("symbols", {})
-    expected = reference(_bound(launch, symbols), arrays)
+    expected = reference(bound_launch(launch, symbols), arrays)
     for memory, wanted in zip(run.outputs, expected, strict=True):
         got = memory.logical()
         assert got.shape == wanted.shape
@@ -272,7 +272,7 @@ def check_launch(
     return run
 
 
-def _bound(launch: Op, symbols: Mapping[str, int]) -> Op:
+def bound_launch(launch: Op, symbols: Mapping[str, int]) -> Op:
     """The launch with numbers for its symbols (also in attributes)."""
     if not symbols:
         return launch

@@ -1,0 +1,75 @@
+"""Runs the passes on a net, with the schedules that cost models choose or that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from netc.backends.cuda.target import is_cuda
+from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
+from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile, winograd_costs
+from netc.backends.llvm.target import available_cores, parse_target
+from netc.ir.core import Module, Op
+from netc.passes.pipeline import Lowered, run_pipeline
+from netc.passes.use_winograd import ChooseTile
+from netc.runtime.options import CompileOptions
+from netc.runtime.pass_settings import pass_settings
+from netc.runtime.shapes import tensor_of
+from netc.runtime.tuning.setting import Setting, cold_bytes
+
+# a pass's name and its outcome
+OnStage = Callable[[str, Module], None]
+
+
+def lower_net(
+    module: Module,
+    options: CompileOptions,
+    *,
+    forward: Collection[str] = (),
+    segments: int = 1,
+    on_stage: OnStage | None = None,
+) -> Lowered:
+    """The module after all passes; ``forward`` and ``segments`` as in `netc.passes.pipeline`."""
+    level, block = pass_settings(options)
+
+    def run(winograd: ChooseTile | None, on_stage: OnStage | None = None) -> Lowered:
+        return run_pipeline(
+            module,
+            opt_level=level,
+            block=block,
+            fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
+            forward=forward,
+            segments=segments,
+            winograd=winograd,
+            on_stage=on_stage,
+        )
+
+    if is_cuda(options.target):  # it has no kernels for Winograd's convolution
+        return run(None, on_stage)
+    target = parse_target(options.target)
+    sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
+    weight_bytes = sum(size for size in sizes if isinstance(size, int))
+
+    def costs(conv: Op) -> dict[int | None, float]:
+        return winograd_costs(conv, target, weight_bytes)
+
+    def cheapest(conv: Op) -> int | None:
+        return choose_winograd_tile(conv, target, weight_bytes)
+
+    if options.tuner is None:
+        return run(None if options.exact else cheapest, on_stage)
+    target.check_runs_here()
+    threads = options.threads or available_cores()
+    setting = Setting(target, threads, llvm_level(options), cold_bytes(module, target))
+    choose: ChooseTile | None = None
+    if not options.exact:
+        convs: list[Op] = []
+        run(lambda conv: convs.append(conv))
+        choose = options.tuner.choose_algorithms(convs, costs, setting)
+    lowered = run(choose, on_stage)
+    return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, setting))
+
+
+def llvm_level(options: CompileOptions) -> int:
+    """LLVM's own level: our kernels are scheduled before LLVM sees them, so it has little left to do."""
+    return DEFAULT_OPT_LEVEL if options.opt_level else 0
