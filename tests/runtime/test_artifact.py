@@ -50,7 +50,7 @@ def test_a_saved_module_runs_as_before(saved, images):
 def test_loading_compiles_nothing(saved, images, monkeypatch):
     _, path = saved
     monkeypatch.setattr("netc.runtime.compiler.compile_launches", None)
-    monkeypatch.setattr("netc.runtime.compiler.run_pipeline", None)
+    monkeypatch.setattr("netc.runtime.compiler.lower_net", None)
     netc.load(path).run(data=images)
 
 
