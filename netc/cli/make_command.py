@@ -19,7 +19,12 @@ ALLOW_PYTHON_LAYERS: Parameter = click.option(
 _NET: tuple[Parameter, ...] = (
     click.argument("model", type=click.Path()),
     click.option("-w", "--weights", metavar="FILE", help="Trained weights (.caffemodel)."),
-    click.option("--target", default="cpu", show_default=True, help="cpu, cpu:avx2, cpu:avx512, or numpy."),
+    click.option(
+        "--target",
+        default="cpu",
+        show_default=True,
+        help="cpu, cpu:avx2, cpu:avx512, cpu:aarch64-linux, or numpy.",
+    ),
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),

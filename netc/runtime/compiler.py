@@ -16,7 +16,7 @@ from netc.frontend.importer import import_net
 from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
 from netc.passes.inner_product_to_conv import inner_product_to_conv
-from netc.passes.pipeline import OptLevel, run_pipeline
+from netc.passes.pipeline import Lowered, OptLevel, run_pipeline
 from netc.passes.use_winograd import ChooseTile
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 from netc.runtime.shapes import tensor_of
@@ -116,16 +116,7 @@ def compile_imported(
     if options.target == NUMPY_TARGET:
         return Compiled(options, net, _reference_module(module, options), late=late or {})
     target = parse_target(options.target)
-    lowered = run_pipeline(
-        module,
-        opt_level=as_opt_level(options.opt_level),
-        block=target.lanes,
-        fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
-        forward=forward,
-        segments=segments,
-        winograd=winograd_choice(module, options, target),
-        on_stage=on_stage,
-    )
+    lowered = lower(module, options, target, forward=forward, segments=segments, on_stage=on_stage)
     kernels = compile_launches(
         lowered.buffer,
         target,
@@ -135,6 +126,28 @@ def compile_imported(
         on_kernel,
     )
     return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
+
+
+def lower(
+    module: Module,
+    options: CompileOptions,
+    target: Target,
+    *,
+    forward: Collection[str] = (),
+    segments: int = 1,
+    on_stage: OnStage | None = None,
+) -> Lowered:
+    """Tensor IR taken through all passes, for a target."""
+    return run_pipeline(
+        module,
+        opt_level=as_opt_level(options.opt_level),
+        block=target.lanes,
+        fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
+        forward=forward,
+        segments=segments,
+        winograd=winograd_choice(module, options, target),
+        on_stage=on_stage,
+    )
 
 
 def winograd_choice(module: Module, options: CompileOptions, target: Target) -> ChooseTile | None:

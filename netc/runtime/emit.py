@@ -10,8 +10,7 @@ from netc.frontend.imported_net import ImportedNet
 from netc.ir.core import Module
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
-from netc.passes.pipeline import run_pipeline
-from netc.runtime.compiler import OnStage, as_opt_level, llvm_level, winograd_choice
+from netc.runtime.compiler import OnStage, llvm_level, lower
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 
 STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
@@ -26,14 +25,7 @@ def module_at(
     if options.target == NUMPY_TARGET:
         raise NetcError("the target numpy runs the imported net as it is; it has no other stages")
     target = parse_target(options.target)
-    lowered = run_pipeline(
-        net.module,
-        opt_level=as_opt_level(options.opt_level),
-        block=target.lanes,
-        fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
-        winograd=winograd_choice(net.module, options, target),
-        on_stage=on_stage,
-    )
+    lowered = lower(net.module, options, target, on_stage=on_stage)
     if stage == "tensor":
         return lowered.tensor
     named = name_kernels(lowered.buffer)
