@@ -74,9 +74,7 @@ def _write_library(request: NetRequest, folder: str, printer: _Printer, as_json:
     interface = library.interface
     files = [str(path) for path in library.files]
     if as_json:
-        put_json(
-            {**asdict(interface), "files": files, "kernels": library.kernels, "seconds": seconds},
-        )
+        put_json({**asdict(interface), "files": files, "kernels": library.kernels, "seconds": seconds})
         return
     say_warnings(library.warnings)
     put(f"{interface.prefix} for {interface.target}")
@@ -84,10 +82,10 @@ def _write_library(request: NetRequest, folder: str, printer: _Printer, as_json:
     put(f"  weights      {show_bytes(interface.weight_bytes)}")
     scratch = show_bytes(interface.scratch_bytes)
     put(f"  memory       {show_bytes(interface.memory_bytes)}, and {scratch} for each thread")
-    for path in library.files:
-        put(f"  written      {path} ({show_bytes(path.stat().st_size)})")
     put(f"  build        {build_lines(interface)[0]}")
-    put(f"  in {seconds:.2f} s")
+    size = sum(path.stat().st_size for path in library.files)
+    names = ", ".join(path.name for path in library.files)
+    put(f"  written      {names} in {library.folder} ({show_bytes(size)}) in {seconds:.2f} s")
 
 
 class _Printer:

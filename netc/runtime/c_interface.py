@@ -25,7 +25,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Interface:
-    """What a header says: ``prefix`` begins all names; sizes are in bytes, ``scratch_bytes`` of each thread."""
+    """What a header says: ``prefix`` begins all names; ``scratch_bytes`` is for each thread."""
 
     prefix: str
     target: str
@@ -53,6 +53,7 @@ def header_text(interface: Interface) -> str:
     program, shared = build_lines(interface)
     memory = show_bytes(interface.memory_bytes)
     scratch = show_bytes(interface.scratch_bytes)
+    weights = show_bytes(interface.weight_bytes)
     return f"""/* The net {p}, compiled by netc {__version__} for {interface.target} ({interface.triple}).
  *
  * A library without dependencies besides the C library. To build the example, or a shared library:
@@ -60,9 +61,9 @@ def header_text(interface: Interface) -> str:
  *     {program}
  *     {shared}
  *
- * The weights ({show_bytes(interface.weight_bytes)}) are read-only data of {p}_weights.o, which the operating system
- * maps when they are first used, once for all processes. A net's memory is {memory} and {scratch} for each
- * thread. All arrays are float32, row-major, in the order of dimensions that is stated below.
+ * The weights ({weights}) are read-only data, which the operating system loads when it is
+ * first used, once for all processes. A net's memory is {memory}, and {scratch} for each thread.
+ * All arrays are float32, row-major, in the order of dimensions that is stated below.
  *
  *     {p}_net *net;
  *     if ({p}_create(&net, 1) != {upper}_OK) ...
@@ -85,7 +86,7 @@ typedef struct {p}_net {p}_net;
 
 /* What functions return. */
 #define {upper}_OK {api.OK}
-#define {upper}_BAD_ARGUMENT {api.BAD_ARGUMENT} /* no net, no place for the result, or an impossible number of threads */
+#define {upper}_BAD_ARGUMENT {api.BAD_ARGUMENT} /* net is NULL, or the number of threads is impossible */
 #define {upper}_NO_MEMORY {api.NO_MEMORY}
 #define {upper}_NO_THREADS {api.NO_THREADS} /* the operating system starts no more threads */
 
@@ -137,9 +138,7 @@ def _constants(upper: str, kind: str, tensors: tuple[Tensor, ...]) -> str:
 
 def _c_string(text: str) -> str:
     """A string of C; what is no plain character is written in octal, which ends after three digits."""
-    plain = (
-        chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode("utf-8")
-    )
+    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode("utf-8"))
     return f'"{"".join(plain)}"'
 
 
@@ -201,7 +200,7 @@ static int write_outputs(const {p}_net *net, const char *path) {{
     return good;
 }}
 
-/* The largest of n values that comes behind `last` in falling order; equal ones in the order of their places. */
+/* The place of the value that follows that at `last` in falling order; n, where there is none, begins. */
 static size_t next_largest(const float *values, size_t n, size_t last) {{
     size_t best = n;
     for (size_t i = 0; i < n; i++) {{
@@ -222,8 +221,10 @@ int main(int argc, char **argv) {{
     int threads = argc > 3 ? atoi(argv[3]) : 1;
     {p}_net *net;
     int code = {p}_create(&net, threads);
+    if (code == {upper}_BAD_ARGUMENT)
+        return fail("impossible number of threads");
     if (code != {upper}_OK)
-        return fail(code == {upper}_BAD_ARGUMENT ? "impossible number of threads" : "no memory or no threads");
+        return fail(code == {upper}_NO_MEMORY ? "not enough memory" : "no more threads");
     if (argc > 1 && argv[1][0] && !read_inputs(net, argv[1]))
         return fail("cannot read the inputs");
     {p}_run(net);

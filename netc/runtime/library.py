@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,13 @@ from netc.backends.llvm.data_object import ALIGNMENT as DATA_ALIGNMENT
 from netc.backends.llvm.data_object import MACHINES, write_data_object
 from netc.backends.llvm.engine import link_to_object
 from netc.backends.llvm.lock_step import runtime_text
-from netc.backends.llvm.lower.table import scratch_bytes
+from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE
+from netc.backends.llvm.lower.table import LOWERINGS, scratch_bytes, split_body
 from netc.backends.llvm.target import Target, parse_target
 from netc.frontend.atomic_file import atomic_file
 from netc.frontend.imported_net import ImportedNet
 from netc.ir.arena import aligned, arena_bytes
-from netc.ir.core import Func, Module, Op
+from netc.ir.core import Func, Module, Op, definitions
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import NetSource, WeightSource, filled_params, read_message
 from netc.runtime.c_interface import Interface, Tensor, example_text, header_text
@@ -130,14 +131,15 @@ def _check_net(net: ImportedNet, options: CompileOptions) -> None:
             f"a library is made for one size of input, and {', '.join(free)} may be any",
             remedy="give numbers with --input-shape",
         )
-    makers = {top: layer for layer in net.layers for top in layer.tops}
     if net.states:
-        layer = makers.get(net.states[0].next)
+        main = net.module.func("main")
+        results = dict(zip(main.result_names, main.results, strict=True))
+        maker = definitions(main).get(results[net.states[0].next].name)
         raise NetcError(
-            "this net keeps states from run to run, which a library does not",
-            location=layer.location if layer else None,
-            layer=layer.name if layer else None,
-            remedy="compile it to a .netc file, or give the states as inputs and outputs",
+            "the net keeps states from run to run, which a library does not",
+            location=maker.location if maker else None,
+            layer=_layer_of(maker, net) if maker else None,
+            remedy="compile it to a .netc file, or make the states its inputs and outputs",
         )
     if net.files:
         raise NetcError(
@@ -147,7 +149,7 @@ def _check_net(net: ImportedNet, options: CompileOptions) -> None:
             remedy="leave the layer out; its bottoms are outputs then",
         )
     for name in net.counted:
-        layer = makers[name]
+        layer = next(layer for layer in reversed(net.layers) if name in layer.tops)
         raise NetcError(
             f"only a run decides how many rows '{name}' has, which a library cannot say",
             location=layer.location,
@@ -157,18 +159,24 @@ def _check_net(net: ImportedNet, options: CompileOptions) -> None:
 
 
 def _check_launches(module: Module, net: ImportedNet) -> None:
-    names = {layer.location: layer.name for layer in net.layers if layer.location is not None}
     for launch in module.func("main").ops:
         if launch.name != "buffer.launch" or launch.attrs.kernel != REFERENCE_KERNEL:
             continue
         assert launch.body is not None
-        op = next(iter(launch.body.ops))
+        unknown = [op for op in launch.body.ops if op.name not in LOWERINGS and op.name not in ELEMENTWISE]
+        op = (*unknown, split_body(launch)[0])[0]
         raise NetcError(
-            f"the CPU backend has no kernel for {op.name}: it is run in Python, which a library does not have",
+            f"the CPU backend has no kernel for {op.name}, and a library has no Python to run it in",
             location=op.location,
-            layer=names.get(op.location) if op.location is not None else None,
+            layer=_layer_of(op, net),
             remedy="end the net in front of this layer, and do its work in your program",
         )
+
+
+def _layer_of(op: Op, net: ImportedNet) -> str | None:
+    """The name of the layer that an op comes from."""
+    places = (layer.name for layer in net.layers if layer.location == op.location)
+    return next(places, None) if op.location is not None else None
 
 
 # --- memory and code

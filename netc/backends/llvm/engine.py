@@ -55,7 +55,7 @@ def link_to_object(
     target: Target,
     opt_level: int = DEFAULT_OPT_LEVEL,
 ) -> bytes:
-    """One object file of several modules' texts, which may call each other; only ``exported`` is seen outside.
+    """One object file of several modules' texts, which may call each other; ``exported`` is seen outside.
 
     The levels are those of :func:`compile_to_object`.
     """

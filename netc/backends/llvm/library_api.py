@@ -76,7 +76,8 @@ def api_text(plan: LibraryPlan, architecture: str) -> str:
     """The module's text. It calls the kernels and the functions of :func:`lock_step.runtime_text`."""
     steps = TABLES
     slots = TABLES + 8 * lock_step.STEP_WORDS * len(plan.steps)
-    firsts, words = [], []
+    firsts: list[int] = []
+    words: list[int] = []
     for _, step_words in plan.steps:
         firsts.append(slots + 8 * len(words))
         words += step_words
