@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,10 @@ class Machine:
     compiler: tuple[str, ...]
     emulator: tuple[str, ...] = ()
 
-    def build(self, library: Library, *, source: Path | None = None) -> Path:
+    def build(self, library: Library, *, source: Path | None = None, others: Sequence[Path] = ()) -> Path:
         """The path of the program, compiled without a warning."""
         program = library.folder / "main"
-        objects = [path for path in library.files if path.suffix == ".o"]
+        objects = [path for path in (*library.files, *others) if path.suffix == ".o"]
         main = source or library.folder / "main.c"
         command = [*self.compiler, *WARNINGS, f"-I{library.folder}", main, *objects, "-o", program]
         subprocess.run([*command, "-lm", "-pthread"], check=True)

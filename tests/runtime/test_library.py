@@ -1,6 +1,7 @@
 """Libraries compute in C what modules compute in Python: on this machine, and on an emulated ARM."""
 
 import ctypes
+import re
 import subprocess
 from pathlib import Path
 
@@ -223,6 +224,35 @@ def test_the_interface_answers_wrong_calls_and_nets_are_independent(machine, tmp
     source = tmp_path / "calls.c"
     source.write_text(CALLS)
     machine.run(machine.build(library, source=source))
+
+
+@machines
+def test_two_libraries_serve_one_program(machine, tmp_path):
+    machine = MACHINES[machine]()
+    first = library_of(DET1, None, tmp_path, machine)
+    second = library_of(WINOGRAD, None, tmp_path, machine)
+    source = tmp_path / "two.c"
+    source.write_text(
+        '#include "det1.h"\n#include "winograd.h"\n'
+        "int main(void) { det1_net *a; winograd_net *b;\n"
+        "    int bad = det1_create(&a, 1) || winograd_create(&b, 2) || det1_run(a) || winograd_run(b);\n"
+        "    det1_free(a); winograd_free(b); return bad; }\n"
+    )
+    machine.run(machine.build(first, source=source, others=second.files))
+
+
+def test_the_program_of_the_documentation_runs(tmp_path):
+    machine = native()
+    shapes = (("data", (1, 1, 28, 28)),)
+    library = library_of(LENET, LENET_WEIGHTS, tmp_path, machine, input_shapes=shapes)
+    page = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```c\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    source = tmp_path / "documented.c"
+    source.write_text(block)
+    printed = machine.run(machine.build(library, source=source)).splitlines()
+    module = netc.compile(LENET, LENET_WEIGHTS, input_shapes=dict(shapes))
+    wanted = module.run(data=np.full((1, 1, 28, 28), 0.5, "f4"))["prob"][0]
+    assert printed == [f"{i}: {value:g}" for i, value in enumerate(wanted)]
 
 
 def test_a_library_needs_nothing_but_the_c_library(tmp_path):
