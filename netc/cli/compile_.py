@@ -74,7 +74,8 @@ def _write_library(request: NetRequest, folder: str, printer: _Printer, as_json:
     interface = library.interface
     files = [str(path) for path in library.files]
     if as_json:
-        put_json({**asdict(interface), "files": files, "kernels": library.kernels, "seconds": seconds})
+        report = {"kernels": library.kernels, "warnings": library.warnings, "files": files}
+        put_json({**asdict(interface), **report, "seconds": seconds})
         return
     say_warnings(library.warnings)
     put(f"{interface.prefix} for {interface.target}")

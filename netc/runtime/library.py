@@ -121,6 +121,11 @@ def _target(options: CompileOptions) -> Target:
 
 
 def _check_net(net: ImportedNet, options: CompileOptions) -> None:
+    if options.threads is not None:
+        raise NetcError(
+            "a library is not compiled for a number of threads",
+            remedy=f"give it to {c_name(net.module.name)}_create",
+        )
     if options.phase == "TRAIN":
         raise NetcError(
             "a library runs nets of phase TEST: nothing in it learns", remedy="leave --phase TRAIN out"

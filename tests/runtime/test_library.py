@@ -181,13 +181,16 @@ def test_libraries_compute_what_the_original_does_everywhere(case, machine, tmp_
 
 
 CALLS = """
+#define _POSIX_C_SOURCE 200809L
 #include <string.h>
+#include <time.h>
 #include "det1.h"
 
 #define CHECK(line, condition) do { if (!(condition)) return line; } while (0)
 
 int main(void) {
-    det1_net *one, *two;
+    det1_net *one, *two, *many;
+    struct timespec parking = {0, 20000000};
     static float kept[DET1_OUTPUT_0_SIZE];
     int shape[DET1_INPUT_0_RANK] = DET1_INPUT_0_SHAPE;
     CHECK(1, shape[0] * shape[1] * shape[2] * shape[3] == DET1_INPUT_0_SIZE);
@@ -210,7 +213,16 @@ int main(void) {
     CHECK(13, memcmp(kept, det1_output(two, 0), sizeof kept) == 0);
     det1_free(one);
     CHECK(14, det1_run(two) == DET1_OK && memcmp(kept, det1_output(two, 0), sizeof kept) == 0);
+    for (int i = 0; i < 5; i++) {
+        nanosleep(&parking, NULL);
+        CHECK(15, det1_run(two) == DET1_OK && memcmp(kept, det1_output(two, 0), sizeof kept) == 0);
+    }
     det1_free(two);
+    CHECK(16, det1_create(&many, DET1_MAX_THREADS) == DET1_OK);
+    CHECK(17, det1_run(many) == DET1_OK);
+    det1_free(many);
+    CHECK(18, det1_create(&many, 3) == DET1_OK);
+    det1_free(many);
     det1_free(NULL);
     return 0;
 }
@@ -255,11 +267,13 @@ def test_the_program_of_the_documentation_runs(tmp_path):
     assert printed == [f"{i}: {value:g}" for i, value in enumerate(wanted)]
 
 
-def test_a_library_needs_nothing_but_the_c_library(tmp_path):
-    library = library_of(DET1, None, tmp_path, native())
+@pytest.mark.parametrize("target", ["cpu:sse2", "cpu:avx2"])
+def test_a_library_needs_nothing_but_the_c_library(target, tmp_path):
+    library = write_library(BRANCHES, None, tmp_path, CompileOptions(target=target))
     code, header, example, data = library.files
-    assert (header.name, example.name) == ("det1.h", "main.c")
-    assert undefined_symbols(code) <= {*IMPORTS, *C_LIBRARY, "det1_weights"}
+    name = "net_2_branches_LRN"
+    assert (header.name, example.name) == (f"{name}.h", "main.c")
+    assert undefined_symbols(code) <= {*IMPORTS, *C_LIBRARY, f"{name}_weights"}
     assert undefined_symbols(data) == set()
 
 
@@ -318,6 +332,10 @@ def test_sizes_that_may_be_any_are_refused(tmp_path):
     text = refusal(DET1, tmp_path, input_shapes=(parse_input_shape("data=N,3,24,24"),))
     assert "N may be any" in text
     assert "--input-shape" in text
+
+
+def test_a_number_of_threads_is_an_argument_of_the_interface(tmp_path):
+    assert "give it to det1_create" in refusal(DET1, tmp_path, threads=2)
 
 
 def test_training_and_the_reference_target_are_refused(tmp_path):

@@ -89,7 +89,8 @@ class EmulatedKernel:
         folder = Path(self._folder.name)
         (folder / "kernel.o").write_bytes(code)
         self._program, self._file = folder / "run", folder / "memory.bin"
-        _cross_compile("-static", _driver(), folder / "kernel.o", "-o", self._program, "-lm")
+        driver = Path(_driver_folder().name) / "driver.o"
+        _cross_compile("-static", driver, folder / "kernel.o", "-o", self._program, "-lm")
 
     def run(
         self,
@@ -110,13 +111,13 @@ class EmulatedKernel:
 
 
 @functools.cache
-def _driver() -> Path:
-    """The driver's object file, compiled once."""
-    folder = Path(tempfile.mkdtemp(prefix="netc-arm-driver-"))
-    source = folder / "driver.c"
+def _driver_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where the driver's object file lies; it is compiled once."""
+    folder = tempfile.TemporaryDirectory(prefix="netc-arm-driver-")
+    source = Path(folder.name) / "driver.c"
     source.write_text(DRIVER)
-    _cross_compile("-O1", "-c", source, "-o", folder / "driver.o")
-    return folder / "driver.o"
+    _cross_compile("-O1", "-c", source, "-o", source.with_suffix(".o"))
+    return folder
 
 
 def _cross_compile(*arguments: object) -> None:

@@ -47,8 +47,8 @@ def runs_here(target: str) -> bool:
     return True
 
 
-TARGETS = tuple(t for t in ("cpu:sse2", "cpu:avx2", "cpu:avx512") if runs_here(t)) + (ARM,) * arm_wanted()
 LANES = {"cpu:sse2": 4, "cpu:avx2": 8, "cpu:avx512": 16, ARM: 4}
+TARGETS = tuple(t for t in LANES if runs_here(t) or (t == ARM and arm_wanted()))
 PAGE = mmap.PAGESIZE
 MOST_THREADS = 3
 
