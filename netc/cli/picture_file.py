@@ -24,6 +24,15 @@ def check_picture(path: str) -> None:
         raise NetcError(f"{path}: the folder '{folder}' cannot be written to")
 
 
+def has_library() -> bool:
+    """Whether pictures can be drawn at all."""
+    try:
+        _library()
+    except NetcError:
+        return False
+    return True
+
+
 def new_figure(width: float, height: float) -> Any:
     """An empty figure of so many inches."""
     return _library().Figure(figsize=(width, height), layout="constrained")

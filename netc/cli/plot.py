@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from netc.cli.output import put
+from netc.cli.output import put, say
 from netc.cli.plot_png import write_png
 from netc.cli.terminal_plot import draw
 from netc.ir.diagnostics import NetcError
@@ -32,12 +32,13 @@ def command(logs: Sequence[str], output: str | None) -> None:
             show(curve, f"{run}: {curve.name}" if len(runs) > 1 else curve.name)
 
 
-def show(curve: Curve, title: str) -> None:
-    """Print a curve as wide as the terminal is."""
+def show(curve: Curve, title: str, *, as_message: bool = False) -> None:
+    """Print a curve as wide as the terminal is: on stdout, or ``as_message`` on stderr."""
     width = min(_MOST_COLUMNS, shutil.get_terminal_size().columns)
-    lines = draw(curve, width, _HEIGHT, unicode=writes_braille(sys.stdout))
+    stream = sys.stderr if as_message else sys.stdout
+    lines = draw(curve, width, _HEIGHT, unicode=writes_braille(stream))
     if lines:
-        put("\n".join([title, *lines]))
+        (say if as_message else put)("\n".join([title, *lines]))
 
 
 def writes_braille(stream: object) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from netc.runtime.solver.solver import Action
+from netc.runtime.solver.action import Action
 
 
 @contextmanager

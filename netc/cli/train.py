@@ -6,22 +6,20 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from netc.cli.loss_picture import LossPicture
 from netc.cli.output import progress, put, say
-from netc.cli.picture_file import check_picture
-from netc.cli.plot import show
-from netc.cli.plot_png import write_png
 from netc.cli.signals import actions_of_signals
 from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView
 from netc.ir.diagnostics import NetcError
-from netc.runtime.memory import parse_bytes
+from netc.runtime.solver.action import Action
 from netc.runtime.solver.caffe_log import CaffeLog
 from netc.runtime.solver.curves import Curves
 from netc.runtime.solver.json_log import JsonLog
 from netc.runtime.solver.reports import Reporter
-from netc.runtime.solver.solver import Action, Solver
+from netc.runtime.solver.solver import Solver
 
-IN_TERMINAL = "-"  # what --plot without a file stands for
+UNNAMED = "-"  # what --plot without a file stands for
 
 
 def command(
@@ -48,17 +46,18 @@ def command(
             "--snapshot goes on with a run, --weights starts a new one: give one of them",
             remedy="a snapshot names its own weights",
         )
-    if plot is not None and plot != IN_TERMINAL:
-        check_picture(plot)
+    picture = None if plot is None else LossPicture(None if plot == UNNAMED else plot)
     with ExitStack() as closing:
         curves = Curves()
         reporters: list[Reporter] = [curves]
         log_format = log_format or ("rich" if sys.stderr.isatty() else "caffe")
-        if log_format == "rich":
-            view = TrainingView(curves, picture=plot is not None)
+        # a program reads stdout: whoever started it may look at stderr
+        watched = picture is not None and sys.stderr.isatty() and not sys.stdout.isatty()
+        if log_format == "rich" or (log_format == "json" and watched):
+            view = TrainingView(curves, picture=picture is not None)
             closing.callback(view.close)
             reporters.append(view)
-        else:
+        if log_format != "rich":
             reporters.append(CaffeLog(say) if log_format == "caffe" else JsonLog(_put_now))
         if tensorboard is not None:
             reporters.append(TensorBoardLog(tensorboard))
@@ -71,7 +70,7 @@ def command(
                 threads=threads,
                 level=level,
                 stages=stages,
-                memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
+                memory_limit=memory_limit,
                 reporters=reporters,
                 on_kernel=on_kernel,
                 allow_python_layers=allow_python_layers,
@@ -80,23 +79,10 @@ def command(
         actions = closing.enter_context(actions_of_signals(Action(sigint_effect), Action(sighup_effect)))
         trainer.action = actions.take
         trainer.solve(snapshot, iterations)
-    if plot is not None:
-        _show_curves(curves, plot, to_stdout=log_format != "json")
+    if picture is not None:
+        picture.draw(curves, trainer.snapshot_prefix, data_on_stdout=log_format == "json")
 
 
 def _put_now(line: str) -> None:
     put(line)
     sys.stdout.flush()
-
-
-def _show_curves(curves: Curves, plot: str, *, to_stdout: bool) -> None:
-    found = [curve for curve in curves.found.values() if curve.finite]
-    if not found:
-        say("nothing to draw: there is no finite loss")
-        return
-    if to_stdout:
-        for curve in found:
-            show(curve, curve.name)
-    if plot != IN_TERMINAL:
-        write_png(plot, [("", found)])
-        say(f"wrote {plot}")

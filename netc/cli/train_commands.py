@@ -13,6 +13,11 @@ EFFECTS = ("stop", "snapshot", "none")
 LOG_FORMATS = ("caffe", "json", "rich")
 
 
+def _originals(name: str, *more: str, **settings: Any) -> Parameter:
+    """An option of the original's program, with one dash or two, as gflags takes it."""
+    return click.option(*more, f"-{name}", f"--{name}", **settings)
+
+
 def _effect(signal: str, default: str) -> Parameter:
     return click.option(
         f"--{signal}-effect",
@@ -42,12 +47,10 @@ TRAIN = command(
     Paths start at the current directory, as in Caffe; a net that is not there is looked for beside SOLVER.
     """,
     "netc.cli.train",
-    click.option("--solver", required=True, metavar="FILE", help="The solver (.prototxt)."),
-    click.option("-w", "--weights", multiple=True, metavar="FILE,...", help="Trained weights to start from."),
-    click.option("--snapshot", metavar="FILE", help="Go on with a run: its .solverstate or .solverstate.h5."),
-    click.option(
-        "--iterations", type=click.IntRange(0), metavar="N", help="Train to this iteration: max_iter."
-    ),
+    _originals("solver", required=True, metavar="FILE", help="The solver (.prototxt)."),
+    _originals("weights", "-w", multiple=True, metavar="FILE,...", help="Trained weights to start from."),
+    _originals("snapshot", metavar="FILE", help="Go on with a run: its .solverstate or .solverstate.h5."),
+    _originals("iterations", type=click.IntRange(0), metavar="N", help="Train to this iteration: max_iter."),
     *_RUNNING,
     click.option(
         "--memory-limit",
@@ -60,7 +63,11 @@ TRAIN = command(
         help="caffe: the original's lines (stderr); json: a line an event (stdout); rich: a bar.",
     ),
     click.option(
-        "--plot", is_flag=False, flag_value="-", metavar="[FILE.png]", help="Draw the loss; also to a file."
+        "--plot",
+        is_flag=False,
+        flag_value="-",
+        metavar="[FILE.png]",
+        help="Draw the loss: in the terminal, and at the end in FILE.png: PREFIX_loss.png.",
     ),
     click.option("--tensorboard", metavar="DIR", help="Write events for TensorBoard there."),
     _effect("sigint", "stop"),
@@ -77,11 +84,9 @@ TEST = command(
     "Measure a net on its own data.",
     _TEST_HELP,
     "netc.cli.test",
-    click.option("--model", required=True, metavar="FILE", help="The net (.prototxt)."),
-    click.option("-w", "--weights", required=True, metavar="FILE,...", help="Trained weights."),
-    click.option(
-        "--iterations", type=click.IntRange(1), default=50, show_default=True, help="Batches to run."
-    ),
+    _originals("model", required=True, metavar="FILE", help="The net (.prototxt)."),
+    _originals("weights", "-w", required=True, metavar="FILE,...", help="Trained weights."),
+    _originals("iterations", type=click.IntRange(1), default=50, show_default=True, help="Batches to run."),
     *_RUNNING,
     click.option("--log-format", type=click.Choice(["caffe"]), help="caffe: the original's lines (stderr)."),
     JSON,
@@ -111,15 +116,10 @@ PLOT = command(
 )
 
 
-def _flag(name: str, **settings: Any) -> Parameter:
-    """A flag as gflags takes it: with one dash or two."""
-    return click.option(f"-{name}", f"--{name}", **settings)
-
-
 _STATE: tuple[Parameter, ...] = (
-    _flag("gpu", default="", help="There is no GPU target: ignored, with a warning."),
-    _flag("level", type=int, default=0, help="Selects layers: the level."),
-    _flag("stage", default="", help="Selects layers: stages, with commas between."),
+    _originals("gpu", default="", help="There is no GPU target: ignored, with a warning."),
+    _originals("level", type=int, default=0, help="Selects layers: the level."),
+    _originals("stage", default="", help="Selects layers: stages, with commas between."),
     ALLOW_PYTHON_LAYERS,
 )
 
@@ -131,7 +131,7 @@ def _unused(action: str, *names: str) -> tuple[Parameter, ...]:
         if value is not None:
             click.echo(f"note: caffe {action} does not use -{parameter.name}: ignored", err=True)
 
-    return tuple(_flag(name, hidden=True, expose_value=False, callback=note) for name in names)
+    return tuple(_originals(name, hidden=True, expose_value=False, callback=note) for name in names)
 
 
 def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
@@ -181,14 +181,14 @@ caffe.add_command(
         "Train the net of a solver; `netc train` has more options.",
         _caffe_train,
         (
-            _flag("solver", required=True, metavar="FILE", help="The solver."),
-            _flag("snapshot", metavar="FILE", help="Go on with a run."),
-            _flag("weights", default="", metavar="FILE,...", help="Trained weights to start from."),
+            _originals("solver", required=True, metavar="FILE", help="The solver."),
+            _originals("snapshot", metavar="FILE", help="Go on with a run."),
+            _originals("weights", default="", metavar="FILE,...", help="Trained weights to start from."),
             *_STATE,
-            _flag(
+            _originals(
                 "sigint_effect", type=click.Choice(EFFECTS), default="stop", help="What SIGINT does: stop."
             ),
-            _flag(
+            _originals(
                 "sighup_effect",
                 type=click.Choice(EFFECTS),
                 default="snapshot",
@@ -205,9 +205,9 @@ caffe.add_command(
         _TEST_HELP,
         _caffe_test,
         (
-            _flag("model", required=True, metavar="FILE", help="The net."),
-            _flag("weights", required=True, metavar="FILE", help="Trained weights."),
-            _flag("iterations", type=click.IntRange(1), default=50, help="Batches to run: 50."),
+            _originals("model", required=True, metavar="FILE", help="The net."),
+            _originals("weights", required=True, metavar="FILE", help="Trained weights."),
+            _originals("iterations", type=click.IntRange(1), default=50, help="Batches to run: 50."),
             *_STATE,
             *_unused("test", "solver", "phase", "snapshot", "sigint_effect", "sighup_effect"),
         ),

@@ -20,7 +20,7 @@ class ParamInfo:
     Layers that share a parameter have one entry each, with the same ``value``; ``shape`` is the layer's
     own, which under PERMISSIVE sharing may differ from the value's. ``stored`` is a blob that the
     definition itself holds; without one its first values are ``initial``, or ``filler`` draws them,
-    where None means zeros. A blob that is not ``learnable`` comes from no file of weights (DummyData); it may
+    where None means zeros. A blob that is not ``learnable`` comes from no file of weights; it may
     have a ``file`` of its own. ``owner`` is the position of its layer among all layers: names may repeat.
     """
 

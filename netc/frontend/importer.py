@@ -14,7 +14,8 @@ import netc.ir.ops  # noqa: F401  # fills the table
 from netc.frontend.counted_rows import counted_results
 from netc.frontend.imported_net import FileOutput, ImportedNet, LayerInfo, LossTerm, ParamInfo, StateInfo
 from netc.frontend.known_layers import plug_in_remedy, why_unsupported
-from netc.frontend.layers.context import LayerContext, NetUnderConstruction, Shape
+from netc.frontend.layers.context import LayerContext, Shape
+from netc.frontend.layers.net_under_construction import NetUnderConstruction
 from netc.frontend.layers.registry import LayerType, check_blob_counts, layer_type, layer_type_names
 from netc.frontend.message import Message
 from netc.frontend.python_layers.layers import PythonLayers

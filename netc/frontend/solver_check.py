@@ -25,6 +25,7 @@ _WITHOUT_MOMENTUM = ("AdaGrad", "RMSProp")
 _AT_LEAST: Mapping[str, int] = {
     "average_loss": 1, "iter_size": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_interval": 0,
 }  # fmt: skip
+_OF_NETS = ("layer", "layers")
 _NO_EFFECT: Mapping[str, str] = {
     "snapshot_diff": "snapshots hold no gradients",
     "stepearly": "training goes on to max_iter",
@@ -33,6 +34,13 @@ _NO_EFFECT: Mapping[str, str] = {
 
 def check_solver(solver: Message) -> tuple[str, ...]:
     """Refuse what cannot be trained as stated; the result are warnings."""
+    net = next((field for field in solver.unknown if field.name in _OF_NETS), None)
+    if net is not None:
+        raise NetcError(
+            "this is the definition of a net, and a solver is expected",
+            location=net.location,
+            remedy='write a solver that names it, net: "…", with base_lr, lr_policy and max_iter',
+        )
     for name, least in _AT_LEAST.items():
         if solver.has(name) and solver.integer(name) < least:
             raise _error(solver, name, f"'{name}' must be at least {least}, got {solver.integer(name)}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from netc.ir.core import Func, Module
 from netc.ir.diagnostics import NetcError
 from netc.ir.ops.buffer import AllocAttrs
+from netc.ir.types import BufferType, TensorType
 
 ALIGN_BYTES = 64  # a cache line, and the widest vector
 
@@ -62,6 +63,18 @@ def arena_bytes(module: Module) -> int:
 def unshared_bytes(module: Module) -> int:
     """The size of an arena where each allocation of ``@main`` has memory of its own."""
     return sum(aligned(nbytes) for nbytes in _alloc_bytes(module.func("main")).values())
+
+
+def argument_bytes(func: Func) -> int:
+    """The size of what a caller gives in every call, and gets: inputs and outputs of known sizes."""
+    total = 0
+    for value in (*func.inputs, *func.outputs):
+        type_ = value.type.tensor if isinstance(value.type, BufferType) else value.type
+        assert isinstance(type_, TensorType)
+        nbytes = type_.storage_bytes
+        assert isinstance(nbytes, int)
+        total += nbytes
+    return total
 
 
 def aligned(nbytes: int) -> int:

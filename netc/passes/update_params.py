@@ -4,7 +4,8 @@ Does: takes the result ``NAME.gradient`` of each trained parameter away; instead
 next content, and so does its history, the states ``NAME.history.0`` … . The learning rate is an input,
 ``solver.learning_rate``: f32[]. In this order, as the original:
 
-1.  clip: all gradients are multiplied by ``clip_gradients / norm`` where their common L2 norm is larger;
+1.  clip: all gradients are multiplied by ``clip_gradients / norm`` where their common L2 norm is larger; the
+    norm is one more result, ``solver.gradient_norm``: f32[];
 2.  normalise: divided by ``iter_size``;
 3.  regularise: ``+ decay w`` (L2) or ``+ decay sign(w)`` (L1), decay = ``weight_decay`` times ``decay_mult``;
 4.  with g the gradient so far, r the learning rate times ``lr_mult``, mu the momentum, h the history:
@@ -68,7 +69,9 @@ from netc.ir.ops.shape import FillAttrs, ReshapeAttrs
 from netc.ir.types import TensorType
 
 SolverKind = Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"]
-RATE = "solver.learning_rate"  # no net is expected to have a blob of this name
+# no net is expected to have blobs of these names
+RATE = "solver.learning_rate"
+GRADIENT_NORM = "solver.gradient_norm"
 _SMALLEST, _LARGEST = 1.1754943508222875e-38, 3.4028234663852886e38
 
 
@@ -166,6 +169,7 @@ def _clip_factor(edit: FuncEdit, gradients: dict[str, Value], limit: float) -> V
         total = square if total is None else edit.add1("math.add", (total, square), hint="squares")
     assert total is not None
     norm = edit.add1("math.sqrt", (total,), SqrtAttrs(), hint="norm")
+    edit.result(GRADIENT_NORM, norm)
     # a limit of 0 makes zeros of all gradients, zeros too
     divisor = edit.add1("math.clip", (norm,), ClipAttrs(max(limit, _SMALLEST), _LARGEST), hint="divisor")
     numerator = edit.add1("tensor.fill", (), FillAttrs(TensorType("f32", ()), limit), hint="limit")

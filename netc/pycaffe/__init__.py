@@ -11,6 +11,7 @@ from netc.pycaffe.blob import Blob
 from netc.pycaffe.classifier import Classifier
 from netc.pycaffe.detector import Detector
 from netc.pycaffe.install import install
+from netc.pycaffe.layer import Layer
 from netc.pycaffe.mode import (
     TEST,
     TRAIN,
@@ -25,7 +26,7 @@ from netc.pycaffe.mode import (
     solver_count,
     solver_rank,
 )
-from netc.pycaffe.net import Layer, Net
+from netc.pycaffe.net import Net
 from netc.pycaffe.net_spec import NetSpec, layers, params, to_proto
 from netc.pycaffe.proto import caffe_pb2
 from netc.pycaffe.solver import (

@@ -39,6 +39,10 @@ class Storage:
             self._diff.fill(self.loss_weight)
         return self._diff
 
+    def set_diff(self, array: Array) -> None:
+        """Have the gradient in an array of the blob's shape."""
+        self._diff = array
+
     def resize(self, shape: Shape) -> None:
         """Another shape. The values stay if there are as many as before, else they become zeros."""
         if shape == self.shape:
@@ -147,6 +151,10 @@ class ParamBlob(Blob):
     def write_diff(self, array: Array) -> None:
         """Take over a gradient."""
         self._storage.diff[...] = array.reshape(self.shape)
+
+    def share_diff(self, array: Array) -> None:
+        """Have the gradient in an array from now on; layers that share a parameter share it then."""
+        self._storage.set_diff(array.reshape(self.shape))
 
     @property
     def data(self) -> Array:

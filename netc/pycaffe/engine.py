@@ -43,9 +43,10 @@ class _Pending:
 
 @dataclass(frozen=True)
 class _Before:
-    """What the last pass, from the layer ``first`` on, changed of what it began with."""
+    """What the last pass over the layers from ``first`` to ``last`` changed of what it began with."""
 
     first: int
+    last: int
     inputs: Mapping[str, Array]
     states: Mapping[str, Array]
 
@@ -78,13 +79,20 @@ class Engine:
         self._pending: _Pending | None = None
         self._keep_all = keep_all
         self._states = StateStore(next_seed())
-        self._before: _Before | None = None
+        self._before: list[_Before] = []
+        self._most_modules, self._most_shapes = MAX_MODULES, MAX_SHAPES
         self.options = options
 
     @property
     def keeps_all(self) -> bool:
         """Whether every blob is computed in every pass."""
         return self._keep_all
+
+    def keep_layers(self, count: int) -> None:
+        """Passes go over one of so many layers at a time: keep each of them compiled, and all blobs."""
+        self.keep_all()
+        self._most_modules = max(self._most_modules, count)
+        self._most_shapes = max(self._most_shapes, 2 * count)
 
     def set_params(self, slots: ParamSlots) -> None:
         """Say where the parameters are; compiled parts that looked elsewhere are forgotten."""
@@ -111,7 +119,8 @@ class Engine:
         inputs = {name: self._storages[name].data for name in segment.inputs}
         made = self._shapes_of(segment)
         overwritten = {name: array.copy() for name, array in inputs.items() if name in made}
-        self._before = _Before(segment.first, overwritten, self._states.arrays)
+        self._before = [b for b in self._before if b.last < first or b.first > last]
+        self._before.append(_Before(first, last, overwritten, self._states.arrays))
         module = self._run(segment, inputs)
         results = _results(module, made)
         if not self._keep_all:
@@ -132,7 +141,8 @@ class Engine:
 
     def forget_pass(self) -> None:
         """Blobs are no longer those of the last pass: it is not to be repeated."""
-        self._pending = self._before = None
+        self._pending = None
+        self._before = []
 
     def before_read(self, name: str) -> None:
         """Called before somebody looks at a blob."""
@@ -162,23 +172,28 @@ class Engine:
         """What the layers of a segment read, to compute them again as in the last pass."""
         if segment.first > 0:
             self.keep_all()
-        before = self._before
-        known = before.inputs if before is not None and before.first == segment.first else {}
+        before = self._began(segment)
+        known = {} if before is None else before.inputs
         return {name: known.get(name, self._storages[name].data) for name in segment.inputs}
 
     def states_again(self, net: ImportedNet, segment: Segment) -> dict[str, Array]:
         """The states that the last pass began with."""
         if not net.carried:
             return {}
-        if self._before is None or self._before.first != segment.first:
+        before = self._began(segment)
+        if before is None:
             raise NetcError(
                 "the layers have states or draw random numbers: the way back must end where the last forward "
                 "pass began",
                 remedy="call forward before backward, and give backward's end to forward as its start",
             )
         states = StateStore(self._states.first_seed)
-        states.restore(self._before.states)
+        states.restore(before.states)
         return states.inputs(net, ())
+
+    def _began(self, segment: Segment) -> _Before | None:
+        """The last pass, if it began where a segment does."""
+        return next((b for b in self._before if b.first == segment.first), None)
 
     def _may_leave_out(self, segment: Segment) -> bool:
         """Whether a pass that leaves blobs out could be repeated later with the same result."""
@@ -205,7 +220,7 @@ class Engine:
             slots = self.slots_of(segment, compiled.net)
             view = ParamView(param_entries(compiled.net), {name: slot for name, (slot, _) in slots.items()})
             module = Module(segment.message, compiled, view, states=self._states)
-            while len(self._modules) >= MAX_MODULES:
+            while len(self._modules) >= self._most_modules:
                 self._modules.popitem(last=False)
             self._modules[key] = keep, module
         self._modules.move_to_end(key)
@@ -224,7 +239,7 @@ class Engine:
         found = self._shapes.get(key)
         if found is None:
             found = self._infer(segment, given)
-            while len(self._shapes) >= MAX_SHAPES:
+            while len(self._shapes) >= self._most_shapes:
                 self._shapes.popitem(last=False)
             self._shapes[key] = found
         return found

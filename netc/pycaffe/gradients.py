@@ -53,6 +53,11 @@ class Gradients:
         self._engine = engine
         self._storages = storages
         self._programs: OrderedDict[tuple[object, ...], _Program] = OrderedDict()
+        self._most_programs = MAX_PROGRAMS
+
+    def keep_layers(self, count: int) -> None:
+        """Ways back go over one of so many layers at a time: keep each of them compiled."""
+        self._most_programs = max(self._most_programs, count)
 
     def forget(self) -> None:
         """The parameters lie elsewhere now."""
@@ -97,7 +102,7 @@ class Gradients:
         found = self._programs.get(key)
         if found is None:
             found = self._compile(segment, names, shapes, seeds)
-            while len(self._programs) >= MAX_PROGRAMS:
+            while len(self._programs) >= self._most_programs:
                 self._programs.popitem(last=False)
             self._programs[key] = found
         self._programs.move_to_end(key)

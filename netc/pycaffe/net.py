@@ -19,34 +19,26 @@ from netc.ir.diagnostics import NetcError
 from netc.pycaffe.batches import forward_backward_in_batches, forward_in_batches
 from netc.pycaffe.blob import Blob, ParamBlob, Storage, nothing
 from netc.pycaffe.engine import Engine
+from netc.pycaffe.given_arrays import write_inputs, write_output_diffs
 from netc.pycaffe.gradients import Gradients
+from netc.pycaffe.layer import Layer
+from netc.pycaffe.layer_callbacks import LayerCallbacks, OnLayer
 from netc.pycaffe.mode import TEST, TRAIN, target
 from netc.pycaffe.net_params import NetParams
+from netc.pycaffe.net_parts import NetParts
 from netc.pycaffe.parameters import ParamSlot
 from netc.pycaffe.segment import is_source
-from netc.pycaffe.source_layers import DummyData, MemoryData, make_source
+from netc.pycaffe.source_layers import MemoryData, make_source
 from netc.runtime.compiler import import_message, unread_blobs
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes
-from netc.runtime.shapes import show_shape
 
 Path = str | os.PathLike[str]
 HDF5_SUFFIXES = (".h5", ".hdf5")
 PHASES: Mapping[int, Phase] = {TRAIN: "TRAIN", TEST: "TEST"}
 
 
-class Layer:
-    """A layer of a net: its ``type``, and its parameters as ``blobs``. Python layers derive from it."""
-
-    def __init__(self, kind: str = "Python", blobs: Sequence[ParamBlob] = ()) -> None:
-        self.type = kind
-        self.blobs = list(blobs)
-
-    def __repr__(self) -> str:
-        return f"<Layer {self.type} with {len(self.blobs)} blobs>"
-
-
-class Net:
+class Net(NetParts):
     """A net with the memory of all its blobs: ``Net("deploy.prototxt", caffe.TEST, weights="w.caffemodel")``.
 
     ``phase`` is ``TRAIN`` or ``TEST``; with ``level`` and ``stages`` it selects layers. The older order of
@@ -112,6 +104,8 @@ class Net:
             if is_source(layer) and (source := make_source(layer, storages)) is not None
         }
         self._storages = storages
+        self._callbacks = LayerCallbacks()
+        self._went_by_layer = False
         self._blobs = OrderedDict(
             (name, Blob(storage, self._before_read(name), self._before_diff()))
             for name, storage in storages.items()
@@ -122,60 +116,6 @@ class Net:
             for name, layer in zip(self._layer_names, self.layers, strict=True)
             if layer.blobs
         )
-
-    def __repr__(self) -> str:
-        inputs = ", ".join(f"{name} {show_shape(self._blobs[name].shape)}" for name in self.inputs)
-        return f"<Net {self.name}({inputs}) with {len(self.layers)} layers>"
-
-    # ---- what it has
-
-    @property
-    def name(self) -> str:
-        """The net's name."""
-        return self._message.text("name")
-
-    @property
-    def blobs(self) -> OrderedDict[str, Blob]:
-        """The blobs by name, in the order they are made; they show what the last layer in place wrote."""
-        return self._blobs
-
-    @property
-    def params(self) -> OrderedDict[str, list[ParamBlob]]:
-        """The parameters of each layer that has some, by the layer's name."""
-        return self._params
-
-    @property
-    def layer_dict(self) -> OrderedDict[str, Layer]:
-        """The layers by name."""
-        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
-
-    @property
-    def inputs(self) -> list[str]:
-        """The tops of Input layers."""
-        inputs = (layer for layer in self._layer_messages if layer.text("type") == "Input")
-        return [top for layer in inputs for top in layer.texts("top") if top in self._blobs]
-
-    @property
-    def fed_blobs(self) -> list[str]:
-        """The blobs that only the caller can fill: inputs, and tops of layers that would read files."""
-        layers = enumerate(self._layer_messages)
-        feeders = (m for i, m in layers if is_source(m) and not isinstance(self._sources.get(i), DummyData))
-        return [top for layer in feeders for top in layer.texts("top") if top in self._blobs]
-
-    @property
-    def outputs(self) -> list[str]:
-        """The blobs that no layer reads, sorted by name."""
-        return list(self._outputs)
-
-    @property
-    def top_names(self) -> OrderedDict[str, list[str]]:
-        """The tops of each layer, by the layer's name."""
-        return self._names("top")
-
-    @property
-    def bottom_names(self) -> OrderedDict[str, list[str]]:
-        """The bottoms of each layer, by the layer's name."""
-        return self._names("bottom")
 
     # ---- forward
 
@@ -198,7 +138,7 @@ class Net:
         wanted = dict.fromkeys([*names, *(blobs or ())])
         self._check_blobs(wanted)
         if kwargs:
-            self._set_inputs(kwargs)
+            write_inputs(kwargs, self.inputs, self._blobs)
         self._forward(first, last, wanted)
         return {name: self._blobs[name].data for name in wanted}
 
@@ -281,7 +221,7 @@ class Net:
         wanted = dict.fromkeys([*names, *(diffs or ())])
         self._check_blobs(wanted)
         if kwargs:
-            self._set_output_diffs(kwargs)
+            write_output_diffs(kwargs, self._outputs, self._blobs)
         self._backward(first, last)
         return {name: self._blobs[name].diff for name in wanted}
 
@@ -300,7 +240,33 @@ class Net:
             for blob in blobs:
                 blob.diff[...] = 0
 
+    # ---- callbacks
+
+    def before_forward(self, run: OnLayer) -> None:
+        """Call a function with each layer's position before it is computed.
+
+        With a callback of any kind a net goes layer by layer, forward and back, which takes longer.
+        """
+        self._add_callback("before_forward", run)
+
+    def after_forward(self, run: OnLayer) -> None:
+        """Call a function with each layer's position when it has been computed."""
+        self._add_callback("after_forward", run)
+
+    def before_backward(self, run: OnLayer) -> None:
+        """Call a function with each layer's position before the way back over it."""
+        self._add_callback("before_backward", run)
+
+    def after_backward(self, run: OnLayer) -> None:
+        """Call a function with each layer's position after the way back over it."""
+        self._add_callback("after_backward", run)
+
     # ---- inside
+
+    def _add_callback(self, when: str, run: OnLayer) -> None:
+        self._callbacks.add(when, run)
+        self._engine.keep_layers(len(self.layers))
+        self._gradients.keep_layers(len(self.layers))
 
     def _before_read(self, blob: str) -> Callable[[], None]:
         """What is called before somebody looks at a blob; blobs outlive their net."""
@@ -311,12 +277,22 @@ class Net:
         return nothing
 
     def _forward(self, first: int, last: int, wanted: Iterable[str] = ()) -> None:
-        for position, source in self._sources.items():
-            if first <= position <= last:
-                source.fill()
-        self._engine.forward(first, last, wanted)
+        def run(first: int, last: int) -> None:
+            for position, source in self._sources.items():
+                if first <= position <= last:
+                    source.fill()
+            self._engine.forward(first, last, wanted)
+
+        self._went_by_layer = bool(self._callbacks)
+        if self._callbacks:
+            self._callbacks.forward(first, last, lambda position: run(position, position))
+        else:
+            run(first, last)
 
     def _backward(self, first: int, last: int) -> None:
+        if self._callbacks:
+            self._backward_by_layer(first, last)
+            return
         sources = [is_source(layer) for layer in self._layer_messages]
         while first < last and sources[first]:
             first += 1
@@ -324,61 +300,20 @@ class Net:
             first = 0  # as a forward pass over all layers is counted
         self._gradients.backward(first, last, self._add_diff)
 
+    def _backward_by_layer(self, first: int, last: int) -> None:
+        if not self._went_by_layer:
+            raise NetcError("callbacks were added since the last forward pass", remedy="call forward again")
+
+        def run(position: int) -> None:
+            self._gradients.backward(position, position, self._add_diff)
+
+        self._callbacks.backward(first, last, run, self._layer_messages, self._storages)
+
     def _add_diff(self, slot: ParamSlot, gradient: Array) -> None:
         """Add to the gradient of a parameter, in all layers that share it."""
         for blob in (blob for blobs in self._params.values() for blob in blobs):
             if blob.slot.store is slot.store and blob.slot.name == slot.name:
                 blob.add_diff(gradient)
-
-    def _set_output_diffs(self, given: Mapping[str, Any]) -> None:
-        if set(given) != set(self._outputs):
-            raise NetcError(
-                f"gradients are given for {', '.join(given)}, and the net's outputs are "
-                f"{', '.join(self._outputs)}: they must be the same"
-            )
-        for name, value in given.items():
-            array, blob = np.asarray(value), self._blobs[name]
-            if array.shape != blob.shape or array.dtype.kind not in "fiub":
-                raise NetcError(
-                    f"the gradient of '{name}' is {show_shape(array.shape)} of {array.dtype}; expected "
-                    f"{show_shape(blob.shape)} numbers"
-                )
-            blob.diff[...] = array
-
-    def _set_inputs(self, given: Mapping[str, Any]) -> None:
-        if set(given) != set(self.inputs):
-            raise NetcError(
-                f"arrays are given for {', '.join(given)}, and the net's inputs are "
-                f"{', '.join(self.inputs) or 'none'}: they must be the same"
-            )
-        for name, value in given.items():
-            array, blob = np.asarray(value), self._blobs[name]
-            if not array.shape or array.shape[0] != blob.shape[0]:
-                rows = array.shape[0] if array.shape else "no"
-                raise NetcError(
-                    f"the input '{name}' has {rows} rows, and the batch size is {blob.shape[0]}",
-                    remedy=f"reshape the blob, net.blobs['{name}'].reshape(...), or use forward_all",
-                )
-            try:
-                blob.data[...] = array
-            except (ValueError, TypeError):
-                raise NetcError(
-                    f"the input '{name}' is {show_shape(array.shape)} of {array.dtype}; expected "
-                    f"{show_shape(blob.shape)} numbers"
-                ) from None
-
-    def _position(self, layer: str) -> int:
-        if layer not in self._layer_names:
-            raise NetcError(f"the net has no layer '{layer}'; its layers are {', '.join(self._layer_names)}")
-        return self._layer_names.index(layer)
-
-    def _check_blobs(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name not in self._blobs:
-                raise NetcError(f"the net has no blob '{name}'; its blobs are {', '.join(self._blobs)}")
-
-    def _names(self, field: str) -> OrderedDict[str, list[str]]:
-        return OrderedDict((m.text("name"), list(m.texts(field))) for m in self._layer_messages)
 
     def _make_layers(self) -> list[Layer]:
         blobs: dict[int, list[ParamBlob]] = {}

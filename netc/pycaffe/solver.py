@@ -14,6 +14,7 @@ from netc.pycaffe.mode import next_seed, target
 from netc.pycaffe.solver_net import SolverNet, TrainingNet
 from netc.runtime.options import CompileOptions, Phase
 from netc.runtime.solver.caffe_log import CaffeLog
+from netc.runtime.solver.callbacks import check_callbacks
 from netc.runtime.solver.solver import Solver
 from netc.runtime.solver.test_net import TestNet
 from netc.runtime.solver.train_net import TrainNet
@@ -31,7 +32,7 @@ class SGDSolver:
     kind = "SGD"
 
     def __init__(self, param_file: Path, *, allow_python_layers: bool = False) -> None:
-        self._on_start: list[Callable[[], None]] = []
+        self._has_callbacks = False
         self._solver = Solver(
             param_file,
             kind=self.kind,
@@ -60,14 +61,8 @@ class SGDSolver:
 
     def step(self, iterations: int) -> None:
         """Make some updates, with the tests and snapshots that fall among them."""
-        if not self._on_start:
-            self._solver.step(iterations)
-            self.net.stepped()
-            return
-        for _ in range(iterations):
-            for call in self._on_start:
-                call()
-            self._solver.step(1)
+        self._solver.step(iterations)
+        if not self._has_callbacks:
             self.net.stepped()
 
     def solve(self, resume_file: Path | None = None) -> None:
@@ -85,15 +80,31 @@ class SGDSolver:
         self.net.parameters_changed()
 
     def add_callback(
-        self, on_start: Callable[[], None], on_gradients_ready: Callable[[], None] | None = None
+        self,
+        on_start: Callable[[], object] | None,
+        on_gradients_ready: Callable[[], object] | None = None,
     ) -> None:
-        """Call ``on_start`` before every iteration."""
+        """Call ``on_start`` before every iteration, ``on_gradients_ready`` before its update.
+
+        The latter sees the iteration's blobs, and in the ``diff`` of parameters their gradients, added up
+        over ``iter_size`` batches; the update takes what it makes of them. With it every iteration computes
+        all blobs and gradients.
+        """
+        check_callbacks(on_start=on_start, on_gradients_ready=on_gradients_ready)
+        if not self._has_callbacks:  # which are to see the blobs of the iteration before
+            self._solver.add_callbacks(on_iteration=lambda _: self.net.stepped())
+            self._has_callbacks = True
+        if on_start is not None:
+            self._solver.add_callbacks(on_iteration_start=on_start)
         if on_gradients_ready is not None:
-            raise NetcError(
-                "on_gradients_ready cannot be called: gradients and update are one program",
-                remedy="pass None, and look at the diff of parameters after the step",
-            )
-        self._on_start.append(on_start)
+            call = on_gradients_ready
+            self.net.watch_gradients()
+
+            def show_and_call(_: object) -> None:
+                self.net.gradients_ready()
+                call()
+
+            self._solver.add_callbacks(on_gradients=show_and_call)
 
 
 class NesterovSolver(SGDSolver):

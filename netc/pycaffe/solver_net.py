@@ -9,6 +9,7 @@ import numpy as np
 
 from netc.ir.diagnostics import NetcError
 from netc.pycaffe.blob import Storage
+from netc.pycaffe.layer_callbacks import OnLayer
 from netc.pycaffe.net import Net
 from netc.pycaffe.parameters import ParamSlot
 from netc.pycaffe.segment import is_source
@@ -16,6 +17,7 @@ from netc.runtime.data.open_source import SOURCES
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamStore
+from netc.runtime.solver.detailed_step import Details
 from netc.runtime.solver.feed import Feed
 from netc.runtime.solver.solver import Solver
 from netc.runtime.solver.test_net import TestNet
@@ -55,6 +57,13 @@ class SolverNet(Net):
         """The data set of the net's MemoryData layers: each pass and each step takes the next batch of it."""
         if not self._feed.set_arrays(np.asarray(data), np.asarray(labels)):
             raise NetcError("set_input_arrays is for nets with a MemoryData layer")
+
+    def _add_callback(self, when: str, run: OnLayer) -> None:
+        del run
+        raise NetcError(
+            f"{when} cannot be called in the net of a solver, whose step is one program",
+            remedy="solver.add_callback(on_start, on_gradients_ready) is called within every step",
+        )
 
     def parameters_changed(self) -> None:
         """What kernels read of the parameters has to be made anew."""
@@ -108,6 +117,20 @@ class TrainingNet(SolverNet):
         if self._solver.detailed:
             self._catch_up()
 
+    def watch_gradients(self) -> None:
+        """Have the gradients of parameters in the very memory that an update reads."""
+        self._solver.detailed = True
+        sums = self._solver.net.gradient_sums
+        for blob in (blob for blobs in self._params.values() for blob in blobs):
+            if blob.slot.name in sums:
+                blob.share_diff(sums[blob.slot.name])
+
+    def gradients_ready(self) -> None:
+        """Show everything of an iteration but its update, which is to come."""
+        self._behind = False
+        if self._solver.net.details is not None:
+            self._show(self._solver.net.details)
+
     def _forward(self, first: int, last: int, wanted: object = ()) -> None:
         self._catch_up_if_part(first)
         super()._forward(first, last, wanted)
@@ -144,8 +167,10 @@ class TrainingNet(SolverNet):
         self._behind = False
         self._solver.detailed = True
         details = self._solver.net.look_closer()
-        if details is None:
-            return
+        if details is not None:
+            self._show(details)
+
+    def _show(self, details: Details) -> None:
         for name, array in details.blobs.items():
             if name in self._storages:
                 self._storages[name].write(array)

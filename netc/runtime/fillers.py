@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from netc.frontend.message import Message
 from netc.frontend.suggest import did_you_mean
+from netc.frontend.variance_norm import fan
 from netc.ir.diagnostics import NetcError
 
 Array = npt.NDArray[Any]
@@ -70,13 +71,13 @@ def _positive_unitball(shape: Shape, filler: Message, generator: np.random.Gener
 
 def _xavier(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
     """Uniform with the variance 1 / n."""
-    scale = math.sqrt(3 / _fan(shape, filler))
+    scale = math.sqrt(3 / fan(shape, filler))
     return _between(-scale, scale, shape, generator)
 
 
 def _msra(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
     """Normal with the variance 2 / n."""
-    return _normal(0.0, math.sqrt(2 / _fan(shape, filler)), shape, generator)
+    return _normal(0.0, math.sqrt(2 / fan(shape, filler)), shape, generator)
 
 
 def _bilinear(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
@@ -103,15 +104,6 @@ FILLERS: Mapping[str, Draw] = {
     "msra": _msra,
     "bilinear": _bilinear,
 }
-
-
-def _fan(shape: Shape, filler: Message) -> float:
-    """n of the variance rules: numbers per output (FAN_IN), per input (FAN_OUT), or their mean."""
-    count = math.prod(shape)
-    fan_in = count / shape[0] if shape else 1.0
-    fan_out = count / shape[1] if len(shape) > 1 else float(count)
-    norm = filler.text("variance_norm")
-    return {"FAN_IN": fan_in, "FAN_OUT": fan_out, "AVERAGE": (fan_in + fan_out) / 2}[norm]
 
 
 def _between(low: float, high: float, shape: Shape, generator: np.random.Generator) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from netc.backends.llvm.target import parse_target
-from netc.ir.arena import arena_bytes
+from netc.ir.arena import arena_bytes, argument_bytes
 from netc.ir.core import Module
 from netc.ir.cost import func_cost
 from netc.ir.diagnostics import NetcError
@@ -46,7 +46,7 @@ class Recomputation:
 def fit_memory(
     module: Module, options: CompileOptions, forward: Collection[str], *, limit: int, fixed: int
 ) -> Recomputation:
-    """The fewest runs with which an iteration takes at most ``limit`` bytes, ``fixed`` of them parameters.
+    """The fewest runs with which an iteration takes at most ``limit`` bytes; ``fixed`` are for what lasts.
 
     NetcError where no number of runs is enough.
     """
@@ -58,6 +58,7 @@ def fit_memory(
     kept = _lower(module, options, forward, 1)
     best, best_bytes = kept, arena_bytes(kept.buffer)
     kept_bytes, macs = best_bytes, _macs(kept)
+    fixed += argument_bytes(kept.buffer.func("main"))
     segments = tried = 1
     while fixed + best_bytes > limit and tried < _MOST_SEGMENTS:
         tried = tried + 1 if tried < 4 else tried * 3 // 2

@@ -12,7 +12,7 @@ from netc.backends.llvm.lower.kernel import launch_symbols
 from netc.backends.llvm.lower.table import scratch_bytes
 from netc.backends.llvm.spmd import executor_for
 from netc.backends.llvm.target import available_cores
-from netc.ir.arena import arena_bytes, unshared_bytes
+from netc.ir.arena import arena_bytes, argument_bytes, unshared_bytes
 from netc.ir.core import Func, Module
 from netc.ir.rewrite import bind_symbols
 from netc.ir.types import TensorType
@@ -129,7 +129,7 @@ class KernelRunner:
             unshared=unshared_bytes(module),
             params=self.params.nbytes,
             prepared=_prepared_bytes(self.compiled.tensor.func("prepare")),
-            inputs_outputs=sum(_storage_bytes(tensor_of(v.type)) for v in (*main.inputs, *main.outputs)),
+            inputs_outputs=argument_bytes(main),
         )
 
     def _bound(self, binding: Binding) -> Module:
@@ -193,8 +193,7 @@ class ReferenceRunner:
         """What a run at these sizes takes: the reference shares no memory."""
         main = self._bound(binding)
         values = sum(_storage_bytes(tensor_of(r.type)) for op in main.ops for r in op.results)
-        inputs = sum(_storage_bytes(tensor_of(v.type)) for v in main.inputs)
-        return Memory(values, 0, values, self.params.nbytes, 0, inputs)
+        return Memory(values, 0, values, self.params.nbytes, 0, argument_bytes(main))
 
     def _bound(self, binding: Binding) -> Func:
         module = bind_symbols(self.compiled.tensor, dict(binding)) if binding else self.compiled.tensor

@@ -68,9 +68,11 @@ def step_module(
     *,
     blob_gradients: Sequence[str] = (),
     keep_steps: bool = False,
+    separate_update: bool = False,
 ) -> Module:
-    """One iteration: forward, backward, and the update, or the sums of the gradients for ``iter_size`` > 1.
+    """One iteration: forward, backward, and the update.
 
+    For ``iter_size`` > 1, or with a ``separate_update``, gradients are added to sums instead of the update.
     ``blob_gradients`` names values whose gradients are results too.
     """
     trained = trained_params(net)
@@ -78,7 +80,7 @@ def step_module(
     module = differentiate(with_states(net, trained), seeds=loss_seeds(net), wrt=tuple(wrt))
     if not trained:
         return module
-    if rule.iter_size > 1:
+    if rule.iter_size > 1 or separate_update:
         return accumulate_gradients(module, params=[p.name for p in trained])
     return update_params(module, rule=rule, params=trained, keep_steps=keep_steps)
 

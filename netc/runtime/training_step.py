@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from netc.runtime.runner import PreparedCache, Runner, make_runner
 from netc.runtime.shapes import as_arrays, bind_shapes, show_shape, shown_shape, tensor_of
 from netc.runtime.training import forward_results, step_module, trained_params, update_module
 
+BeforeUpdate = Callable[[Sequence[Mapping[str, Array]]], object]
+"""Gets the results of each batch when all gradients are there."""
+
 
 class TrainingStep:
     """A net compiled for training by a solver's rule.
@@ -31,8 +34,9 @@ class TrainingStep:
     ``states`` is what else lasts from run to run, by argument name: hidden states, (seed, step) of the random
     numbers. With ``memory_limit``, in bytes, activations are computed again in the backward pass as far as is
     needed to fit; ``recomputation`` says what that comes to. A step that is made ``like`` another shares its
-    parameters, history and states, for the same net and rule: either may do the next iteration. Not safe for
-    several threads at once.
+    parameters, history and states, for the same net and rule: either may do the next iteration. Gradients and
+    update are one program, unless gradients of several batches are added up; with a ``separate_update`` they
+    never are. Not safe for several threads at once.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class TrainingStep:
         *,
         blob_gradients: Iterable[str] = (),
         keep_steps: bool = False,
+        separate_update: bool = False,
         memory_limit: int | None = None,
         like: TrainingStep | None = None,
         on_stage: OnStage | None = None,
@@ -53,28 +58,30 @@ class TrainingStep:
         self.params = params
         self.rule = rule
         values = {blob: net.blobs[blob].name for blob in blob_gradients}
-        step = step_module(net, rule, blob_gradients=tuple(values.values()), keep_steps=keep_steps)
+        step = step_module(
+            net,
+            rule,
+            blob_gradients=tuple(values.values()),
+            keep_steps=keep_steps,
+            separate_update=separate_update,
+        )
         trained = trained_params(net)
         self.history: dict[str, list[Array]]
         self.states: dict[str, Array]
-        self._sums: dict[str, Array] = {}
+        self.gradients: dict[str, Array] = {}
+        """The sums of the gradients by parameter value name, where they are not gone with the update."""
+        arrays = {p.name: params.arrays[p.name] for p in trained}
         if like is not None:
-            self.history, self.states, self._sums = like.history, like.states, like._sums
+            self.history, self.states = like.history, like.states
         else:
-            arrays = {p.name: params.arrays[p.name] for p in trained}
             self.history = {
                 n: [_like(a, "history") for _ in range(rule.histories)] for n, a in arrays.items()
             }
             self.states = {s.value.name: _initial(s.value) for s in net.carried}
-            if rule.iter_size > 1:
-                self._sums = {sum_name(n): _like(a, "sum") for n, a in arrays.items()}
+        if rule.iter_size > 1 or separate_update:
+            shared = {} if like is None else like.gradients
+            self.gradients = shared or {n: _like(a, "gradient") for n, a in arrays.items()}
         self._memory = self._state_memory()
-        self.recomputation: Recomputation | None = None
-        segments, forward = 1, forward_results(net)
-        if memory_limit is not None:
-            fixed = sum(array.nbytes for array in self._memory.values())
-            self.recomputation = fit_memory(step, options, forward, limit=memory_limit, fixed=fixed)
-            segments = self.recomputation.segments
         cache = PreparedCache()
 
         def compiled(module: Module, **how: Any) -> tuple[Compiled, Runner]:
@@ -83,32 +90,61 @@ class TrainingStep:
             )
             return found, make_runner(found, params, cache, self._memory)
 
-        self.compiled, self._runner = compiled(step, forward=forward, segments=segments)
         self._update: Runner | None = None
-        if self._sums:
+        if self.gradients:
             _, self._update = compiled(update_module(net, rule, keep_steps=keep_steps))
+        self.recomputation: Recomputation | None = None
+        segments, forward = 1, forward_results(net)
+        fixed = sum(array.nbytes for array in self._memory.values())
+        while True:
+            if memory_limit is not None:
+                self.recomputation = fit_memory(step, options, forward, limit=memory_limit, fixed=fixed)
+                segments = self.recomputation.segments
+            self.compiled, self._runner = compiled(step, forward=forward, segments=segments)
+            if memory_limit is None or self.memory.total <= memory_limit:
+                break
+            fixed += self.memory.total - memory_limit  # what only the compiled kernels tell that they need
 
     @property
     def memory(self) -> Memory:
-        """Bytes that an iteration takes; states and histories count as parameters."""
-        return self._runner.memory(())
+        """Bytes that an iteration takes; all that lasts (histories, sums, states) counts as parameters."""
+        parts = [runner.memory(()) for runner in (self._runner, self._update) if runner is not None]
+        return Memory(
+            activations=sum(part.activations for part in parts),
+            scratch=max(part.scratch for part in parts),
+            unshared=sum(part.unshared for part in parts),
+            params=sum(array.nbytes for array in self._memory.values()),
+            prepared=sum(part.prepared for part in parts),
+            inputs_outputs=sum(part.inputs_outputs for part in parts),
+        )
 
     def run(
-        self, batches: Sequence[Mapping[str, Any]], rate: float, iteration: int
+        self,
+        batches: Sequence[Mapping[str, Any]],
+        rate: float,
+        iteration: int,
+        before_update: BeforeUpdate | None = None,
     ) -> list[dict[str, Array]]:
         """One iteration, on ``iter_size`` batches: input name -> array; the results of each.
 
         ``rate`` is the learning rate. ``iteration`` counts from 0; only Adam's correction depends on it.
+        ``before_update``, for a step whose update is separate, gets the results when :attr:`gradients` are
+        complete; what it makes of them is what the update takes.
         """
         if len(batches) != self.rule.iter_size:
             raise NetcError(f"an iteration takes {self.rule.iter_size} batches, got {len(batches)}")
         scaled = {RATE: np.asarray(self._corrected(rate, iteration), np.float32)}
         if self._update is None:  # one batch, or nothing to learn
             given = scaled if self.history else {}
-            return [self._run(batch, given) for batch in batches]
-        for total in self._sums.values():
+            results = [self._run(batch, given) for batch in batches]
+            if before_update is not None:
+                before_update(results)
+            return results
+        for total in self.gradients.values():
             total.fill(0)
         results = [self._run(batch, {}) for batch in batches]
+        if before_update is not None:
+            before_update(results)
         results[-1].update(self._update.run((), scaled))
         return results
 
@@ -130,7 +166,8 @@ class TrainingStep:
 
     def _state_memory(self) -> dict[str, Array]:
         """The memory of every state by the name of its argument."""
-        memory = {**self.params.arrays, **self.states, **self._sums}
+        sums = {sum_name(name): array for name, array in self.gradients.items()}
+        memory = {**self.params.arrays, **self.states, **sums}
         for name, arrays in self.history.items():
             memory.update({history_name(name, i): array for i, array in enumerate(arrays)})
         return memory

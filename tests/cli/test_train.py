@@ -45,7 +45,8 @@ def test_training_logs_as_the_original_and_leaves_snapshots(netc, problem):
     assert (done.code, done.out) == (0, "")
     lines = done.err.splitlines()
     assert all("] " in line for line in lines)
-    assert lines[0].endswith("Solving small")
+    assert "note: a training step takes " in lines[0]
+    assert lines[1].endswith("Solving small")
     assert lines[-1].endswith("Optimization Done.")
     assert sorted(p.name for p in problem.glob("run_*")) == [
         "run_iter_12.caffemodel", "run_iter_12.solverstate", "run_iter_6.caffemodel", "run_iter_6.solverstate"
@@ -66,8 +67,9 @@ def test_a_run_goes_on_from_its_snapshot_through_either_command(netc, problem):
         assert (problem / "run_iter_12.caffemodel").read_bytes() == weights
 
 
-def test_iterations_end_the_training_earlier(netc, problem):
-    done = netc("train", "--solver", "solver.prototxt", "--iterations", "3")
+@pytest.mark.parametrize("dash", ["-", "--"])
+def test_iterations_end_the_training_earlier(netc, problem, dash):
+    done = netc("train", f"{dash}solver", "solver.prototxt", f"{dash}iterations=3")
     assert done.code == 0
     assert (problem / "run_iter_3.caffemodel").exists()
 
@@ -113,7 +115,75 @@ def test_a_missing_library_is_named_before_the_training(netc, problem):
     assert done.code == 2
     assert "pip install 'netc[plot]'" in done.err
     assert not list(problem.glob("run_*"))
-    assert netc("train", "--solver", "solver.prototxt", "--plot").code == 0
+    done = netc("train", "--solver", "solver.prototxt", "--plot")
+    assert done.code == 0
+    assert [line for line in done.err.splitlines() if "matplotlib" in line] == [
+        "note: no picture will be in a file: that needs matplotlib, pip install 'netc[plot]'"
+    ]
+    assert "┤" in done.out or "|" in done.out
+
+
+def test_a_picture_without_a_name_lies_beside_the_snapshots(netc, problem):
+    pytest.importorskip("matplotlib")
+    done = netc("train", "--solver", "solver.prototxt", "--plot")
+    assert done.code == 0
+    assert done.err.splitlines()[-1] == "wrote run_loss.png"
+    assert (problem / "run_loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_is_in_the_current_folder_where_snapshots_have_none(netc, problem):
+    pytest.importorskip("matplotlib")
+    text = SOLVER.replace("snapshot: 6", "snapshot_after_train: false").replace('"run"', '"gone/run"')
+    (problem / "solver.prototxt").write_text(text)
+    done = netc("train", "--solver", "solver.prototxt", "--plot")
+    assert done.code == 0
+    assert (problem / "run_loss.png").exists()
+
+
+def test_events_stay_alone_on_stdout_when_the_loss_is_drawn_too(netc, problem):
+    pytest.importorskip("matplotlib")
+    done = netc("train", "--solver", "solver.prototxt", "--log-format", "json", "--plot")
+    assert [json.loads(line)["event"] for line in done.out.splitlines()][-1] == "end"
+    assert (done.code, done.err) == (0, "wrote run_loss.png\n")
+    assert (problem / "run_loss.png").exists()
+
+
+def test_a_picture_that_fails_after_the_training_is_a_warning(netc, problem):
+    pytest.importorskip("matplotlib")
+    (problem / "run_loss.png").mkdir()
+    done = netc("train", "--solver", "solver.prototxt", "--plot")
+    assert done.code == 0
+    assert done.err.splitlines()[-1].startswith("warning: no picture: ")
+    assert (problem / "run_iter_12.caffemodel").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal to write to")
+@pytest.mark.parametrize("log_format", ["rich", "json"])
+def test_a_terminal_shows_the_loss_while_it_is_trained(netc, problem, log_format):
+    import pty
+
+    text = SOLVER.replace("max_iter: 12", "max_iter: 60")
+    (problem / "solver.prototxt").write_text(text)
+    command = [sys.executable, "-m", "netc", "train", "--solver", "solver.prototxt", "--plot"]
+    command += ["--log-format", log_format]
+    environment = {**netc.environment, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    ours, theirs = pty.openpty()
+    with open(problem / "out", "wb") as out:
+        run = subprocess.Popen(command, cwd=problem, env=environment, stdout=out, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # the end of a terminal whose other side is closed
+        pass
+    os.close(ours)
+    assert run.wait() == 0
+    screen = shown.decode()
+    assert "60/60" in screen
+    assert "┤" in screen
+    lines = (problem / "out").read_text(encoding="utf-8").splitlines()
+    assert all(line.startswith("{") for line in lines) == (log_format == "json")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +310,7 @@ def test_a_wrong_solver_is_refused_where_it_is_wrong(netc, problem, case):
         (("train", "--solver", "solver.prototxt", "--snapshot", "gone.solverstate"), "gone.solverstate"),
         (("train", "--solver", "solver.prototxt", "--snapshot", "x", "-w", "y"), "give one of them"),
         (("train", "--solver", "solver.prototxt", "-w", "net.prototxt"), "this is text"),
-        (("train", "--solver", "net.prototxt"), "net.prototxt"),
+        (("train", "--solver", "net.prototxt"), "net.prototxt:2:1: error: this is the definition of a net"),
         (("train", "--solver", "solver.prototxt", "--threads", "0"), "threads"),
         (("test", "--model", "net.prototxt", "-w", "gone.caffemodel"), "gone.caffemodel"),
         (("test", "--model", "net.prototxt", "-w", ","), "--weights"),

@@ -1,5 +1,6 @@
 """The MNIST example, trained for a little on the shipped subset."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from netc.runtime.data.lmdb_writer import LmdbWriter
 from netc.runtime.solver.solver import Solver
 
 ROOT = Path(__file__).parents[2]
+MNIST = ROOT.parent / "shared" / "data" / "mnist"
 SOLVER = "examples/mnist/lenet_solver.prototxt"
 
 
@@ -75,3 +77,19 @@ def test_a_frozen_trunk_learns_new_classes_from_its_weights(mnist):
     assert {
         layer for e in solver.net.store.entries if e.value in solver.net.step.history for layer, _ in e.uses
     } == {"new"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MNIST.is_dir(), reason="the archives of MNIST are not at hand")
+def test_the_whole_run_recognises_ninety_nine_of_a_hundred_digits(tmp_path, monkeypatch):
+    pytest.importorskip("lmdb")
+    folder = tmp_path / "examples" / "mnist"
+    shutil.copytree(ROOT / "examples" / "mnist", folder)
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "mnist", str(folder), "--from", str(MNIST)]) == 0
+    solver = Solver(SOLVER)
+    accuracies = []
+    solver.add_callbacks(on_test=lambda report: accuracies.append(float(report.outputs.arrays["accuracy"])))
+    solver.solve()
+    assert solver.iter == 10_000
+    assert accuracies[-1] >= 0.99

@@ -124,14 +124,90 @@ def test_a_net_without_data_is_filled_through_its_blobs(tmp_path):
     np.testing.assert_allclose(solver.net.blobs["ip"].data, [[4], [4]], atol=1e-3)
 
 
-def test_callbacks_come_before_every_step():
+def test_callbacks_come_before_every_step_and_before_every_update():
     solver = caffe.SGDSolver("solver_sgd.prototxt")
+    calls = []
+    solver.add_callback(lambda: calls.append(("first", solver.iter)), None)
+    solver.add_callback(
+        lambda: calls.append(("start", solver.iter)), lambda: calls.append(("ready", solver.iter))
+    )
+    solver.step(2)
+    assert calls == [("first", 0), ("start", 0), ("ready", 0), ("first", 1), ("start", 1), ("ready", 1)]
+    solver.solve()
+    assert calls[-1] == ("ready", 9)
+    with pytest.raises(NetcError, match="on_start is a function, or None; got 'print'"):
+        solver.add_callback("print", None)
+
+
+def test_a_callback_at_the_start_sees_the_blobs_of_the_step_before():
+    arrays = golden("sgd")
+    solver = caffe.SGDSolver("solver_sgd.prototxt")
+    begin(solver, arrays)
     seen = []
-    solver.add_callback(lambda: seen.append(solver.iter))
+    solver.add_callback(lambda: seen.append(solver.net.blobs["data"].data.copy()), None)
     solver.step(3)
-    assert seen == [0, 1, 2]
-    with pytest.raises(NetcError, match="on_gradients_ready"):
-        solver.add_callback(print, print)
+    np.testing.assert_array_equal(seen[1], arrays["data"][:4])
+    np.testing.assert_array_equal(seen[2], arrays["data"][4:8])
+
+
+@pytest.mark.parametrize("case", ["sgd", "iter_size", "clip"])
+def test_gradients_that_are_ready_are_those_of_the_batches_and_lead_to_the_originals_parameters(case):
+    arrays = golden(case)
+    solver = caffe.get_solver(f"solver_{case}.prototxt")
+    begin(solver, arrays)
+    seen = []
+
+    def ready():
+        net = solver.net
+        h = np.tanh(net.blobs["data"].data @ net.params["ip1"][0].data.T + net.params["ip1"][1].data)
+        np.testing.assert_allclose(net.blobs["h"].data, h, atol=1e-5)
+        seen.append(
+            (net.blobs["s"].diff.copy(), net.blobs["h"].data.copy(), net.params["ip2"][0].diff.copy())
+        )
+
+    solver.add_callback(None, ready)
+    for step in range(4):
+        solver.step(1)
+        for layer in LAYERS:
+            for index, blob in enumerate(solver.net.params[layer]):
+                place = f"{layer}/{index}"
+                before = arrays[f"step{step}/{place}"] if step else arrays[f"init/{place}"]
+                after = arrays[f"step{step + 1}/{place}"]
+                np.testing.assert_allclose(blob.data, after, atol=1e-4)
+                np.testing.assert_allclose(blob.diff, before - after, atol=1e-4)
+    assert len(seen) == 4
+    if case != "iter_size":  # whose gradients are sums over several batches
+        for scores, h, weight in seen:
+            np.testing.assert_allclose(weight, scores.T @ h, atol=1e-5)
+
+
+def test_an_update_takes_what_a_callback_makes_of_the_gradients():
+    solver = caffe.SGDSolver("solver_sgd.prototxt")
+    before = solver.net.params["ip2"][1].data.copy()
+
+    def ready():
+        solver.net.params["ip2"][1].diff[...] = 1
+
+    solver.add_callback(None, ready)
+    solver.step(1)
+    expected = solver.param.base_lr * (1 + solver.param.weight_decay * before)
+    np.testing.assert_allclose(before - solver.net.params["ip2"][1].data, expected, rtol=1e-4)
+    np.testing.assert_allclose(solver.net.params["ip2"][1].diff, expected, rtol=1e-4)
+
+
+def test_callbacks_leave_the_mean_of_the_losses_alone(tmp_path):
+    text = (GOLDENS / "solver_sgd.prototxt").read_text()
+    text = text.replace("solver_net", str(GOLDENS / "solver_net"))
+    (tmp_path / "s.prototxt").write_text(text + "average_loss: 4\n")
+    plain, watched = (caffe.SGDSolver(tmp_path / "s.prototxt") for _ in range(2))
+    arrays = golden("sgd")
+    for solver in (plain, watched):
+        begin(solver, arrays)
+    watched.add_callback(lambda: None, lambda: None)
+    plain.step(6)
+    watched.step(6)
+    assert watched._solver.loss == pytest.approx(plain._solver.loss, rel=1e-5)
+    assert plain._solver.loss != pytest.approx(float(plain.net.blobs["loss"].data), rel=1e-3)
 
 
 def test_the_fields_of_the_solver_can_be_read():

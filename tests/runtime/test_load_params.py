@@ -143,10 +143,10 @@ def test_a_blob_of_the_wrong_size_in_the_definition_is_an_error():
 def test_dummy_data_takes_no_weights():
     dummy = (
         'layer { name: "d" type: "DummyData" top: "d" '
-        'dummy_data_param { shape { dim: 4 } data_filler { type: "uniform" } } }'
+        'dummy_data_param { shape { dim: 1 dim: 1 dim: 2 dim: 2 } data_filler { type: "bilinear" } } }'
     )
     arrays, report = bind_weights(net(dummy), {"d": [BIAS]}, seed=3)
-    assert not np.array_equal(arrays["d.data"], BIAS)
+    np.testing.assert_array_equal(arrays["d.data"], np.full((1, 1, 2, 2), 0.25))
     assert report.ignored == ("d",)
 
 

@@ -10,7 +10,7 @@ import pytest
 import netc
 from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
-from netc.passes.update_params import UpdateRule
+from netc.passes.update_params import GRADIENT_NORM, UpdateRule
 from netc.runtime.api import filled_params
 from netc.runtime.compiler import import_message
 from netc.runtime.options import CompileOptions
@@ -87,6 +87,26 @@ def test_compiled_training_goes_where_the_reference_goes(rule: UpdateRule, opt_l
 
 
 @pytest.mark.parametrize("target", ["numpy", "cpu"])
+@pytest.mark.parametrize("iter_size", [1, 2])
+def test_a_step_that_clips_tells_the_norm_of_all_gradients(target: str, iter_size: int) -> None:
+    options = CompileOptions(target=target, phase="TRAIN")
+    plain, clipped = (
+        training_step(convnet(4), options, UpdateRule("SGD", clip_gradients=c, iter_size=iter_size))
+        for c in (None, 0.1)
+    )
+    given = batches(iter_size, 4)
+    before = {name: array.copy() for name, array in plain.params.arrays.items()}
+    plain.run(given, 1.0, 0)
+    # biases of convolutions learn twice as fast
+    rates = {name: 2.0 if name.startswith("conv") and name.endswith("bias") else 1.0 for name in before}
+    steps = [(before[n] - a) * iter_size / rates[n] for n, a in plain.params.arrays.items()]
+    norm = np.sqrt(sum(np.sum(np.square(step, dtype=np.float64)) for step in steps))
+    found = clipped.run(given, 1.0, 0)[-1][GRADIENT_NORM]
+    assert norm > 0.1
+    np.testing.assert_allclose(found, norm, rtol=1e-4)
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
 def test_sub_batches_learn_what_the_whole_batch_learns(target: str) -> None:
     options = CompileOptions(target=target, phase="TRAIN")
     whole = training_step(convnet(16), options, SGD)
@@ -150,9 +170,33 @@ def test_a_limit_of_memory_is_met_by_computing_twice() -> None:
     assert step.recomputation.segments > 1
     assert step.recomputation.extra_macs > 0
     assert step.memory.activations < kept.memory.activations
+    assert step.memory.total <= limit
     expected, found = train(kept, 3, 16), train(step, 3, 16)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-6 * np.abs(array).max())
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_a_limit_holds_for_all_that_a_step_takes(clip: float | None) -> None:
+    options = CompileOptions(phase="TRAIN")
+    rule = UpdateRule("Adam", momentum=0.9, clip_gradients=clip, iter_size=2)
+    tail = "".join(
+        f'layer {{ name: "d{i}" type: "Convolution" bottom: "{"conv2" if i == 0 else f"d{i - 1}"}" top: "d{i}" '
+        "convolution_param { num_output: 12 kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } } }"
+        for i in range(6)
+    )
+    text = convnet(
+        8, tail=tail + 'layer { name: "r" type: "Reduction" bottom: "d5" top: "r" loss_weight: 1 }'
+    )
+    whole = training_step(text, options, rule).memory.total
+    met = 0
+    for limit in (whole, whole - 64, int(whole * 0.9)):
+        try:
+            assert training_step(text, options, rule, memory_limit=limit).memory.total <= limit
+            met += 1
+        except NetcError as error:
+            assert "more than the limit" in str(error)  # noqa: PT017
+    assert met >= 2
 
 
 def test_a_limit_that_cannot_be_met_is_refused_with_the_figures() -> None:

@@ -4,60 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from netc.frontend.imported_net import ParamInfo
 from netc.frontend.layers.custom_param import CustomParam
+from netc.frontend.layers.net_under_construction import NetUnderConstruction
+from netc.frontend.layers.param_specs import check_sharing, multipliers, share_name
+from netc.frontend.layers.shapes import Shape, show_shape
 from netc.frontend.message import Message
-from netc.frontend.python_layers.layers import PythonLayers
-from netc.ir.builder import FuncBuilder
 from netc.ir.core import Value
 from netc.ir.diagnostics import NetcError, OpError
-from netc.ir.dim import Dim, product, symbols
+from netc.ir.dim import symbols
 from netc.ir.location import Location
 from netc.ir.opdef import Array
-from netc.ir.ops.python_layer import CALLS, LayerCode, PythonLayerAttrs
+from netc.ir.ops.python_layer import CALLS, PythonLayerAttrs
 from netc.ir.ops.random import STATE, UniformAttrs
 from netc.ir.ops.shape import ReshapeAttrs, TransposeAttrs
 from netc.ir.types import MAX_ELEMENTS, TensorType
 
+__all__ = ["LayerContext", "Shape", "show_shape"]
+
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
-
-Shape = tuple[Dim, ...]
-
-
-def show_shape(shape: Sequence[Dim]) -> str:
-    """``2x3x8x8``, as messages show a shape."""
-    return "x".join(map(str, shape)) or "a scalar"
-
-
-@dataclass(slots=True)
-class NetUnderConstruction:
-    """What all layers of a net share while it is imported.
-
-    ``input_shapes`` are the caller's; ``read`` are the names of all blobs that some layer reads.
-    ``shared`` maps the name of a parameter to its first declaration. ``next_states`` maps arguments to their
-    values after the run, ``counts`` values to the number of their rows that count; ``random`` is the state of
-    the random numbers, which ``streams`` draws share. ``python_calls`` counts the calls of Python layers,
-    which ``python_layers`` gives; ``code`` holds those of this net by their keys.
-    """
-
-    builder: FuncBuilder
-    phase: str
-    input_shapes: Mapping[str, Shape]
-    read: frozenset[str]
-    params: list[ParamInfo] = field(default_factory=list)
-    shared: dict[str, ParamInfo] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    next_states: dict[Value, Value] = field(default_factory=dict)
-    counts: dict[str, Value] = field(default_factory=dict)
-    files: list[tuple[str, tuple[tuple[str, Value], ...], LayerContext]] = field(default_factory=list)
-    random: Value | None = None
-    streams: int = 0
-    python_layers: PythonLayers = field(default_factory=PythonLayers)
-    python_calls: Value | None = None
-    code: dict[str, LayerCode] = field(default_factory=dict)
 
 
 class LayerContext:
@@ -235,13 +202,14 @@ class LayerContext:
         """
         static = self._static(role, shape)
         self.check_size(static, f"its {role}")
-        shared_name = self._share_name(index)
+        shared_name = share_name(self.message, index)
         first = self.net.shared.get(shared_name) if shared_name else None
         if first is None:
             value = self.net.builder.arg(f"{self.label}.{role}", TensorType("f32", static), "param")
         else:
-            self._check_sharing(first, shared_name, static, index)
             value = first.value
+            uses = [info for info in self.net.params if info.value.name == value.name]
+            check_sharing(self.message, self.label, index, static, uses)
         blobs = self.message.messages("blobs")
         stored = blobs[index] if learnable and index < len(blobs) else None
         info = ParamInfo(
@@ -254,7 +222,7 @@ class LayerContext:
             self.position,
             learnable,
             stored,
-            *self._multipliers(index, trainable=trainable and learnable),
+            *(multipliers(self.message, index) if trainable and learnable else (0.0, 0.0)),
             initial=initial,
         )
         self.net.params.append(info)
@@ -339,49 +307,6 @@ class LayerContext:
                     remedy=f"give the input's shape with a number for {free}",
                 )
         return tuple(d for d in shape if isinstance(d, int))
-
-    def _multipliers(self, index: int, *, trainable: bool) -> tuple[float | None, float | None]:
-        """``lr_mult`` and ``decay_mult`` as stated."""
-        if not trainable:
-            return 0.0, 0.0
-        specs = self.message.messages("param")[index : index + 1]
-        rate, decay = (
-            next((spec.number(name) for spec in specs if spec.has(name)), None)
-            for name in ("lr_mult", "decay_mult")
-        )
-        return rate, decay
-
-    def _share_name(self, index: int) -> str:
-        specs = self.message.messages("param")
-        return specs[index].text("name") if index < len(specs) else ""
-
-    def _check_sharing(self, first: ParamInfo, name: str, shape: tuple[int, ...], index: int) -> None:
-        spec = self.message.messages("param")[index]
-        have = _tensor(first.value)
-        permissive = spec.text("share_mode") == "PERMISSIVE"
-        self._check_multipliers(spec, first, name)
-        if have.elements == product(shape) if permissive else have.static_shape == shape:
-            return
-        wanted, got = show_shape(have.static_shape), show_shape(shape)
-        raise NetcError(
-            f"parameter '{name}' is {wanted} in layer '{first.layer}', but {got} here; they cannot be shared",
-            location=spec.where("name"),
-            layer=self.label,
-            remedy=None if permissive else "share_mode: PERMISSIVE allows another shape of the same size",
-        )
-
-    def _check_multipliers(self, spec: Message, first: ParamInfo, name: str) -> None:
-        """Layers that share a parameter may leave its multipliers to each other, but not contradict."""
-        uses = [info for info in self.net.params if info.value.name == first.value.name]
-        for field_name in ("lr_mult", "decay_mult"):
-            known = next((m for info in uses if (m := getattr(info, field_name)) is not None), None)
-            if spec.has(field_name) and known is not None and spec.number(field_name) != known:
-                raise NetcError(
-                    f"parameter '{name}' has {field_name} {known:g} in layer '{first.layer}', but "
-                    f"{spec.number(field_name):g} here; it is one parameter",
-                    location=spec.where(field_name),
-                    layer=self.label,
-                )
 
 
 def _tensor(value: Value) -> TensorType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netc.frontend.layers.context import LayerContext, Shape
+from netc.frontend.layers.drawn import draw
 from netc.frontend.layers.registry import ANY, layer
 from netc.frontend.message import Message
 from netc.ir.ops.shape import FillAttrs
@@ -27,10 +28,9 @@ def import_input(ctx: LayerContext) -> None:
 
 @layer("DummyData", bottoms=NONE, tops=SOME)
 def import_dummy_data(ctx: LayerContext) -> None:
-    """Tops made by fillers: a constant, or values drawn once when the net is loaded.
+    """Tops made by fillers: a constant, or values that every run draws anew.
 
-    Caffe draws anew in every forward pass. Shapes and fillers: one for all tops or one each; a missing
-    filler is the constant 0.
+    Shapes and fillers: one for all tops or one each; a missing filler is the constant 0.
     """
     param = ctx.param("dummy_data_param")
     tops = len(ctx.top_names)
@@ -46,8 +46,11 @@ def import_dummy_data(ctx: LayerContext) -> None:
         if filler.text("type") == "constant":
             fill = FillAttrs(TensorType("f32", shape), filler.number("value"))
             ctx.top(index, ctx.emit("tensor.fill", (), fill, top=index))
-        else:
-            ctx.top(index, ctx.param_value("data", shape, index, filler, learnable=False))
+            continue
+        drawn = draw(ctx, index, shape, filler)
+        if drawn is None:  # the same in every run
+            drawn = ctx.param_value("data", shape, index, filler, learnable=False)
+        ctx.top(index, drawn)
 
 
 def _dummy_shapes(ctx: LayerContext, param: Message) -> list[Shape]:

@@ -37,9 +37,19 @@ class CaffeLog(Reporter):
             self.line(part, _SOLVER, 104)
 
     def on_iteration(self, report: IterationReport) -> None:
-        """Loss, outputs and learning rate of an iteration that is displayed."""
-        if not report.displayed:
-            return
+        """Loss, outputs and rate of an iteration that is displayed; of any, that gradients were clipped."""
+        if report.displayed:
+            self._shown(report)
+        if report.clipping is not None:
+            clipping = report.clipping
+            self.line(
+                f"Gradient clipping: scaling down gradients (L2 norm {number(clipping.norm)} > "
+                f"{number(clipping.limit)}) by scale factor {number(clipping.scale)}",
+                _SGD,
+                93,
+            )
+
+    def _shown(self, report: IterationReport) -> None:
         per_second = report.iterations / (report.seconds or 1)
         speed = f"({number(per_second)} iter/s, {number(report.seconds)}s/{report.display} iters)"
         loss = number(report.smoothed_loss)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from netc.ir.diagnostics import NetcError
 from netc.runtime.solver.reports import IterationReport, Reporter, SnapshotReport, TestReport
+
+
+def check_callbacks(**given: object) -> None:
+    """Refuse at once what could not be called in the middle of the training."""
+    for name, call in given.items():
+        if call is not None and not callable(call):
+            raise NetcError(f"{name} is a function, or None; got {call!r}")
 
 
 class Callbacks(Reporter):
@@ -16,6 +24,7 @@ class Callbacks(Reporter):
         on_test: Callable[[TestReport], object] | None,
         on_snapshot: Callable[[SnapshotReport], object] | None,
     ) -> None:
+        check_callbacks(on_iteration=on_iteration, on_test=on_test, on_snapshot=on_snapshot)
         self._iteration = on_iteration
         self._test = on_test
         self._snapshot = on_snapshot

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netc.frontend.imported_net import ImportedNet
@@ -47,21 +47,37 @@ class DetailedStep:
             like.rule,
             blob_gradients=self._gradients,
             keep_steps=True,
+            separate_update=bool(like.gradients),
             like=like,
         )
 
     def run(
-        self, batches: Sequence[Mapping[str, Array]], rate: float, iteration: int
+        self,
+        batches: Sequence[Mapping[str, Array]],
+        rate: float,
+        iteration: int,
+        before_update: Callable[[Details], object] | None = None,
     ) -> tuple[list[dict[str, Array]], Details]:
-        """One iteration; the results of each batch, and the details of the last."""
-        found = self._step.run(batches, rate, iteration)
-        last = found[-1]
+        """One iteration; the results of each batch, and the details of the last.
+
+        ``before_update``, where the update is separate, gets the details but for the steps.
+        """
+
+        def ready(found: Sequence[Mapping[str, Array]]) -> None:
+            if before_update is not None:
+                before_update(self._details(batches[-1], found[-1]))
+
+        found = self._step.run(batches, rate, iteration, None if before_update is None else ready)
+        return found, self._details(batches[-1], found[-1])
+
+    def _details(self, batch: Mapping[str, Array], results: Mapping[str, Array]) -> Details:
         values = {name: value.name for name, value in self._net.blobs.items()}
-        blobs = {name: last[name] for name in values if name in last}
-        blobs.update({name: batches[-1][value] for name, value in values.items() if value in batches[-1]})
-        gradients = {name: last[gradient_name(values[name])] for name in self._gradients}
-        steps = {name: last[step_name(name)] for name in self._step.params.arrays if step_name(name) in last}
-        return found, Details(blobs, gradients, steps)
+        blobs = {name: results[name] for name in values if name in results}
+        blobs.update({name: batch[value] for name, value in values.items() if value in batch})
+        gradients = {name: results[gradient_name(values[name])] for name in self._gradients}
+        names = self._step.params.arrays
+        steps = {name: results[step_name(name)] for name in names if step_name(name) in results}
+        return Details(blobs, gradients, steps)
 
 
 def _with_gradient(net: ImportedNet) -> tuple[str, ...]:

@@ -58,6 +58,8 @@ class Feed:
 
     def give(self, inputs: GiveInputs | None) -> None:
         """Take the inputs that no data layer makes from a function."""
+        if inputs is not None and not callable(inputs):
+            raise NetcError("inputs is a function that gives the arrays of a batch by the inputs' names")
         self._given = inputs
 
     def next(self, wanted: Mapping[str, object]) -> dict[str, Array]:
@@ -69,8 +71,10 @@ class Feed:
             batch.update(next(self._ahead))
         self._position += 1
         if self._given is not None:
-            given = self._given().items()
-            batch.update({name: as_array(name, array) for name, array in given if name not in batch})
+            given = self._given()
+            if not isinstance(given, Mapping):
+                raise NetcError(f"the function for inputs gave {given!r}; expected arrays by name")
+            batch.update({name: as_array(name, array) for name, array in given.items() if name not in batch})
         missing = [name for name in wanted if name not in batch]
         if missing:
             raise NetcError(

@@ -45,6 +45,14 @@ class RatePolicy:
             solver.integer("max_iter"),
         )
 
+    def next_rate(self, iteration: int) -> float:
+        """The rate that the iteration to come would have; may be called any number of times."""
+        step = self.current_step
+        try:
+            return self.rate(iteration)
+        finally:
+            self.current_step = step
+
     def rate(self, iteration: int) -> float:
         """The rate of an iteration, which a 32-bit float holds. Call it once an iteration, in their order."""
         settings = self._settings

@@ -33,11 +33,25 @@ class StartReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Clipping:
+    """Gradients whose common L2 ``norm`` was above the ``limit`` were scaled down to it."""
+
+    norm: float
+    limit: float
+
+    @property
+    def scale(self) -> float:
+        """What they were multiplied by."""
+        return self.limit / self.norm
+
+
+@dataclass(frozen=True, slots=True)
 class IterationReport:
     """An iteration, counted from 0, is done.
 
     ``loss`` is its own, ``smoothed_loss`` the mean over the last. ``displayed`` says whether the solver's
     ``display`` asks for it to be shown; ``seconds`` and ``iterations`` are those since the last one shown.
+    ``clipping`` is None where gradients were left as they were.
     """
 
     iteration: int
@@ -49,6 +63,7 @@ class IterationReport:
     seconds: float
     iterations: int
     display: int
+    clipping: Clipping | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-import secrets
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+
+import numpy as np
 
 from netc.frontend.message import Message
-from netc.frontend.python_layers.layers import PythonLayers
 from netc.frontend.solver_check import check_snapshot_prefix
-from netc.frontend.solver_file import SolverNet, read_solver
+from netc.frontend.solver_file import read_solver
 from netc.frontend.solver_state import ResumeState
+from netc.ir.diagnostics import NetcError
 from netc.runtime.compiler import OnKernel
-from netc.runtime.memory import Array
+from netc.runtime.memory import Array, parse_bytes
 from netc.runtime.options import CompileOptions
+from netc.runtime.solver.action import Action
 from netc.runtime.solver.callbacks import Callbacks
-from netc.runtime.solver.debug_info import debug_lines
-from netc.runtime.solver.feed import Feed, GiveInputs
+from netc.runtime.solver.debug_info import pass_lines, update_lines
+from netc.runtime.solver.detailed_step import Details
+from netc.runtime.solver.feed import GiveInputs
+from netc.runtime.solver.hooks import Hooks, OnGradients
 from netc.runtime.solver.initial_weights import WeightPaths, load_initial_weights, weight_paths
-from netc.runtime.solver.loss_average import LossAverage
+from netc.runtime.solver.nets import SolverNets
+from netc.runtime.solver.progress import Progress
 from netc.runtime.solver.rates import RatePolicy
 from netc.runtime.solver.reports import (
     EndReport,
@@ -34,20 +36,9 @@ from netc.runtime.solver.reports import (
     TestReport,
 )
 from netc.runtime.solver.resume import give_resume_state, take_resume_state
+from netc.runtime.solver.seed import choose_seed
 from netc.runtime.solver.snapshots import read_snapshot, write_snapshot, write_weights
-from netc.runtime.solver.test_net import TestNet
 from netc.runtime.solver.train_net import TrainNet
-from netc.runtime.solver.update_rule import update_rule
-
-MAX_SEED = 2**31
-
-
-class Action(Enum):
-    """What somebody outside may ask of a running solver."""
-
-    NONE = "none"
-    STOP = "stop"
-    SNAPSHOT = "snapshot"
 
 
 class Solver:
@@ -57,9 +48,9 @@ class Solver:
     of the solver's own. ``level`` and ``stages`` add to the state of the net to train. Paths of data start at
     ``root``. ``kind`` is the solver's type instead of the one that it states. ``seed`` counts where the
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
-    every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes, activations are computed twice as
-    far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers name. For ``target``,
-    ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
+    every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes or as in ``"2GB"``, activations are
+    computed twice as far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers
+    name. For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -75,7 +66,7 @@ class Solver:
         root: str | os.PathLike[str] = ".",
         kind: str | None = None,
         seed: int | None = None,
-        memory_limit: int | None = None,
+        memory_limit: int | str | None = None,
         inputs: GiveInputs | None = None,
         reporters: Iterable[Reporter] = (),
         on_kernel: OnKernel | None = None,
@@ -88,47 +79,34 @@ class Solver:
         self.detailed = False
         """Whether every iteration computes :attr:`TrainNet.details`."""
         self.remember = False
-        """Whether the last iteration of :meth:`step` can be looked at closer."""
+        """Whether the last iteration of :meth:`step`, or what its callbacks see, can be looked at closer."""
         self._prefix = file.snapshot_prefix
         self._notes = list(file.warnings)
+        self._hooks = Hooks()
         self._iteration = 0
         self._stopped = False
         self._policy = RatePolicy(self.param)
-        self._average = LossAverage(self.param.integer("average_loss"))
+        self._progress = Progress(self.param)
         self._resumed = False
-        self._shown = (time.perf_counter(), 0)
         if self.param.integer("snapshot"):
             check_snapshot_prefix(self.param, self._prefix)
-        self.seed = self._seed(seed)
+        self.seed, notes = choose_seed(self.param, seed)
+        self._notes += notes
         given = load_initial_weights(weight_paths(weights) or weight_paths(self.param.texts("weights")))
-        options = CompileOptions(target=target, opt_level=opt_level, threads=threads)
-
-        def settings(net: SolverNet) -> dict[str, Any]:
-            phase: Literal["TRAIN", "TEST"] = "TRAIN" if net.phase == "TRAIN" else "TEST"
-            return {
-                "options": replace(
-                    options, phase=phase, python_layers=PythonLayers(allowed=allow_python_layers)
-                ),
-                "weights": given,
-                "seed": self.seed,
-                "root": Path(root),
-                "on_kernel": on_kernel,
-            }
-
-        self.net = TrainNet(
-            file.train.message,
-            rule=update_rule(self.param),
-            memory_limit=memory_limit,
-            **settings(file.train),
+        self._nets = SolverNets(
+            file,
+            CompileOptions(target=target, opt_level=opt_level, threads=threads),
+            weights=given,
+            seed=self.seed,
+            root=Path(root),
+            memory_limit=parse_bytes(memory_limit) if isinstance(memory_limit, str) else memory_limit,
+            inputs=inputs,
+            on_kernel=on_kernel,
+            allow_python_layers=allow_python_layers,
         )
-        self._notes += self.net.warnings
-        if self.net.step.recomputation is not None:
-            self._notes.append(f"note: {self.net.step.recomputation}")
-        self.test_nets = [TestNet(net.message, trained=self.net, **settings(net)) for net in file.tests]
-        self._test_batches = [net.iterations for net in file.tests]
-        if inputs is not None:
-            for feed in self._feeds:
-                feed.give(inputs)
+        self.net = self._nets.train
+        self.test_nets = self._nets.tests
+        self._notes += self._nets.notes
         for note in self._notes:
             self._say(note)
 
@@ -142,16 +120,17 @@ class Solver:
     @property
     def lr(self) -> float:
         """The learning rate of the next iteration."""
-        step = self._policy.current_step
-        try:
-            return self._policy.rate(self._iteration)
-        finally:
-            self._policy.current_step = step
+        return self._policy.next_rate(self._iteration)
 
     @property
     def loss(self) -> float:
         """The mean loss over the last ``average_loss`` iterations."""
-        return float(self._average.value)
+        return float(self._progress.average.value)
+
+    @property
+    def snapshot_prefix(self) -> str:
+        """What the paths of snapshots begin with."""
+        return self._prefix
 
     @property
     def params(self) -> dict[str, list[Array]]:
@@ -167,11 +146,20 @@ class Solver:
     def add_callbacks(
         self,
         *,
+        on_iteration_start: Callable[[], object] | None = None,
+        on_gradients: OnGradients | None = None,
         on_iteration: Callable[[IterationReport], object] | None = None,
         on_test: Callable[[TestReport], object] | None = None,
         on_snapshot: Callable[[SnapshotReport], object] | None = None,
     ) -> None:
-        """Call functions after each iteration, test and snapshot from now on."""
+        """Call functions from now on: after each iteration, test and snapshot, and within each iteration.
+
+        ``on_iteration_start`` is called before an iteration takes its data. ``on_gradients`` gets layer name
+        -> gradients, summed over the batches of the iteration (None for what does not learn), before they are
+        clipped, normalised and regularised: edit them in place, and the update takes that. With it gradients
+        and update are two programs instead of one.
+        """
+        self._hooks.add(on_iteration_start, on_gradients)
         self.add_reporter(Callbacks(on_iteration, on_test, on_snapshot))
 
     # ---- training
@@ -202,11 +190,13 @@ class Solver:
 
     def step(self, iterations: int) -> None:
         """Make some updates, with the tests and snapshots that fall among them."""
+        if not isinstance(iterations, int | np.integer):
+            raise NetcError(f"the number of iterations is an integer, got {iterations!r}")
         self._stopped = False
         if not self._resumed:
-            self._average.reset()
+            self._progress.average.reset()
         self._resumed = False
-        self._shown = (time.perf_counter(), self._iteration)
+        self._progress.begin(self._iteration)
         end = self._iteration + iterations
         while self._iteration < end:
             if not self._iterate(last=self._iteration == end - 1):
@@ -223,7 +213,7 @@ class Solver:
         """Write a snapshot now; its two paths."""
         check_snapshot_prefix(self.param, self._prefix)
         hdf5 = self.param.text("snapshot_format") == "HDF5"
-        resume = take_resume_state(self.seed, self._average, self.net, self.test_nets)
+        resume = take_resume_state(self.seed, self._progress.average, self.net, self.test_nets)
         report = write_snapshot(
             self._prefix,
             hdf5=hdf5,
@@ -243,14 +233,14 @@ class Solver:
         """Go on where a snapshot was taken, one of netc's or one of the original's.
 
         The original does not keep which data came last, nor the state of its random numbers: from its
-        snapshots, training goes on with the batch that the iteration would take.
+        snapshots, training goes on with the batch and the numbers that the iteration would take.
         """
         state, notes = read_snapshot(os.fspath(path), self.net)
         self._iteration = state.iteration
         self._policy.current_step = state.current_step
         resume = state.resume
         if resume is None:
-            self.net.feed.seek(state.iteration * self.param.integer("iter_size"))
+            self.net.seek(state.iteration * self.param.integer("iter_size"))
         else:
             self._resume(resume)
         self._say(f"Restored iteration {state.iteration} from {path}")
@@ -259,30 +249,34 @@ class Solver:
 
     def close(self) -> None:
         """End the threads that read data. The solver can go on; it starts new ones."""
-        for feed in self._feeds:
-            feed.close()
+        self._nets.close()
 
     # ---- inside
 
     def _iterate(self, *, last: bool) -> bool:
         """One iteration with all that belongs to it, ``last`` if no other follows; False to stop."""
         param, iteration = self.param, self._iteration
-        interval, display = param.integer("test_interval"), param.integer("display")
+        interval = param.integer("test_interval")
         if interval and iteration % interval == 0 and (iteration or param.flag("test_initialization")):
             self._test_all()
             if self._stopped:
                 return False
-        displayed = bool(display and iteration % display == 0)
-        debugged = displayed and param.flag("debug_info")
+        self._hooks.start()
+        debugged = self._progress.displayed(iteration) and param.flag("debug_info")
         rate = self._rate()
         loss = self.net.iterate(
-            rate, iteration, detailed=debugged or self.detailed, remember=self.remember and last
+            rate,
+            iteration,
+            detailed=debugged or self.detailed,
+            remember=self.remember and (last or self._hooks.see_starts),
+            on_gradients=partial(self._give_gradients, debugged)
+            if debugged or self._hooks.see_gradients
+            else None,
         )
-        if debugged and self.net.details is not None:
-            for line in debug_lines(self.net, self.net.details):
-                self._say(line)
-        self._average.add(loss)
-        self._report(iteration, loss, rate, displayed)
+        if debugged:
+            self._debug(update_lines)
+        report = self._progress.report(iteration, loss, rate, self.net)
+        self._tell(lambda reporter: reporter.on_iteration(report))
         self._iteration += 1
         action = self.action()
         every = param.integer("snapshot")
@@ -290,6 +284,16 @@ class Solver:
             self.snapshot()
         self._stopped = action is Action.STOP
         return not self._stopped
+
+    def _give_gradients(self, debugged: bool) -> None:
+        if debugged:
+            self._debug(pass_lines)
+        self._hooks.gradients_ready(self.net.gradients)
+
+    def _debug(self, lines: Callable[[TrainNet, Details], Iterable[str]]) -> None:
+        if self.net.details is not None:
+            for line in lines(self.net, self.net.details):
+                self._say(line)
 
     def _rate(self) -> float:
         before = self._policy.current_step
@@ -299,28 +303,11 @@ class Solver:
             self._say(f"MultiStep Status: Iteration {self._iteration}, step = {step}")
         return rate
 
-    def _report(self, iteration: int, loss: float, rate: float, displayed: bool) -> None:
-        now, (since, first) = time.perf_counter(), self._shown
-        report = IterationReport(
-            iteration,
-            loss,
-            float(self._average.value),
-            rate,
-            self.net.objective.outputs(self.net.results),
-            displayed,
-            now - since,
-            iteration - first,
-            self.param.integer("display"),
-        )
-        if displayed:
-            self._shown = now, iteration
-        self._tell(lambda reporter: reporter.on_iteration(report))
-
     def _finish(self) -> None:
         """The loss after the last update, and a last test, where they are to be shown."""
-        display, interval = self.param.integer("display"), self.param.integer("test_interval")
-        if display and self._iteration % display == 0:
-            final = self._average.add(self.net.evaluate())
+        interval = self.param.integer("test_interval")
+        if self._progress.displayed(self._iteration):
+            final = self._progress.average.add(self.net.evaluate())
             self._tell(lambda reporter: reporter.on_final_loss(self._iteration, final))
         if interval and self._iteration % interval == 0:
             self._test_all()
@@ -332,7 +319,7 @@ class Solver:
 
     def _test(self, index: int) -> None:
         self._tell(lambda reporter: reporter.on_test_start(self._iteration, index))
-        found = self.test_nets[index].test(self._test_batches[index], lambda *_: self._goes_on())
+        found = self.test_nets[index].test(self._nets.test_batches[index], lambda *_: self._goes_on())
         if found is None:
             self._say("Test interrupted.")
             return
@@ -349,28 +336,13 @@ class Solver:
         self._stopped = action is Action.STOP
         return not self._stopped
 
-    def _seed(self, given: int | None) -> int:
-        stated = self.param.integer("random_seed")
-        if stated >= 0:
-            return stated
-        if given is not None:
-            return given
-        drawn = secrets.randbelow(MAX_SEED)
-        self._notes.append(f"note: random_seed: {drawn} was drawn, as the solver states none")
-        return drawn
-
     def _resume(self, resume: ResumeState) -> None:
         """Take over what netc keeps in a snapshot beyond the original's content."""
         if resume.seed != self.seed:
             self.seed = resume.seed
-            for feed in self._feeds:
-                feed.reseed(self.seed)
-        give_resume_state(resume, self._average, self.net, self.test_nets)
+            self._nets.reseed(self.seed)
+        give_resume_state(resume, self._progress.average, self.net, self.test_nets)
         self._resumed = True
-
-    @property
-    def _feeds(self) -> list[Feed]:
-        return [self.net.feed, *(net.feed for net in self.test_nets)]
 
     def _say(self, text: str) -> None:
         self._tell(lambda reporter: reporter.on_message(text))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from netc.frontend.message import Message
-from netc.passes.update_params import UpdateRule
+from netc.passes.update_params import GRADIENT_NORM, UpdateRule
 from netc.runtime.api import filled_params
 from netc.runtime.compiler import OnKernel, import_message, with_shapes
 from netc.runtime.memory import Array
@@ -19,6 +19,7 @@ from netc.runtime.params import ParamStore
 from netc.runtime.solver.detailed_step import DetailedStep, Details
 from netc.runtime.solver.feed import Feed
 from netc.runtime.solver.losses import Objective
+from netc.runtime.solver.reports import Clipping
 from netc.runtime.training_step import TrainingStep
 
 Weights = Mapping[str, Sequence[Any]]
@@ -52,8 +53,11 @@ class TrainNet:
         )
         self.results: dict[str, Array] = {}
         self.details: Details | None = None
+        self._seed = seed
         seed_states(self.step.states, seed)
-        self._detailed: DetailedStep | None = None
+        self._separate: TrainingStep | None = None
+        self._detailed: tuple[TrainingStep, DetailedStep] | None = None
+        self._memory_limit = memory_limit
         self._last: _Iteration | None = None
         self._rule = rule
         self._inputs = {value.name: value for value in self.net.inputs}
@@ -68,26 +72,75 @@ class TrainNet:
         """Layer name -> its parameters. Edit the arrays in place: the next iteration sees it."""
         return self.store.by_layer()
 
+    @property
+    def gradients(self) -> dict[str, list[Array | None]]:
+        """Layer name -> the gradients of its parameters, summed over the batches of an iteration.
+
+        None for what does not learn. They are complete when :meth:`iterate` calls ``on_gradients``.
+        """
+        sums = self.gradient_sums
+        found: dict[str, list[Array | None]] = {}
+        for info in self.net.params:
+            if info.learnable:
+                total = sums.get(info.value.name)
+                own = None if total is None else total.reshape(info.shape)
+                found.setdefault(info.layer, []).append(own)
+        return found
+
+    @property
+    def gradient_sums(self) -> Mapping[str, Array]:
+        """The memory of :attr:`gradients` by the names of the parameters' values."""
+        return self._separate_step().gradients
+
     def iterate(
-        self, rate: float, iteration: int, *, detailed: bool = False, remember: bool = False
+        self,
+        rate: float,
+        iteration: int,
+        *,
+        detailed: bool = False,
+        remember: bool = False,
+        on_gradients: Callable[[], object] | None = None,
     ) -> float:
         """One update, on the next batches; the loss.
 
         ``detailed`` computes :attr:`details` too, which takes longer; with ``remember``, :meth:`look_closer`
-        can do that afterwards.
+        can do that afterwards. ``on_gradients`` is called between :attr:`gradients` and update, which are
+        two programs then; the update takes what it makes of them.
         """
         batches = [self.feed.next(self._inputs) for _ in range(self._rule.iter_size)]
         self.details = None
         self._last = _Iteration(rate, iteration, batches, self._content()) if remember else None
+        step = self.step if on_gradients is None else self._separate_step()
         if detailed:
-            found, self.details = self._detailed_step().run(batches, rate, iteration)
+
+            def show(details: Details) -> None:
+                self.details = details
+                if on_gradients is not None:
+                    on_gradients()
+
+            ready = None if on_gradients is None else show
+            found, self.details = self._detailed_step(step).run(batches, rate, iteration, ready)
         else:
-            found = self.step.run(batches, rate, iteration)
+            call = on_gradients
+            found = step.run(batches, rate, iteration, None if call is None else lambda _: call())
         self.results = found[-1]
         total = np.float32(0)
         for results in found:
             total += np.float32(self.objective.loss(results))
         return float(total / np.float32(self._rule.iter_size))
+
+    @property
+    def clipping(self) -> Clipping | None:
+        """How the gradients of the last iteration were scaled down; None if they were not."""
+        limit, norm = self._rule.clip_gradients, self.results.get(GRADIENT_NORM)
+        if limit is None or norm is None or not norm > np.float32(limit):
+            return None
+        return Clipping(float(norm), limit)
+
+    def seek(self, batches: int) -> None:
+        """Go on with the data, and the random numbers, that follow so many batches."""
+        self.feed.seek(batches)
+        seed_states(self.step.states, self._seed, batches)
 
     def evaluate(self) -> float:
         """The loss on the next batch; nothing is learned, and nothing that lasts changes."""
@@ -105,15 +158,31 @@ class TrainNet:
             last, now = self._last, self._content()
             self._set_content(last.before)
             try:
-                _, self.details = self._detailed_step().run(last.batches, last.rate, last.iteration)
+                _, self.details = self._detailed_step(self.step).run(last.batches, last.rate, last.iteration)
             finally:
                 self._set_content(now)
         return self.details
 
-    def _detailed_step(self) -> DetailedStep:
-        if self._detailed is None:
-            self._detailed = DetailedStep(self.message, self.options, self.step)
-        return self._detailed
+    def _separate_step(self) -> TrainingStep:
+        """A step whose gradients are there before the update."""
+        if self.step.gradients:
+            return self.step
+        if self._separate is None:
+            self._separate = TrainingStep(
+                self.net,
+                self.options,
+                self.store,
+                self._rule,
+                separate_update=True,
+                memory_limit=self._memory_limit,
+                like=self.step,
+            )
+        return self._separate
+
+    def _detailed_step(self, like: TrainingStep) -> DetailedStep:
+        if self._detailed is None or self._detailed[0] is not like:
+            self._detailed = like, DetailedStep(self.message, self.options, like)
+        return self._detailed[1]
 
     def _lasting(self) -> list[Array]:
         """Everything that an iteration changes."""
@@ -138,8 +207,8 @@ class _Iteration:
     before: Sequence[Array]
 
 
-def seed_states(states: Mapping[str, Array], seed: int) -> None:
-    """Begin the random numbers among the states: (seed, step)."""
+def seed_states(states: Mapping[str, Array], seed: int, step: int = 0) -> None:
+    """Begin the random numbers among the states, (seed, step), at a step."""
     for array in states.values():
         if array.dtype == np.int64:
-            array[...] = (seed, 0)
+            array[...] = (seed, step)

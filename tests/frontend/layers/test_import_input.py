@@ -75,17 +75,29 @@ def test_a_shape_for_no_input_is_an_error():
         signature('input: "a" input_shape { dim: 5 }', z=(1,))
 
 
-def test_dummy_data_is_a_constant_or_a_parameter_that_no_file_fills():
+def test_dummy_data_is_a_constant_or_drawn_in_every_run():
     text = (
         'layer { name: "d" type: "DummyData" top: "a" top: "c" dummy_data_param { '
-        'shape { dim: 2 } shape { dim: 3 } data_filler { value: 4 } data_filler { type: "gaussian" } } }'
+        'shape { dim: 2 } shape { dim: 3 } data_filler { value: 4 } data_filler { type: "uniform" max: 2 } } }'
     )
     net = import_net(load_net(text))
     assert print_func(net.module.func("main"), locations=False) == (
-        "func @main(%d.data: param f32[3]) -> (a = %a, c = %d.data) {\n"
+        "func @main(%random.state: i64[2]) -> (a = %a, c = %c.drawn.1, random.state.next = %random.state.next) {\n"
         "  %a: f32[2] = tensor.fill {tensor = <f32[2]>, value = 4.0}\n"
+        "  %c.drawn: f32[3] = random.uniform %random.state {tensor = <f32[3]>, stream = 0}\n"
+        "  %c.drawn.1: f32[3] = math.affine %c.drawn {scale = 2.0, shift = 0.0}\n"
+        "  %random.state.next: i64[2] = random.next %random.state\n"
         "}"
     )
+    assert net.params == ()
+
+
+def test_dummy_data_whose_filler_draws_nothing_is_a_parameter_that_no_file_fills():
+    text = (
+        'layer { name: "d" type: "DummyData" top: "a" dummy_data_param { '
+        'num: 1 channels: 1 height: 3 width: 3 data_filler { type: "bilinear" } } }'
+    )
+    net = import_net(load_net(text))
     assert [p.learnable for p in net.params] == [False]
 
 
@@ -125,6 +137,11 @@ def test_dummy_data_may_state_legacy_extents():
         (
             'layer { name: "l" type: "DummyData" top: "a" @dummy_data_param { } }',
             "expected one of shape, got 0",
+        ),
+        (
+            'layer { name: "l" type: "DummyData" top: "a" dummy_data_param '
+            '{ shape { } @data_filler { type: "gaussian" sparse: 1 } } }',
+            "sparse needs a shape with axes",
         ),
         (
             '@layer { name: "l" type: "DummyData" top: "a" dummy_data_param '

@@ -46,7 +46,12 @@ def test_every_line_has_the_prefix_of_glog(logged):
 def test_the_lines_are_those_of_the_original_in_its_order(logged):
     texts = [line.split("] ", 1)[1] for line in logged[0]]
     shape = [re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "N", text) for text in texts]
-    assert shape[:2] == ["Solving small", "Learning Rate Policy: inv"]
+    memory = "N B for activations at their peak, N B for inputs and outputs"
+    assert (
+        shape[0]
+        == f"note: a training step takes N kB: N kB for parameters, their history and other states, {memory}"
+    )
+    assert shape[1:3] == ["Solving small", "Learning Rate Policy: inv"]
     tested = [
         "Iteration N, Testing net (#N)",
         "Test loss: N",
@@ -61,8 +66,8 @@ def test_the_lines_are_those_of_the_original_in_its_order(logged):
     saved = ["Snapshotting to binary proto file run_iter_N.caffemodel"]
     saved += ["Snapshotting solver state to binary proto file run_iter_N.solverstate"]
     last = ["Iteration N, loss = N", *tested, "Optimization Done.", "Optimization Done."]
-    assert shape[2:] == [*tested, *shown, *shown, *tested, *shown, *saved, *shown, *last]
-    assert texts[6].startswith("Iteration 0 (0 iter/s, ")
+    assert shape[3:] == [*tested, *shown, *shown, *tested, *shown, *saved, *shown, *last]
+    assert texts[7].startswith("Iteration 0 (0 iter/s, ")
 
 
 def test_the_expressions_of_the_originals_tools_match(logged):
@@ -74,6 +79,33 @@ def test_the_expressions_of_the_originals_tools_match(logged):
     assert rates == [float(f"{0.05 * (1 + 0.01 * i) ** -0.75:g}") for i in (0, 5, 10, 15)]
     accuracies = [float(value) for _, name, value in TEST_OUTPUT.findall(text) if name == "accuracy"]
     assert accuracies == pytest.approx(curves.found["test accuracy"].values, rel=1e-5)
+
+
+def test_gradients_that_were_clipped_are_logged_in_every_such_iteration(solver_file, tmp_path):
+    lines, reported = [], []
+    solver = Solver(solver_file("clip_gradients: 0.05", max_iter="7"), reporters=[CaffeLog(lines.append)])
+    solver.add_callbacks(on_iteration=lambda report: reported.append(report.clipping))
+    solver.solve()
+    assert len(reported) == 7
+    texts = [line.split("] ", 1)[1] for line in lines]
+    place = next(i for i, text in enumerate(texts) if text.startswith("Gradient clipping"))
+    assert texts[place - 1] == "Iteration 0, lr = 0.05"
+    found = [text for text in texts if text.startswith("Gradient clipping")]
+    assert found == [
+        f"Gradient clipping: scaling down gradients (L2 norm {c.norm:g} > 0.05) by scale factor {0.05 / c.norm:g}"
+        for c in reported
+        if c is not None
+    ]
+    assert len(found) > 3
+    # the tools that read logs pass over them
+    (tmp_path / "clipped.log").write_text("\n".join(lines))
+    assert [row["NumIters"] for row in read_log(tmp_path / "clipped.log").train] == [0, 5]
+
+
+def test_gradients_below_the_limit_are_not_logged_as_clipped(solver_file):
+    lines = []
+    Solver(solver_file("clip_gradients: 1e6", max_iter="3"), reporters=[CaffeLog(lines.append)]).solve()
+    assert not [line for line in lines if "clipping" in line]
 
 
 def test_a_log_is_read_back_in_either_format(logged, tmp_path):
@@ -95,6 +127,8 @@ def test_a_log_is_read_back_in_either_format(logged, tmp_path):
 
 def test_the_events_of_the_json_log_are_objects_with_a_time(logged):
     events = [json.loads(line) for line in logged[1]]
+    note, *events = events
+    assert note["event"] == "message"
     assert [e["event"] for e in events] == [
         "start", "test", "train", "train", "test", "train", "snapshot", "train", "final_loss", "test", "end"
     ]  # fmt: skip
@@ -179,6 +213,22 @@ def test_debug_info_tells_the_mean_size_of_blobs_gradients_and_updates(solver_fi
     found = dict(line.split("]     [", 1)[1].rsplit(": ", 1) for line in lines if "]     [" in line)
     assert "Forward] Layer train, top blob data data" in found
     assert "Backward] Layer loss, bottom blob ip2 diff" in found
+    start = np.mean(np.abs(before["ip1.weight"]))
+    assert float(found["Forward] Layer ip1, param blob 0 data"]) == pytest.approx(start, rel=1e-4)
+    gradients = solver.net.gradients
+    for layer in ("ip1", "ip2"):
+        for index, gradient in enumerate(gradients[layer]):
+            mean = float(found[f"Backward] Layer {layer}, param blob {index} diff"])
+            assert mean == pytest.approx(np.mean(np.abs(gradient)), rel=1e-4)
+    assert not any("Layer fixed, param blob" in name and "diff" in name for name in found)
+    flat = np.concatenate([a.reshape(-1) for arrays in gradients.values() for a in arrays if a is not None])
+    data = np.concatenate([a.reshape(-1) for a in before.values()])
+    data, flat = data.astype(np.float64), flat.astype(np.float64)
+    norms = next(line for line in lines if "All net params" in line).split("L1 norm = ")[1]
+    assert norms == (
+        f"({np.abs(data).sum():g}, {np.abs(flat).sum():g}); "
+        f"L2 norm = ({np.linalg.norm(data):g}, {np.linalg.norm(flat):g})"
+    )
     assert not any("Update] Layer fixed" in name for name in found)
     value = next(info.value.name for info in solver.net.net.params if info.layer == "ip1")
     lost = np.mean(np.abs(before[value] - solver.net.store.arrays[value]))

@@ -12,8 +12,9 @@ import pytest
 from netc.frontend.solver_state import load_solver_state
 from netc.frontend.weights import load_weights
 from netc.ir.diagnostics import NetcError
+from netc.runtime.solver.action import Action
 from netc.runtime.solver.reports import Reporter
-from netc.runtime.solver.solver import Action, Solver
+from netc.runtime.solver.solver import Solver
 
 ROOT = Path(__file__).parents[3]
 

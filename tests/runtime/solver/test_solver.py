@@ -4,8 +4,9 @@ import pytest
 import netc
 from netc.frontend.weights import load_weights
 from netc.ir.diagnostics import NetcError
+from netc.runtime.solver.action import Action
 from netc.runtime.solver.reports import Reporter
-from netc.runtime.solver.solver import Action, Solver
+from netc.runtime.solver.solver import Solver
 
 
 class Everything(Reporter):
@@ -217,3 +218,22 @@ def test_without_max_iter_a_warning_says_that_nothing_is_trained(solver_file):
     solver.solve()
     assert solver.iter == 0
     assert "warning: the solver has no max_iter: it trains 0 iterations" in heard
+
+
+@pytest.mark.parametrize("iterations", [1.5, "3", None])
+def test_a_number_of_iterations_that_is_none_is_refused(solver_file, iterations):
+    with pytest.raises(NetcError, match="the number of iterations is an integer"):
+        Solver(solver_file()).step(iterations)
+
+
+def test_inputs_that_no_function_gives_are_refused(solver_file):
+    with pytest.raises(NetcError, match="inputs is a function"):
+        Solver(solver_file(), inputs={"data": [1]})
+    with pytest.raises(NetcError, match="gave 5; expected arrays by name"):
+        Solver(solver_file(), inputs=lambda: 5).step(1)
+
+
+def test_a_limit_of_memory_may_have_a_unit(solver_file):
+    with pytest.raises(NetcError, match="more than the limit of 1 kB"):
+        Solver(solver_file(), memory_limit="1kB")
+    assert Solver(solver_file(), memory_limit="1MB").net.step.recomputation.segments == 1

@@ -15,7 +15,7 @@ from netc.backends.llvm.lower.columns import Tile, Window, static_tiles, symboli
 from netc.backends.llvm.lower.conv_plane import Plane, can_recut, plane_of_rows, recut_plane
 from netc.backends.llvm.lower.conv_schedule import MacTile, ceildiv, choose_tile, row_cost, rows_per_item
 from netc.backends.llvm.lower.kernel import Kernel, Memory
-from netc.backends.llvm.lower.point import Point, finish_at
+from netc.backends.llvm.lower.point import Point, finish_at, offset
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
 from netc.ir.types import TensorType
@@ -205,6 +205,8 @@ class _MicroKernel:
         self.column = column
 
     def emit(self, start: Index, end: Index, first: Value | bool, last: Value | bool) -> None:
+        with self.b.when(last):
+            self.prefetch_tail()
         totals = self.accumulate(start, end, self.initial(first))
         with self.b.when(last):
             for (pixel, vector), total in zip(self.cells(), totals, strict=True):
@@ -216,6 +218,16 @@ class _MicroKernel:
             with self.b.when(self.inverse(last)):
                 for (pixel, vector), total in zip(self.cells(), totals, strict=True):
                     self.b.store(total, self.conv.y.pointer, self.out_offset(pixel, vector))
+
+    def prefetch_tail(self) -> None:
+        """Ask for what is added to the tile in the end, where that comes from memory."""
+        kernel = self.conv.kernel
+        for memory in self.conv.planes_of_tail():
+            size = memory.type.storage_bytes
+            if isinstance(size, int) and size <= kernel.target.l3_bytes // 4:
+                continue
+            for pixel, vector in self.cells():
+                self.b.prefetch(memory.pointer, offset(kernel, memory, self.point(pixel, vector)))
 
     def inverse(self, condition: Value | bool) -> Value | bool:
         if isinstance(condition, bool):
