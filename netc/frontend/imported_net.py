@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from netc.frontend.message import Message
 from netc.ir.core import Module, Value
@@ -95,7 +96,7 @@ class FileOutput:
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ImportedNet:
     """A net as tensor IR: ``module`` has one function, ``main``.
 
@@ -133,7 +134,7 @@ class ImportedNet:
         decay = next((info.decay_mult for info in uses if info.decay_mult is not None), 1.0)
         return rate, decay
 
-    @property
+    @cached_property
     def carried(self) -> tuple[StateInfo, ...]:
         """The states that are inputs no caller gives."""
         params = {info.value.name for info in self.params}

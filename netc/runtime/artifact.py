@@ -42,7 +42,7 @@ from netc.runtime.compiler import Compiled
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 NET, TENSOR, BUFFER = "net.prototxt", "tensor.ir", "buffer.ir"
 KERNEL = "kernels/{}.o"
@@ -112,6 +112,7 @@ def _write(file: IO[bytes], artifact: Artifact) -> None:
         "format": FORMAT,
         "netc": __version__,
         "options": _options_to_json(compiled.options),
+        "parts": compiled.parts,
         "machine": None if compiled.machine is None else asdict(compiled.machine),
         "members": {
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -15,11 +15,15 @@ from netc.frontend.imported_net import ImportedNet, LayerInfo
 from netc.frontend.importer import import_net
 from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
+from netc.ir.diagnostics import NetcError
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.pipeline import Lowered, OptLevel, run_pipeline
 from netc.passes.use_winograd import ChooseTile
+from netc.runtime.batch_parts import batch_size, rows_of_a_part, same_params
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 from netc.runtime.shapes import tensor_of
+
+MOST_OPT_LEVEL = 3
 
 # a pass's name and its outcome
 OnStage = Callable[[str, Module], None]
@@ -33,9 +37,10 @@ class Compiled:
 
     ``tensor`` is the last tensor-level module: ``@prepare`` makes the parameters of ``@main``. ``buffer`` has
     the same ``@main`` on memory, with a kernel for every launch, and ``objects`` their machine code for
-    ``machine``. The target ``numpy`` has a ``tensor`` with ``@main`` alone, and none of the others.
-    ``late`` are inputs that are given after the forward pass, by blob: the gradients that the backward pass
-    begins with.
+    ``machine``. The target ``numpy`` has a ``tensor`` with ``@main`` alone, and none of the others. A run
+    goes through it ``parts`` times, each time with the next rows of the batch, for which ``tensor`` and
+    ``buffer`` are. ``late`` are inputs that are given after the forward pass, by blob: the gradients that the
+    backward pass begins with.
     """
 
     options: CompileOptions
@@ -45,6 +50,7 @@ class Compiled:
     objects: Mapping[str, bytes] | None = None
     machine: Target | None = None
     late: Mapping[str, str] = field(default_factory=dict)
+    parts: int = 1
 
     @cached_property
     def main(self) -> Func:
@@ -56,8 +62,21 @@ class Compiled:
         """The inputs that a caller gives."""
         carried = {state.value.name for state in self.net.carried}
         return tuple(
-            v for v in self.main.inputs if v.name not in carried and v.name not in self.late.values()
+            self._whole(v)
+            for v in self.main.inputs
+            if v.name not in carried and v.name not in self.late.values()
         )
+
+    @cached_property
+    def results(self) -> dict[str, Value]:
+        """The results of a run by name, with the types of the whole batch."""
+        return dict(zip(self.main.result_names, map(self._whole, self.main.results), strict=True))
+
+    def _whole(self, value: Value) -> Value:
+        type_ = tensor_of(value.type)
+        if self.parts == 1:
+            return value
+        return Value(value.name, type_.with_shape(type_.shape[0] * self.parts, *type_.shape[1:]))
 
     @cached_property
     def blobs(self) -> tuple[str, ...]:
@@ -80,7 +99,17 @@ def compile_message(
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
     """Compile a net whose layers were selected already."""
-    return compile_imported(import_message(message, options), options, on_stage=on_stage, on_kernel=on_kernel)
+    net = import_message(message, options)
+
+    def of_rows(rows: int) -> ImportedNet | None:
+        main = net.module.func("main")
+        shapes = {value.name: (rows, *tensor_of(value.type).static_shape[1:]) for value in main.inputs}
+        try:
+            return import_message(message, with_shapes(options, shapes))
+        except NetcError:
+            return None  # it states the size of the batch somewhere
+
+    return compile_imported(net, options, of_rows=of_rows, on_stage=on_stage, on_kernel=on_kernel)
 
 
 def import_message(message: Message, options: CompileOptions) -> ImportedNet:
@@ -103,11 +132,13 @@ def compile_imported(
     late: Mapping[str, str] | None = None,
     forward: Collection[str] = (),
     segments: int = 1,
+    of_rows: Callable[[int], ImportedNet | None] | None = None,
     on_stage: OnStage | None = None,
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
     """Compile tensor IR: the net's, or a ``module`` made of it, some of whose inputs are ``late``.
 
+    ``of_rows`` gives the net for fewer rows of a batch, None if there is none: it may be run in parts.
     ``forward`` and ``segments`` as in :func:`netc.passes.pipeline.tensor_pipeline`.
     """
     module = net.module if module is None else module
@@ -116,6 +147,17 @@ def compile_imported(
     if options.target == NUMPY_TARGET:
         return Compiled(options, net, _reference_module(module, options), late=late or {})
     target = parse_target(options.target)
+    parts = 1
+    if of_rows is not None and options.opt_level == MOST_OPT_LEVEL and not options.fully_convolutional:
+        rows = batch_size(net)
+        at_once = (
+            rows_of_a_part(rows, lower(module, options, target, forward=forward, segments=segments), target)
+            if rows is not None
+            else None
+        )
+        part = of_rows(at_once) if at_once is not None else None
+        if rows is not None and at_once is not None and part is not None and same_params(part.module, module):
+            module, parts = part.module, rows // at_once
     lowered = lower(module, options, target, forward=forward, segments=segments, on_stage=on_stage)
     kernels = compile_launches(
         lowered.buffer,
@@ -125,7 +167,7 @@ def compile_imported(
         available_cores(),
         on_kernel,
     )
-    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
+    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {}, parts)
 
 
 def lower(

@@ -91,9 +91,7 @@ class Module:
 
         Where a run decides how many rows there are (detections), the shape has room for the most possible.
         """
-        main = self.compiled.main
-        shapes = dict(zip(main.result_names, map(shown_shape, main.results), strict=True))
-        return {name: shapes[name] for name in self.compiled.outputs}
+        return {name: shown_shape(self.compiled.results[name]) for name in self.compiled.outputs}
 
     @property
     def params(self) -> dict[str, list[Array]]:

@@ -88,13 +88,14 @@ def profile(
             layers,
             statistics.median(times[launch.index] for times in samples),
             backward=launch.index >= program.forward_launches,
+            parts=program.batch_parts,
         )
         for launch in program.launches
     ]
 
 
 def _kernel_time(
-    launch: Launch, layers: Mapping[Location, str], seconds: float, *, backward: bool
+    launch: Launch, layers: Mapping[Location, str], seconds: float, *, backward: bool, parts: int
 ) -> KernelTime:
     op = launch.op
     assert isinstance(op.attrs, LaunchAttrs)
@@ -110,7 +111,7 @@ def _kernel_time(
         names,
         shapes,
         seconds,
-        launch_flops(op),
-        launch_bytes(op),
+        launch_flops(op) * parts,
+        launch_bytes(op) * parts,
         backward,
     )

@@ -41,7 +41,8 @@ class KernelProgram:
     for each kernel the bytes that it needs besides, which follow in turn. ``persistent`` is the memory of the
     prepared parameters and of the states, as the kernels read it. Where there are ``late`` inputs, the
     launches from the first on that depends on one are the backward pass, and ``forward_launches`` come
-    before it.
+    before it. A module for some rows of a batch runs ``batch_parts`` times, each time on the next rows of the
+    inputs and outputs; the arena is the same.
     """
 
     def __init__(
@@ -55,52 +56,57 @@ class KernelProgram:
         persistent: Mapping[str, Array],
         executor: Executor,
         late: Collection[str] = (),
+        batch_parts: int = 1,
     ) -> None:
         self.func = func = module.func("main")
+        self.batch_parts = batch_parts
         states = {value.name for value in func.states}
+        self._inputs = [(value.name, tensor_of(value.type)) for value in func.inputs]
+        self._outputs = [(value.name, _whole(tensor_of(value.type), batch_parts)) for value in func.outputs]
         self.result_names = tuple(name for name in result_names if name not in states)
         self.arena_bytes, self.unshared_bytes = arena_bytes(module), unshared_bytes(module)
         arena = aligned_zeros((self.arena_bytes,), np.uint8, what="the memory of intermediate blobs")
         shared = aligned_zeros((max(scratch.values(), default=0),), np.uint8, what="the memory of kernels")
         self.storages: dict[str, Array] = {}
         addresses: dict[str, int] = {}
+        strides: dict[str, int] = {}  # from one part of the batch to the next
         for arg, role in zip(func.args, func.roles, strict=True):
             if role in ("param", "state"):
                 storage = persistent[arg.name]
             else:
-                storage = _storage(arg.name, tensor_of(arg.type))
+                storage = _storage(arg.name, _whole(tensor_of(arg.type), batch_parts))
                 self.storages[arg.name] = storage
+                strides[arg.name] = storage.nbytes // batch_parts
             addresses[arg.name] = storage.ctypes.data
+        calls = [op for op in func.ops if op.name == "buffer.launch"]
+        self.launches = tuple(Launch(index, _kernel_name(op), op) for index, op in enumerate(calls))
+        backward, self._late = _dependent(func, late)
+        self.forward_launches = len(calls) if backward is None else calls.index(backward)
+        self._backward: int | None = None
         # runs of compiled steps, with launches that have no kernel between them
         parts: list[list[Step] | ReferenceLaunch] = []
-        launches: list[Launch] = []
-        backward, self._late = _dependent(func, late)
-        self._backward: int | None = None
-        forward_launches: int | None = None
-        for op in func.ops:
-            if op.name != "buffer.launch":
-                addresses[op.result.name] = buffer_address(op, addresses, arena.ctypes.data)
-                continue
-            if op is backward:
-                self._backward = len(parts)
-                forward_launches = len(launches)
-                parts.append([])
-            kernel = _kernel_name(op)
-            words = [addresses[v.name] for v in op.operands]
-            launches.append(Launch(len(launches), kernel, op))
-            if kernel == REFERENCE_KERNEL:
-                parts.append(ReferenceLaunch(op, words))
-                continue
-            words += [values[name] for name in kernel_symbols[kernel]]
-            if scratch[kernel]:
-                words.append(shared.ctypes.data)
-            step = Step(kernel, library.address(kernel), np.array(words, dtype=np.int64))
-            if parts and isinstance(parts[-1], list):
-                parts[-1].append(step)
-            else:
-                parts.append([step])
-        self.launches = tuple(launches)
-        self.forward_launches = len(launches) if forward_launches is None else forward_launches
+        for batch_part in range(batch_parts):
+            at = {name: address + batch_part * strides.get(name, 0) for name, address in addresses.items()}
+            for op in func.ops:
+                if op.name != "buffer.launch":
+                    at[op.result.name] = buffer_address(op, at, arena.ctypes.data)
+                    continue
+                if op is backward:
+                    self._backward = len(parts)
+                    parts.append([])
+                kernel = _kernel_name(op)
+                words = [at[v.name] for v in op.operands]
+                if kernel == REFERENCE_KERNEL:
+                    parts.append(ReferenceLaunch(op, words))
+                    continue
+                words += [values[name] for name in kernel_symbols[kernel]]
+                if scratch[kernel]:
+                    words.append(shared.ctypes.data)
+                step = Step(kernel, library.address(kernel), np.array(words, dtype=np.int64))
+                if parts and isinstance(parts[-1], list):
+                    parts[-1].append(step)
+                else:
+                    parts.append([step])
         alive = [library, arena, shared, *persistent.values()]
         self._parts = [
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
@@ -128,7 +134,7 @@ class KernelProgram:
         return self.outputs(late=True)
 
     def run_timed(self) -> list[float]:
-        """Run on the inputs of last time; the seconds that each launch took."""
+        """Run on the inputs of last time; the seconds that each launch took, for all parts of the batch."""
         seconds: list[float] = []
         for part in self._parts:
             if isinstance(part, ReferenceLaunch):
@@ -137,26 +143,28 @@ class KernelProgram:
                 seconds.append(time.perf_counter() - start)
             else:
                 seconds += part.run_timed()
-        return seconds
+        count = len(self.launches)
+        return [sum(seconds[index::count]) for index in range(count)]
 
     def fill(self, arrays: Mapping[str, Array]) -> None:
         """Copy inputs into their buffers, as float32."""
-        for value in self.func.inputs:
-            if value.name not in arrays:
+        for name, type_ in self._inputs:
+            if name not in arrays:
                 continue
-            layout = tensor_of(value.type).layout
-            storage, array = self.storages[value.name], arrays[value.name]
+            layout, storage, array = type_.layout, self.storages[name], arrays[name]
             np.copyto(storage, array if layout is None else pack(array, layout), casting="unsafe")
 
     def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
         """Copies of the outputs of the last run: all, or those that depend on late inputs or do not."""
         found = {}
-        for name, value in zip(self.result_names, self.func.outputs, strict=True):
-            if late is not None and (value.name in self._late) != late:
+        for (value, type_), name in zip(self._outputs, self.result_names, strict=True):
+            if late is not None and (value in self._late) != late:
                 continue
-            type_ = tensor_of(value.type)
-            logical = unpack(self.storages[value.name], type_.static_shape, type_.layout)
-            found[name] = logical.copy() if type_.layout is None else logical
+            storage = self.storages[value]
+            if type_.layout is None:
+                found[name] = storage.copy()
+            else:
+                found[name] = unpack(storage, type_.static_shape, type_.layout)
         return found
 
 
@@ -189,6 +197,14 @@ def _dependent(func: Func, inputs: Collection[str]) -> tuple[Op | None, frozense
             first = first or op
             reached.update(names[len(names) - op.attrs.writes :])
     return first, frozenset(reached)
+
+
+def _whole(type_: TensorType, batch_parts: int) -> TensorType:
+    """The type for the whole batch of an input or output of a part."""
+    if batch_parts == 1:
+        return type_
+    assert type_.layout is None
+    return type_.with_shape(type_.shape[0] * batch_parts, *type_.shape[1:])
 
 
 def _storage(name: str, type_: TensorType) -> Array:

@@ -86,7 +86,13 @@ class _Reader:
         else:
             tensor, buffer = self._module(TENSOR, "tensor"), self._module(BUFFER, "buffer")
             compiled = Compiled(
-                options, self._with_places(net), tensor, buffer, self._objects(buffer), machine
+                options,
+                self._with_places(net),
+                tensor,
+                buffer,
+                self._objects(buffer),
+                machine,
+                parts=self._get(self._manifest, "parts", int),
             )
         params = self._params(param_entries(net))
         seed = self._get(self._manifest, "seed", int)

@@ -114,6 +114,7 @@ class KernelRunner:
                 {**prepared.storages, **self.states},
                 executor_for(self.threads),
                 self.compiled.late.values(),
+                self.compiled.parts,
             )
             self._programs[binding] = found
         self._programs.move_to_end(binding)
@@ -129,7 +130,7 @@ class KernelRunner:
             unshared=unshared_bytes(module),
             params=self.params.nbytes,
             prepared=_prepared_bytes(self.compiled.tensor.func("prepare")),
-            inputs_outputs=argument_bytes(main),
+            inputs_outputs=argument_bytes(main) * self.compiled.parts,
         )
 
     def _bound(self, binding: Binding) -> Module:

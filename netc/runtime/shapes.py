@@ -84,6 +84,8 @@ def bind_shapes(arrays: Mapping[str, Array], inputs: tuple[Value, ...]) -> Bindi
     None where a shape differs in a dimension that is a number: another module is needed. NetcError where
     no module could take the arrays.
     """
+    if all(arrays[v.name].shape == tensor_of(v.type).shape for v in inputs):
+        return ()
     found: dict[str, tuple[int, str]] = {}
     fits = True
     for value in inputs:

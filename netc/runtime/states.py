@@ -69,6 +69,8 @@ class StateStore:
 
     def update(self, net: ImportedNet, results: Mapping[str, Array], params: ParamStore) -> None:
         """Take over what a run left."""
+        if not net.states:
+            return
         carried = {state.value.name for state in net.carried}
         for state in net.states:
             if state.next not in results:

@@ -16,7 +16,9 @@ NSFW = ROOT.parent / "shared" / "zoo" / "open_nsfw"
 
 
 def kernels(module: Module) -> set[str]:
-    return {op.name for op in module.compiled.tensor.func("main").ops for op in (op.body.ops if op.body else [op])}
+    return {
+        op.name for op in module.compiled.tensor.func("main").ops for op in (op.body.ops if op.body else [op])
+    }
 
 
 def both(net: Path, weights: Path, images: int) -> tuple[Module, Module]:

@@ -47,9 +47,13 @@ class Target:
 
     @property
     def cache_key(self) -> str:
-        """Everything besides the text and the level that the bytes of an object file depend on."""
+        """Everything besides the launch and the level that the bytes of an object file depend on.
+
+        The sizes of caches decide schedules, and with them how much scratch memory a kernel expects.
+        """
         version = ".".join(map(str, llvm.llvm_version_info))
-        return "|".join((f"llvm {version}", LLVMLITE_VERSION, self.triple, self.cpu, self.features))
+        sizes = "/".join(map(str, (self.vector_bytes, self.l1_bytes, self.l2_bytes, self.l3_bytes)))
+        return "|".join((f"llvm {version}", LLVMLITE_VERSION, self.triple, self.cpu, self.features, sizes))
 
     def machine(self, opt_level: int) -> TargetMachine:
         """LLVM's code generator for this target; each belongs to one thread.

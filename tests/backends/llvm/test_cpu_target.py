@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -103,3 +104,9 @@ def test_a_triple_that_llvm_does_not_know_is_an_error():
 
 def test_at_least_one_core_is_available():
     assert available_cores() >= 1
+
+
+@pytest.mark.parametrize("size", ["l1_bytes", "l2_bytes", "l3_bytes"])
+def test_other_caches_make_other_keys(size):
+    target = parse_target("cpu")
+    assert replace(target, **{size: 1}).cache_key != target.cache_key

@@ -1,0 +1,109 @@
+"""Where rows lie that each op treats by itself: samples of a batch, regions of an image.
+
+Each rule takes an op, the axis along which the rows lie, and which operands have them, and gives the axis of
+the result; None where rows meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from netc.ir.core import Func, Op, Value
+from netc.ir.dim import product
+from netc.ir.opdef import opdef
+from netc.ir.types import TensorType
+
+
+def row_axis(op: Op, axis: int, reads: frozenset[int]) -> int | None:
+    """The axis of the rows in an op's results; ``reads`` are the operands that have them along ``axis``."""
+    rule = _RULES.get(op.name, _elementwise if opdef(op.name).elementwise else _none)
+    return rule(op, axis, reads)
+
+
+def batch_rows_apart(func: Func) -> bool:
+    """Whether each sample (axis 0) is treated by itself, from the inputs to its place in the results."""
+    axes = dict.fromkeys((value.name for value in func.inputs), 0)
+    for op in func.ops:
+        reads = {index: axes[v.name] for index, v in enumerate(op.operands) if v.name in axes}
+        if not reads:
+            continue
+        along = set(reads.values())
+        found = row_axis(op, along.pop(), frozenset(reads)) if len(along) == 1 else None
+        if found is None or opdef(op.name).acts_once:
+            return False
+        axes.update((result.name, found) for result in op.results)
+    return all(axes.get(value.name) == 0 for value in func.results)
+
+
+def _none(_op: Op, _axis: int, _reads: frozenset[int]) -> int | None:
+    return None
+
+
+def _elementwise(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
+    del op
+    return axis
+
+
+def _batch(_op: Op, axis: int, reads: frozenset[int]) -> int | None:
+    """Samples of a batch do not meet."""
+    return 0 if axis == 0 and reads == {0} else None
+
+
+def _regions(_op: Op, axis: int, reads: frozenset[int]) -> int | None:
+    return 0 if axis == 0 and reads == {1} else None
+
+
+def _softmax(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
+    return axis if op.attrs.axis != axis else None
+
+
+def _reduce(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
+    return axis if axis not in op.attrs.axes else None
+
+
+def _transpose(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
+    found: int = op.attrs.perm.index(axis)
+    return found
+
+
+def _reshape(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
+    """The axis of as many elements with as many before it."""
+    old, new = _type(op.operands[0]).shape, _type(op.result).shape
+    for candidate, extent in enumerate(new):
+        if extent == old[axis] and product(new[:candidate]) == product(old[:axis]):
+            return candidate
+    return None
+
+
+def _concat(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
+    return axis if op.attrs.axis != axis else None
+
+
+def _slice(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
+    return axis if _type(op.result).shape[axis] == _type(op.operands[0]).shape[axis] else None
+
+
+def _type(value: Value) -> TensorType:
+    assert isinstance(value.type, TensorType)
+    return value.type
+
+
+_RULES: Mapping[str, Callable[[Op, int, frozenset[int]], int | None]] = {
+    "random.dropout": _elementwise,
+    "nn.conv": _batch,
+    "nn.deconv": _batch,
+    "nn.dropout": _elementwise,
+    "nn.global_pool": _batch,
+    "nn.inner_product": _batch,
+    "nn.lrn": _batch,
+    "nn.pool": _batch,
+    "nn.ps_roi_pool": _regions,
+    "nn.resize": _batch,
+    "nn.roi_pool": _regions,
+    "nn.softmax": _softmax,
+    "tensor.concat": _concat,
+    "tensor.reduce": _reduce,
+    "tensor.reshape": _reshape,
+    "tensor.slice": _slice,
+    "tensor.transpose": _transpose,
+}
