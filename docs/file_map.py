@@ -30,6 +30,8 @@ FOLDERS = (
     ("netc/passes", "Passes"),
     ("netc/backends", "Backends"),
     ("netc/backends/onnx", "Backends: ONNX files"),
+    ("netc/backends/cuda", "Backends: CUDA"),
+    ("netc/backends/cuda/lower", "Backends: CUDA: kernels"),
     ("netc/backends/llvm", "Backends: LLVM"),
     ("netc/backends/llvm/lower", "Backends: LLVM: kernels"),
 )
@@ -47,7 +49,7 @@ def file_map() -> str:
         for path in sorted((ROOT / folder).iterdir()):
             if path.suffix == ".py" and (purpose := _purpose(path)):
                 lines.append(f"- `{path.name}`: {purpose}")
-            elif path.suffix in (".lark", ".proto"):
+            elif path.suffix in (".lark", ".proto", ".cuh"):
                 lines.append(
                     f"- `{path.name}`: {path.read_text(encoding='utf-8').splitlines()[0].strip('/ ')}"
                 )

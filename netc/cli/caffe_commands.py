@@ -28,7 +28,7 @@ CLASSIFY = command(
     click.argument("output_file", metavar="[OUTPUT.npy]", required=False),
     _flag("model_def", required=True, metavar="FILE", help="The net (.prototxt)."),
     _flag("pretrained_model", metavar="FILE", help="Its weights (.caffemodel)."),
-    click.option("--gpu", is_flag=True, help="Refused: there is no GPU target yet."),
+    click.option("--gpu", is_flag=True, help="Refused: this command runs on the CPU."),
     _flag("center_only", is_flag=True, help="The centre alone, not 10 crops."),
     _flag("images_dim", default="256,256", show_default=True, help="Resize images to this."),
     _flag("mean_file", metavar="FILE", help="Subtracted: a .npy or .binaryproto file."),

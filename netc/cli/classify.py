@@ -36,7 +36,9 @@ def command(
 ) -> None:
     """Classify the images; the options are those of Caffe's classify.py."""
     if gpu:
-        raise NetcError("there is no GPU target yet", remedy="leave --gpu out: nets run on the CPU")
+        raise NetcError(
+            "classify runs on the CPU only", remedy="leave --gpu out, or use netc run --target cuda"
+        )
     names = read_labels(labels) if labels else ()
     size = _numbers("--images_dim", images_dim)
     if len(size) != 2:

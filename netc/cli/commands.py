@@ -7,7 +7,7 @@ import click
 from netc.cli.image_options import IMAGE_SCALING
 from netc.cli.make_command import JSON, Parameter, command, net_command
 
-EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
+EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm", "cuda", "ptx", "cubin", "sass-info")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
 UPGRADE_KINDS = ("net", "solver", "weights")
 DATA_SETS = ("mnist", "mnist-siamese", "cifar10")
@@ -149,7 +149,10 @@ BENCH = command(
 INSPECT = net_command(
     "inspect",
     "List the layers of a net.",
-    "List the layers of the net MODEL with their shapes, parameters and flops. Compiles nothing.",
+    """List the layers of the net MODEL with their shapes, parameters and flops. Compiles nothing.
+
+    With --target cuda:sm_90 it lists kernels instead: their flops, bytes, functions and predicted time.
+    """,
     "netc.cli.inspect_",
     JSON,
 )

@@ -44,7 +44,7 @@ def command(
         say_warnings(net.warnings)
         text = emit(net, request.options, stage, on_stage=printer.on_stage)
         printer.check_all_found()
-        _write_text(text, output)
+        _write(text, output)
         return
     start = time.perf_counter()
     with progress("compiling kernels") as on_kernel:
@@ -129,11 +129,13 @@ def _put_report(report: Report) -> None:
         put(f"  activations  {show_bytes(shared)}, without sharing {show_bytes(alone)}")
 
 
-def _write_text(text: str, output: str | None) -> None:
+def _write(content: str | bytes, output: str | None) -> None:
     if output is None:
-        put(text.rstrip("\n"))
+        if isinstance(content, bytes):
+            raise NetcError("machine code is not shown on a terminal", remedy="write it to a file: -o FILE")
+        put(content.rstrip("\n"))
         return
     try:
-        Path(output).write_text(text, encoding="utf-8")
+        Path(output).write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise NetcError(f"{output}: {error.strerror or error}") from None

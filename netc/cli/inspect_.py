@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from netc.backends.cuda.target import is_cuda
 from netc.cli.output import put, put_json, say_warnings, show_count, table
 from netc.cli.request import NetRequest
 from netc.frontend.imported_net import ImportedNet
 from netc.ir.dim import Dim
 from netc.runtime.api import read_message
 from netc.runtime.compiler import import_message, unread_blobs
+from netc.runtime.cuda_cost import NetCost, net_cost
+from netc.runtime.memory import show_bytes
 from netc.runtime.read_artifact import read_artifact
 from netc.runtime.report import LayerRow, layer_rows, shown_count, total_params
 from netc.runtime.shapes import show_shape, tensor_of
@@ -18,8 +21,11 @@ SHOWN_TOPS = 3
 
 
 def command(request: NetRequest, as_json: bool) -> None:
-    """``netc inspect``."""
+    """``netc inspect``; for a GPU its kernels with what they would cost."""
     net = _net(request)
+    if is_cuda(request.options.target):
+        _put_cost(net.module.name, net_cost(net, request.options), as_json)
+        return
     rows = layer_rows(net)
     macs: Dim = 0
     for layer in net.layers:
@@ -42,6 +48,33 @@ def command(request: NetRequest, as_json: bool) -> None:
     put(f"output  {', '.join(outputs)}\n")
     header = ("layer", "type", "output", "params", "flops")
     put(table(header, [_cells(row) for row in rows], right=(3, 4)))
+
+
+def _put_cost(name: str, cost: NetCost, as_json: bool) -> None:
+    chip, precision = cost.architecture, cost.precision
+    if as_json:
+        kernels = [{**asdict(k.what), "functions": k.functions, "limit": k.limit} for k in cost.kernels]
+        facts = {"architecture": asdict(chip), "precision": precision, "functions": cost.functions}
+        put_json({"name": name, **facts, "seconds": cost.seconds, "kernels": kernels})
+        return
+    put(f"{name} on {chip.name} ({chip.chip}, {precision}): {len(cost.kernels)} kernels, "
+        f"{cost.functions} functions, "
+        f"at least {1e6 * cost.seconds:.0f} us (predicted, not measured)\n")  # fmt: skip
+    rows = [
+        (
+            k.what.layers[0] if k.what.layers else k.what.value,
+            " ".join(op.rpartition(".")[2] for op in k.what.ops),
+            k.what.shape,
+            str(k.functions),
+            show_count(k.what.flops),
+            show_bytes(k.what.bytes),
+            f"{1e6 * k.what.seconds:.1f}",
+            k.limit,
+        )
+        for k in cost.kernels
+    ]
+    header = ("layer", "ops", "result", "functions", "flops", "moved", "us", "limit")
+    put(table(header, rows, right=(3, 4, 5, 6)))
 
 
 def _net(request: NetRequest) -> ImportedNet:

@@ -16,15 +16,25 @@ ALLOW_PYTHON_LAYERS: Parameter = click.option(
     "--allow-python-layers", is_flag=True, help="Run the code that Python layers name; for nets you trust."
 )
 
+TARGET: Parameter = click.option(
+    "--target",
+    default="cpu",
+    show_default=True,
+    help="cpu, cpu:avx2, cpu:avx512, cpu:aarch64-linux, cuda, cuda:sm_90 (several with commas), or numpy.",
+)
+PRECISION: Parameter = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+    default="tf32",
+    show_default=True,
+    help="What a GPU's tensor cores round factors to.",
+)
+
 _NET: tuple[Parameter, ...] = (
     click.argument("model", type=click.Path()),
     click.option("-w", "--weights", metavar="FILE", help="Trained weights (.caffemodel)."),
-    click.option(
-        "--target",
-        default="cpu",
-        show_default=True,
-        help="cpu, cpu:avx2, cpu:avx512, cpu:aarch64-linux, or numpy.",
-    ),
+    TARGET,
+    PRECISION,
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),

@@ -20,7 +20,7 @@ from netc.runtime.training_module import TrainingModule
 # of the parameters that every command has, those with no meaning for a net that is compiled already
 _COMPILING = (
     "weights", "target", "opt_level", "input_shape", "phase", "level", "stages", "fully_convolutional",
-    "exact", "keep", "allow_python_layers",
+    "exact", "keep", "precision", "allow_python_layers",
 )  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def take_request(given: dict[str, Any]) -> NetRequest:
         threads=given.pop("threads"),
         keep=given.pop("keep"),
         fully_convolutional=given.pop("fully_convolutional"),
+        precision=given.pop("precision"),
         exact=given.pop("exact"),
         python_layers=PythonLayers(allowed=given.pop("allow_python_layers")),
     )

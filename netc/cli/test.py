@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from netc.backends.cuda.target import Precision
 from netc.cli.output import progress, put, put_json, say, say_warnings
 from netc.frontend.net_file import load_net
 from netc.frontend.python_layers.layers import PythonLayers
@@ -22,6 +23,7 @@ def command(
     iterations: int,
     threads: int | None,
     target: str,
+    precision: Precision,
     opt_level: str,
     level: int,
     stages: Sequence[str],
@@ -32,6 +34,7 @@ def command(
     """``netc test``."""
     options = CompileOptions(
         target=target,
+        precision=precision,
         opt_level=int(opt_level),
         threads=threads,
         level=level,

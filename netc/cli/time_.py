@@ -49,10 +49,9 @@ def command(
     seconds = _whole_runs(module, arrays, gradients, repeats)
     late = {module.compiled.late[blob]: array for blob, array in gradients.items()}
     kernels = profile(runner, binding, {**inputs, **late}, repeats=repeats)
-    threads = module.compiled.options.threads or available_cores()
-    peaks = measure_peaks(threads, parse_target(module.compiled.options.target))
+    machine, peaks = _machine(module)
     shapes = ", ".join(f"{name} {show_shape(array.shape)}" for name, array in arrays.items())
-    title = f"{module.name}, {shapes}, {threads} threads, median of {repeats} runs"
+    title = f"{module.name}, {shapes}, {machine}, median of {repeats} runs"
     if picture is not None:
         write_roofline(picture, title, kernels, peaks)
         say(f"wrote {picture}")
@@ -65,6 +64,18 @@ def command(
     what = "a run forward and backward" if backward else "a run"
     put(f"{what} takes {1e3 * seconds:.3f} ms, its kernels {1e3 * total_seconds(kernels):.3f} ms\n")
     put(roofline_table(kernels, peaks) if roofline else _kernel_table(kernels, peaks))
+
+
+def _machine(module: Module) -> tuple[str, Peaks]:
+    """What the kernels run on, and its limits: measured for a processor, a GPU's from its data sheet."""
+    cuda = module.compiled.cuda
+    if cuda is not None:
+        chip = cuda.target.architectures[-1]
+        gflops = chip.peak(cuda.target.precision) / 1e9
+        peaks = Peaks(chip.processors, gflops, chip.bandwidth / 1e9)
+        return f"{cuda.target.precision}, limits of {chip.chip}", peaks
+    threads = module.compiled.options.threads or available_cores()
+    return f"{threads} threads", measure_peaks(threads, parse_target(module.compiled.options.target))
 
 
 def _random_inputs(module: Module, sizes: tuple[str, ...]) -> dict[str, Array]:

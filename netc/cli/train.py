@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from netc.backends.cuda.target import Precision
 from netc.cli.loss_picture import LossPicture
 from netc.cli.output import progress, put, say
 from netc.cli.signals import actions_of_signals
@@ -29,6 +30,7 @@ def command(
     iterations: int | None,
     threads: int | None,
     target: str,
+    precision: Precision,
     opt_level: str,
     level: int,
     stages: Sequence[str],
@@ -66,6 +68,7 @@ def command(
                 solver,
                 weights=weights or None,
                 target=target,
+                precision=precision,
                 opt_level=int(opt_level),
                 threads=threads,
                 level=level,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from netc.cli.make_command import ALLOW_PYTHON_LAYERS, JSON, Parameter, command, made
+from netc.cli.make_command import ALLOW_PYTHON_LAYERS, JSON, PRECISION, TARGET, Parameter, command, made
 
 EFFECTS = ("stop", "snapshot", "none")
 LOG_FORMATS = ("caffe", "json", "rich")
@@ -30,7 +30,8 @@ def _effect(signal: str, default: str) -> Parameter:
 
 _RUNNING: tuple[Parameter, ...] = (
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
-    click.option("--target", default="cpu", show_default=True, help="cpu, cpu:avx2, cpu:avx512, or numpy."),
+    TARGET,
+    PRECISION,
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),
@@ -117,7 +118,7 @@ PLOT = command(
 
 
 _STATE: tuple[Parameter, ...] = (
-    _originals("gpu", default="", help="There is no GPU target: ignored, with a warning."),
+    _originals("gpu", default="", help="Ignored, with a warning: netc train --target cuda trains on a GPU."),
     _originals("level", type=int, default=0, help="Selects layers: the level."),
     _originals("stage", default="", help="Selects layers: stages, with commas between."),
     ALLOW_PYTHON_LAYERS,
@@ -142,6 +143,7 @@ def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
         iterations=None,
         threads=None,
         target="cpu",
+        precision="fp32",
         opt_level="3",
         memory_limit=None,
         log_format="caffe",
@@ -157,6 +159,7 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
         stages=tuple(filter(None, stage.split(","))),
         threads=None,
         target="cpu",
+        precision="fp32",
         opt_level="3",
         log_format="caffe",
         as_json=False,
@@ -166,7 +169,9 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
 
 def _warn_of_gpu(gpu: str) -> None:
     if gpu:
-        click.echo("warning: there is no GPU target yet: running on the CPU", err=True)
+        click.echo(
+            "warning: -gpu is ignored: running on the CPU; netc train --target cuda trains on a GPU", err=True
+        )
 
 
 @click.group("caffe", short_help="The original's program: caffe train, caffe test.")

@@ -23,8 +23,8 @@ from netc.pycaffe.parameters import ParamSlot, ParamView, Shape
 from netc.pycaffe.segment import Segment
 from netc.runtime.compiler import compile_imported, import_message, with_shapes
 from netc.runtime.memory import Array
-from netc.runtime.params import param_entries
-from netc.runtime.runner import PreparedCache, Runner, make_runner
+from netc.runtime.params import PreparedCache, param_entries
+from netc.runtime.runner import Runner, make_runner
 from netc.runtime.shapes import tensor_of
 from netc.runtime.training import trained_params
 

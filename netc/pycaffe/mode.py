@@ -26,8 +26,8 @@ def set_mode_cpu() -> None:
 
 
 def set_mode_gpu() -> None:
-    """Warn that there is no GPU target; nets run on the CPU."""
-    warnings.warn("netc has no GPU target yet: nets run on the CPU", stacklevel=2)
+    """Warn that nets run on the CPU."""
+    warnings.warn("netc.pycaffe runs nets on the CPU; netc.compile has a target cuda", stacklevel=2)
 
 
 def set_device(device: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from netc.backends.cuda.target import DEFAULT_PRECISION, Precision
 from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
@@ -42,6 +43,7 @@ def compile_net(
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
     exact: bool = False,
+    precision: Precision = DEFAULT_PRECISION,
     training: bool = False,
     allow_python_layers: bool = False,
 ) -> Module:
@@ -65,6 +67,7 @@ def compile_net(
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
         exact=exact,
+        precision=precision,
         python_layers=PythonLayers(allowed=allow_python_layers),
     )
     if training:

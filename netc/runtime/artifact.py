@@ -10,6 +10,7 @@ member              content
 ``tensor.ir``       the last tensor-level module
 ``buffer.ir``       the module on memory, a kernel for each launch
 ``kernels/NAME.o``  machine code, an object file a kernel
+``cuda/ARCH/NAME``  for GPUs instead: a cubin a kernel for each ``sm_NN``, PTX for ``compute_NN``
 ``params/N.npy``    the parameters, in the order of the manifest
 ``states/N.npy``    what the last run left for the next one: hidden states, the state of the random numbers
 ==================  ===============================================================================
@@ -46,6 +47,7 @@ FORMAT = 3
 MANIFEST = "manifest.json"
 NET, TENSOR, BUFFER = "net.prototxt", "tensor.ir", "buffer.ir"
 KERNEL = "kernels/{}.o"
+CUDA_KERNEL = "cuda/{}/{}"
 PARAM = "params/{}.npy"
 SAVED_OPTIONS = frozenset(f.name for f in fields(CompileOptions)) - {"python_layers"}
 STATE = "states/{}.npy"
@@ -108,12 +110,16 @@ def _write(file: IO[bytes], artifact: Artifact) -> None:
     members = {name: text.encode() for name, text in texts.items()}
     for symbol, code in (compiled.objects or {}).items():
         members[KERNEL.format(symbol)] = code
+    images = compiled.cuda.images if compiled.cuda is not None else {}
+    for image, codes in images.items():
+        members |= {CUDA_KERNEL.format(image, symbol): code for symbol, code in codes.items()}
     manifest = {
         "format": FORMAT,
         "netc": __version__,
         "options": _options_to_json(compiled.options),
         "parts": compiled.parts,
         "machine": None if compiled.machine is None else asdict(compiled.machine),
+        "images": list(images),
         "members": {
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in members.items()

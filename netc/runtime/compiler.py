@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import compile_launches
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
 from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile
@@ -17,10 +18,12 @@ from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
 from netc.ir.diagnostics import NetcError
 from netc.passes.inner_product_to_conv import inner_product_to_conv
-from netc.passes.pipeline import Lowered, OptLevel, run_pipeline
+from netc.passes.pipeline import Lowered, run_pipeline
 from netc.passes.use_winograd import ChooseTile
 from netc.runtime.batch_parts import batch_size, rows_of_a_part, same_params
+from netc.runtime.cuda_build import CudaBuild, build_cuda
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
+from netc.runtime.pass_settings import pass_settings
 from netc.runtime.shapes import tensor_of
 
 MOST_OPT_LEVEL = 3
@@ -37,10 +40,10 @@ class Compiled:
 
     ``tensor`` is the last tensor-level module: ``@prepare`` makes the parameters of ``@main``. ``buffer`` has
     the same ``@main`` on memory, with a kernel for every launch, and ``objects`` their machine code for
-    ``machine``. The target ``numpy`` has a ``tensor`` with ``@main`` alone, and none of the others. A run
-    goes through it ``parts`` times, each time with the next rows of the batch, for which ``tensor`` and
-    ``buffer`` are. ``late`` are inputs that are given after the forward pass, by blob: the gradients that the
-    backward pass begins with.
+    ``machine``; for a GPU all of that is in ``cuda``. The target ``numpy`` has a ``tensor`` with ``@main``
+    alone, and none of the others. A run goes through it ``parts`` times, each time with the next rows of the
+    batch, for which ``tensor`` and ``buffer`` are. ``late`` are inputs that are given after the forward pass,
+    by blob: the gradients that the backward pass begins with.
     """
 
     options: CompileOptions
@@ -51,6 +54,7 @@ class Compiled:
     machine: Target | None = None
     late: Mapping[str, str] = field(default_factory=dict)
     parts: int = 1
+    cuda: CudaBuild | None = None
 
     @cached_property
     def main(self) -> Func:
@@ -146,19 +150,23 @@ def compile_imported(
         on_stage("import", module)
     if options.target == NUMPY_TARGET:
         return Compiled(options, net, _reference_module(module, options), late=late or {})
+    if is_cuda(options.target):
+        lowered = lower(module, options, forward=forward, segments=segments, on_stage=on_stage)
+        cuda = build_cuda(lowered.buffer, options, on_kernel)
+        return Compiled(options, net, lowered.tensor, cuda.module, late=late or {}, cuda=cuda)
     target = parse_target(options.target)
     parts = 1
     if of_rows is not None and options.opt_level == MOST_OPT_LEVEL and not options.fully_convolutional:
         rows = batch_size(net)
         at_once = (
-            rows_of_a_part(rows, lower(module, options, target, forward=forward, segments=segments), target)
+            rows_of_a_part(rows, lower(module, options, forward=forward, segments=segments), target)
             if rows is not None
             else None
         )
         part = of_rows(at_once) if at_once is not None else None
         if rows is not None and at_once is not None and part is not None and same_params(part.module, module):
             module, parts = part.module, rows // at_once
-    lowered = lower(module, options, target, forward=forward, segments=segments, on_stage=on_stage)
+    lowered = lower(module, options, forward=forward, segments=segments, on_stage=on_stage)
     kernels = compile_launches(
         lowered.buffer,
         target,
@@ -173,29 +181,30 @@ def compile_imported(
 def lower(
     module: Module,
     options: CompileOptions,
-    target: Target,
     *,
     forward: Collection[str] = (),
     segments: int = 1,
     on_stage: OnStage | None = None,
 ) -> Lowered:
     """Tensor IR taken through all passes, for a target."""
+    level, block = pass_settings(options)
     return run_pipeline(
         module,
-        opt_level=as_opt_level(options.opt_level),
-        block=target.lanes,
+        opt_level=level,
+        block=block,
         fully_convolutional=dict(options.input_shapes) if options.fully_convolutional else None,
         forward=forward,
         segments=segments,
-        winograd=winograd_choice(module, options, target),
+        winograd=winograd_choice(module, options),
         on_stage=on_stage,
     )
 
 
-def winograd_choice(module: Module, options: CompileOptions, target: Target) -> ChooseTile | None:
-    """Which convolutions become Winograd's; None: none may."""
-    if options.exact:
+def winograd_choice(module: Module, options: CompileOptions) -> ChooseTile | None:
+    """Which convolutions become Winograd's; None: none may, as on a GPU, which has no kernels for them."""
+    if options.exact or is_cuda(options.target):
         return None
+    target = parse_target(options.target)
     sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
     weight_bytes = sum(size for size in sizes if isinstance(size, int))
     return lambda conv: choose_winograd_tile(conv, target, weight_bytes)
@@ -213,12 +222,6 @@ def unread_blobs(layers: tuple[LayerInfo, ...]) -> frozenset[str]:
         unread.difference_update(layer.bottoms)
         unread.update(layer.tops)
     return frozenset(unread)
-
-
-def as_opt_level(level: int) -> OptLevel:
-    """The level as the pipeline takes it."""
-    levels: tuple[OptLevel, ...] = (0, 1, 2, 3)
-    return levels[level]
 
 
 def llvm_level(options: CompileOptions) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import lower_module, name_kernels
 from netc.backends.llvm.emit import emit_kernel
 from netc.backends.llvm.engine import emit_assembly
@@ -11,9 +12,13 @@ from netc.ir.core import Module
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
 from netc.runtime.compiler import OnStage, llvm_level, lower
+from netc.runtime.cuda_emit import emit_cuda, named_for_cuda
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 
-STAGES = ("tensor", "buffer", "loop", "llvm", "asm")
+IR_STAGES = ("tensor", "buffer")
+CPU_STAGES = ("loop", "llvm", "asm")
+CUDA_STAGES = ("cuda", "ptx", "cubin", "sass-info")
+STAGES = (*IR_STAGES, *CPU_STAGES, *CUDA_STAGES)
 
 
 def module_at(
@@ -24,16 +29,27 @@ def module_at(
         return net.module
     if options.target == NUMPY_TARGET:
         raise NetcError("the target numpy runs the imported net as it is; it has no other stages")
-    target = parse_target(options.target)
-    lowered = lower(net.module, options, target, on_stage=on_stage)
+    lowered = lower(net.module, options, on_stage=on_stage)
     if stage == "tensor":
         return lowered.tensor
+    if is_cuda(options.target):
+        return named_for_cuda(lowered.buffer, options)
     named = name_kernels(lowered.buffer)
-    return named if stage == "buffer" else lower_module(named, target)
+    return named if stage == "buffer" else lower_module(named, parse_target(options.target))
 
 
-def emit(net: ImportedNet, options: CompileOptions, stage: str, *, on_stage: OnStage | None = None) -> str:
-    """The text at one of :data:`STAGES`: IR, LLVM IR, or assembler, kernel by kernel."""
+def emit(
+    net: ImportedNet, options: CompileOptions, stage: str, *, on_stage: OnStage | None = None
+) -> str | bytes:
+    """What is at one of :data:`STAGES`: IR, LLVM IR, assembler, CUDA C++, PTX; bytes for a cubin."""
+    wanted = is_cuda(options.target)
+    if stage not in (*IR_STAGES, *(CUDA_STAGES if wanted else CPU_STAGES)):
+        raise NetcError(
+            f"the target {options.target} has no stage '{stage}'",
+            remedy=f"write --target {'cpu' if wanted else 'cuda:sm_90'}",
+        )
+    if stage in CUDA_STAGES:
+        return emit_cuda(module_at(net, options, "buffer", on_stage=on_stage), options, stage)
     if stage not in ("llvm", "asm"):
         return print_module(module_at(net, options, stage, on_stage=on_stage))
     target = parse_target(options.target)

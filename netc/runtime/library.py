@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm import library_api as api
 from netc.backends.llvm.backend import REFERENCE_KERNEL, kernel_text, launches, name_kernels
 from netc.backends.llvm.data_object import ALIGNMENT as DATA_ALIGNMENT
@@ -72,7 +73,7 @@ def write_library(
     _check_net(net_, options)
     if on_stage is not None:
         on_stage("import", net_.module)
-    lowered = lower(net_.module, options, target, on_stage=on_stage)
+    lowered = lower(net_.module, options, on_stage=on_stage)
     module = name_kernels(lowered.buffer)
     _check_launches(module, net_)
     store, warnings = filled_params(net_, weights)
@@ -109,8 +110,11 @@ def c_name(name: str) -> str:
 
 
 def _target(options: CompileOptions) -> Target:
-    if options.target == NUMPY_TARGET:
-        raise NetcError("the target numpy has no machine code to put in a library")
+    if options.target == NUMPY_TARGET or is_cuda(options.target):
+        raise NetcError(
+            f"a library holds machine code of a CPU, not of the target {options.target}",
+            remedy="choose a target such as cpu or cpu:aarch64-linux",
+        )
     target = parse_target(options.target)
     if target.architecture not in MACHINES or "linux" not in target.triple:
         raise NetcError(

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from netc.backends.llvm.target import parse_target
 from netc.ir.arena import arena_bytes, argument_bytes
 from netc.ir.core import Module
 from netc.ir.cost import func_cost
 from netc.ir.diagnostics import NetcError
 from netc.passes.pipeline import Lowered, run_pipeline
-from netc.runtime.compiler import as_opt_level
 from netc.runtime.memory import show_bytes
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
+from netc.runtime.pass_settings import pass_settings
 
 _MOST_SEGMENTS = 64
 
@@ -78,10 +77,11 @@ def fit_memory(
 
 
 def _lower(module: Module, options: CompileOptions, forward: Collection[str], segments: int) -> Lowered:
+    level, block = pass_settings(options)
     return run_pipeline(
         module,
-        opt_level=as_opt_level(options.opt_level),
-        block=parse_target(options.target).lanes,
+        opt_level=level,
+        block=block,
         forward=forward,
         segments=segments,
     )

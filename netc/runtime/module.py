@@ -9,16 +9,19 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 from weakref import WeakSet
 
+import numpy as np
+
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.runtime.artifact import Artifact, write_artifact
 from netc.runtime.compiler import Compiled, compile_message, with_shapes
 from netc.runtime.counted_rows import counted_rows_only
+from netc.runtime.cuda_runner import CudaRunner
 from netc.runtime.file_outputs import write_files
 from netc.runtime.memory import Array, Memory
 from netc.runtime.options import CompileOptions
-from netc.runtime.params import ParamStore, param_entries
-from netc.runtime.runner import PreparedCache, Runner, make_runner
+from netc.runtime.params import ParamStore, PreparedCache, param_entries
+from netc.runtime.runner import Runner, make_runner
 from netc.runtime.shapes import Binding, as_arrays, bind_shapes, show_shape, shown_shape, symbol_names
 from netc.runtime.states import StateStore
 
@@ -140,6 +143,26 @@ class Module:
 
     forward = run
 
+    def run_on_device(self, /, **inputs: Any) -> dict[str, Any]:
+        """:meth:`run` for arrays that lie on the GPU (CuPy's, PyTorch's, …): CuPy arrays out.
+
+        Nothing passes through the host. It works in the order of CuPy's current stream. Only for a GPU, and
+        for nets without states and without outputs whose rows a run counts.
+        """
+        with self._lock:
+            net = self.compiled.net
+            if self.compiled.cuda is None or net.states or net.carried or net.counted:
+                raise NetcError(
+                    "run_on_device is for nets compiled for a GPU, without states and counted rows",
+                    remedy="use run, which takes and gives NumPy arrays",
+                )
+            shapes = {name: np.broadcast_to(np.float32(0), _shape_of(a)) for name, a in inputs.items()}
+            specialised, binding, _ = self._specialise(shapes)
+            runner = specialised.runner
+            assert isinstance(runner, CudaRunner)
+            results = runner.run_on_device(binding, inputs)
+            return {name: results[name] for name in self.compiled.outputs}
+
     def _take_over(
         self, specialised: _Specialised, binding: Binding, results: dict[str, Array]
     ) -> dict[str, Array]:
@@ -244,6 +267,14 @@ class Module:
         if types.get(layer) != "InnerProduct" or self.compiled.options.fully_convolutional:
             return None
         return "compile with fully_convolutional=True, so that inner products take any size"
+
+
+def _shape_of(array: Any) -> tuple[int, ...]:
+    """The shape that an array of whatever library says it has."""
+    shape = getattr(array, "shape", None)
+    if shape is None:
+        raise NetcError(f"an array on the GPU is expected, got {type(array).__name__}")
+    return tuple(int(extent) for extent in shape)
 
 
 class _Specialised:

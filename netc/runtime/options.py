@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Literal
 
+from netc.backends.cuda.target import DEFAULT_PRECISION, PRECISIONS, Precision
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim, SymDim, symbol
@@ -26,12 +27,14 @@ _SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 class CompileOptions:
     """How a net is read and compiled.
 
-    ``target`` is ``cpu``, ``cpu:LEVEL`` or ``numpy`` (the reference, slow). ``phase``, ``level`` and
-    ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces shapes of the net's inputs; a
-    dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names intermediate blobs to be had
-    after a run. ``fully_convolutional`` turns inner products into convolutions. ``exact`` forbids algorithms
-    that round more than sums of products do: Winograd's convolution. ``python_layers`` says which classes may
-    be run as layers, and remembers their objects: one net, one of these.
+    ``target`` is ``cpu``, ``cpu:LEVEL``, ``cuda``, ``cuda:sm_NN,…`` or ``numpy`` (the reference, slow).
+    ``phase``, ``level`` and ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces
+    shapes of the net's inputs; a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names
+    intermediate blobs to be had after a run. ``fully_convolutional`` turns inner products into convolutions.
+    ``exact`` forbids algorithms that round more than sums of products do: Winograd's convolution.
+    ``precision`` is what a GPU's tensor cores round the factors of matrix products to; processors compute in
+    float32 always. ``python_layers`` says which classes may be run as layers, and remembers their objects:
+    one net, one of these.
     """
 
     target: str = "cpu"
@@ -44,6 +47,7 @@ class CompileOptions:
     keep: tuple[str, ...] = ()
     fully_convolutional: bool = False
     exact: bool = False
+    precision: Precision = DEFAULT_PRECISION
     python_layers: PythonLayers = field(default_factory=PythonLayers, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +57,8 @@ class CompileOptions:
             raise NetcError(f"the optimisation level is one of 0, 1, 2, 3, got {self.opt_level!r}")
         if self.threads is not None and not (_is_int(self.threads) and 1 <= self.threads <= MAX_THREADS):
             raise NetcError(f"the number of threads lies in 1 … {MAX_THREADS}, got {self.threads!r}")
+        if self.precision not in PRECISIONS:
+            raise NetcError(f"the precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if not _is_int(self.level):
             raise NetcError(f"the level is a number, got {self.level!r}")
 

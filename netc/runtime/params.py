@@ -167,6 +167,10 @@ class PreparedParams:
             known[...] = pack_aligned(array, layout, what=f"prepared parameter {name}")
 
 
+PreparedCache = weakref.WeakValueDictionary[Func, PreparedParams]
+"""Prepared parameters by their ``@prepare``: modules for several sizes mostly prepare alike."""
+
+
 def _without_converts(value: Value, makers: Mapping[str, Op]) -> Value:
     """The value before changes of layout: the same elements."""
     while (op := makers.get(value.name)) is not None and op.name == "layout.convert":

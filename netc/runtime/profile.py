@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netc.backends.llvm.machine_peak import Peaks
+from netc.frontend.imported_net import ImportedNet
+from netc.ir.core import Op
 from netc.ir.diagnostics import NetcError
 from netc.ir.location import Location
 from netc.ir.ops.buffer import LaunchAttrs
+from netc.runtime.cuda_runner import CudaRunner
 from netc.runtime.launch_cost import launch_bytes, launch_flops
 from netc.runtime.memory import Array
-from netc.runtime.program import Launch
 from netc.runtime.runner import KernelRunner, Runner
 from netc.runtime.shapes import Binding, show_shape, tensor_of
 
@@ -74,30 +76,42 @@ def profile(
 
     ``arrays`` are the inputs, and the late ones that a backward pass begins with.
     """
-    if not isinstance(runner, KernelRunner):
+    if not isinstance(runner, KernelRunner | CudaRunner):
         raise NetcError("the target numpy has no kernels to time", remedy="use the target cpu")
     program = runner.program(binding)
     program.fill(arrays)
     for _ in range(warm_up):
         program.run_timed()
     samples = [program.run_timed() for _ in range(repeats)]
-    layers = {layer.location: layer.name for layer in runner.compiled.net.layers if layer.location}
+    layers = layer_places(runner.compiled.net)
     return [
-        _kernel_time(
-            launch,
+        kernel_time(
+            launch.op,
+            launch.kernel,
             layers,
             statistics.median(times[launch.index] for times in samples),
             backward=launch.index >= program.forward_launches,
-            parts=program.batch_parts,
+            parts=runner.compiled.parts,
         )
         for launch in program.launches
     ]
 
 
-def _kernel_time(
-    launch: Launch, layers: Mapping[Location, str], seconds: float, *, backward: bool, parts: int
+def layer_places(net: ImportedNet) -> dict[Location, str]:
+    """The names of the layers by where they stand."""
+    return {layer.location: layer.name for layer in net.layers if layer.location}
+
+
+def kernel_time(
+    op: Op,
+    kernel: str,
+    layers: Mapping[Location, str],
+    seconds: float,
+    *,
+    backward: bool = False,
+    parts: int = 1,
 ) -> KernelTime:
-    op = launch.op
+    """What a static launch does, and the time it takes."""
     assert isinstance(op.attrs, LaunchAttrs)
     assert op.body is not None
     written = op.operands[-op.attrs.writes :]
@@ -105,7 +119,7 @@ def _kernel_time(
     places = [each.location for each in op.body.ops] or [op.location]
     shapes = ", ".join(show_shape(tensor_of(v.type).shape) for v in written)
     return KernelTime(
-        launch.kernel,
+        kernel,
         tuple(dict.fromkeys(layers[place] for place in places if place is not None and place in layers)),
         ", ".join(v.name for v in written),
         names,

@@ -80,7 +80,7 @@ class KernelProgram:
             addresses[arg.name] = storage.ctypes.data
         calls = [op for op in func.ops if op.name == "buffer.launch"]
         self.launches = tuple(Launch(index, _kernel_name(op), op) for index, op in enumerate(calls))
-        backward, self._late = _dependent(func, late)
+        backward, self._late = dependent(func, late)
         self.forward_launches = len(calls) if backward is None else calls.index(backward)
         self._backward: int | None = None
         # runs of compiled steps, with launches that have no kernel between them
@@ -178,11 +178,11 @@ def buffer_address(op: Op, addresses: Mapping[str, int], arena: int) -> int:
     base = op.operands[0]
     assert isinstance(base.type, BufferType)
     if isinstance(attrs, ViewAttrs):
-        return addresses[base.name] + _view_elements(base.type, attrs) * DTYPE_BYTES[base.type.tensor.dtype]
+        return addresses[base.name] + view_elements(base.type, attrs) * DTYPE_BYTES[base.type.tensor.dtype]
     return addresses[base.name]  # buffer.reinterpret
 
 
-def _dependent(func: Func, inputs: Collection[str]) -> tuple[Op | None, frozenset[str]]:
+def dependent(func: Func, inputs: Collection[str]) -> tuple[Op | None, frozenset[str]]:
     """The first launch that reads one of the inputs or what was computed from one; all memory it reaches."""
     reached = set(inputs)
     root: dict[str, str] = {}
@@ -222,7 +222,7 @@ def _kernel_name(op: Op) -> str:
     return op.attrs.kernel
 
 
-def _view_elements(base: BufferType, attrs: ViewAttrs) -> int:
+def view_elements(base: BufferType, attrs: ViewAttrs) -> int:
     """How many elements of storage lie before the view."""
     layout = base.tensor.layout
     total: Dim = 0

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netc import __version__
+from netc.backends.cuda.backend import lower_for
+from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import REFERENCE_KERNEL
 from netc.backends.llvm.target import Target, parse_target
 from netc.frontend.imported_net import ImportedNet
@@ -27,6 +29,7 @@ from netc.ir.parser import parse_module
 from netc.ir.types import TensorType
 from netc.runtime.artifact import (
     BUFFER,
+    CUDA_KERNEL,
     FORMAT,
     KERNEL,
     MANIFEST,
@@ -38,9 +41,11 @@ from netc.runtime.artifact import (
     Artifact,
 )
 from netc.runtime.compiler import Compiled, compile_imported, import_message
+from netc.runtime.cuda_build import CudaBuild
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamEntry, param_entries
+from netc.runtime.pass_settings import cuda_target
 from netc.runtime.shapes import show_shape, tensor_of
 
 MAX_MANIFEST_BYTES = 16 << 20
@@ -79,7 +84,9 @@ class _Reader:
         message = load_net(text, phase=options.phase, level=options.level, stages=options.stages)
         net = import_message(message, options)
         machine = self._machine()
-        if machine is None:
+        if is_cuda(options.target):
+            compiled = self._cuda(net, options)
+        elif machine is None:
             compiled = Compiled(options, self._with_places(net), self._module(TENSOR, "tensor"))
         elif self._manifest["netc"] != __version__ or not _runs_here(machine, options):
             compiled = compile_imported(net, options)
@@ -97,6 +104,22 @@ class _Reader:
         params = self._params(param_entries(net))
         seed = self._get(self._manifest, "seed", int)
         return Artifact(message, compiled, params, seed, self._states(net))
+
+    def _cuda(self, net: ImportedNet, options: CompileOptions) -> Compiled:
+        """Code for GPUs, which may be others than this machine's: what fits is chosen when it is run."""
+        if self._manifest["netc"] != __version__:
+            return compile_imported(net, options)
+        target = cuda_target(options)
+        images = [str(image) for image in self._get(self._manifest, "images", list)]
+        code = lower_for(self._module(BUFFER, "buffer"), target)
+        build = CudaBuild(target, code, {})
+        for image in images:
+            if image.replace("compute_", "sm_") not in {a.name for a in target.architectures}:
+                raise self._damaged(f"it holds code for {image}, which is not in its target {target.name}")
+            names = build.code_for(image).kernels
+            build.images[image] = {name: self._data(CUDA_KERNEL.format(image, name)) for name in names}
+        tensor = self._module(TENSOR, "tensor")
+        return Compiled(options, self._with_places(net), tensor, build.module, cuda=build)
 
     # --- members
 
@@ -246,6 +269,7 @@ class _Reader:
             keep=tuple(map(str, self._get(given, "keep", list))),
             fully_convolutional=self._get(given, "fully_convolutional", bool),
             exact=self._get(given, "exact", bool),
+            precision=self._get(given, "precision", str),  # type: ignore[arg-type]  # as the phase
         )
 
     def _machine(self) -> Target | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 from netc.backends.llvm.engine import Library
 from netc.backends.llvm.lower.kernel import launch_symbols
@@ -17,17 +16,16 @@ from netc.ir.core import Func, Module
 from netc.ir.rewrite import bind_symbols
 from netc.ir.types import TensorType
 from netc.passes.pipeline import place_buffers
-from netc.runtime.compiler import Compiled, as_opt_level
+from netc.runtime.compiler import Compiled
+from netc.runtime.cuda_runner import CudaRunner
 from netc.runtime.memory import Array, Memory, check_available
-from netc.runtime.params import ParamStore, PreparedParams
+from netc.runtime.params import ParamStore, PreparedCache, PreparedParams
+from netc.runtime.pass_settings import as_opt_level
 from netc.runtime.program import KernelProgram
 from netc.runtime.reference import ReferenceProgram
 from netc.runtime.shapes import Binding, tensor_of
 
 MAX_PROGRAMS = 4  # sizes whose memory is kept; the least recently used goes first
-
-PreparedCache = WeakValueDictionary[Func, PreparedParams]
-"""Prepared parameters by their ``@prepare``: modules for several sizes mostly prepare alike."""
 
 
 class Runner(Protocol):
@@ -50,6 +48,8 @@ def make_runner(
     compiled: Compiled, params: ParamStore, cache: PreparedCache, states: Mapping[str, Array] | None = None
 ) -> Runner:
     """The runner for the target of a compiled net; ``states`` is the memory of its states by name."""
+    if compiled.cuda is not None:
+        return CudaRunner(compiled, params, cache, states or {})
     if compiled.buffer is None:
         return ReferenceRunner(compiled, params, states or {})
     return KernelRunner(compiled, params, cache, states or {})

@@ -17,8 +17,8 @@ from netc.runtime.compiler import Compiled, OnKernel, OnStage, compile_imported
 from netc.runtime.memory import Array, Memory, aligned_zeros
 from netc.runtime.memory_limit import Recomputation, fit_memory
 from netc.runtime.options import CompileOptions
-from netc.runtime.params import ParamStore
-from netc.runtime.runner import PreparedCache, Runner, make_runner
+from netc.runtime.params import ParamStore, PreparedCache
+from netc.runtime.runner import Runner, make_runner
 from netc.runtime.shapes import as_arrays, bind_shapes, show_shape, shown_shape, tensor_of
 from netc.runtime.training import forward_results, step_module, trained_params, update_module
 

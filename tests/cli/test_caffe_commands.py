@@ -90,7 +90,7 @@ def test_classify_shows_the_best_classes_of_a_folder(netc, net_file, weights_fil
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--gpu",), "no GPU target"),
+        (("--gpu",), "runs on the CPU only"),
         (("--images_dim", "6"), "height,width"),
         (("--images_dim", "4,4"), "smaller than the net's input"),
         (("--images_dim", "6,6", "--channel_swap", "a"), "numbers with commas"),

@@ -150,7 +150,7 @@ def test_messages_work_with_the_text_format_of_protobuf():
 def test_settings_of_the_process_say_what_they_do():
     caffe.set_mode_cpu()
     caffe.set_device(0)
-    with pytest.warns(UserWarning, match="no GPU target"):
+    with pytest.warns(UserWarning, match="runs nets on the CPU"):
         caffe.set_mode_gpu()
     assert {"Convolution", "InnerProduct"} <= set(caffe.layer_type_list())
     assert caffe.__version__

@@ -338,9 +338,10 @@ def test_a_number_of_threads_is_an_argument_of_the_interface(tmp_path):
     assert "give it to det1_create" in refusal(DET1, tmp_path, threads=2)
 
 
-def test_training_and_the_reference_target_are_refused(tmp_path):
+def test_training_and_other_targets_than_cpus_are_refused(tmp_path):
     assert "phase TEST" in refusal(DET1, tmp_path, phase="TRAIN")
-    assert "numpy has no machine code" in refusal(DET1, tmp_path, target="numpy")
+    for target in ("numpy", "cuda:sm_90"):
+        assert f"not of the target {target}" in refusal(DET1, tmp_path, target=target)
 
 
 @pytest.mark.parametrize(("why", "cases"), REFUSED.items(), ids=REFUSED)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from netc.backends.cuda.target import DEFAULT_PRECISION, Precision
 from netc.frontend.message import Message
 from netc.frontend.solver_check import check_snapshot_prefix
 from netc.frontend.solver_file import read_solver
@@ -50,7 +51,8 @@ class Solver:
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
     every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes or as in ``"2GB"``, activations are
     computed twice as far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers
-    name. For ``target``, ``opt_level`` and ``threads`` see :class:`~netc.runtime.options.CompileOptions`.
+    name. For ``target``, ``precision``, ``opt_level`` and ``threads`` see
+    :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Solver:
         *,
         weights: WeightPaths | None = None,
         target: str = "cpu",
+        precision: Precision = DEFAULT_PRECISION,
         opt_level: int = 3,
         threads: int | None = None,
         level: int = 0,
@@ -95,7 +98,7 @@ class Solver:
         given = load_initial_weights(weight_paths(weights) or weight_paths(self.param.texts("weights")))
         self._nets = SolverNets(
             file,
-            CompileOptions(target=target, opt_level=opt_level, threads=threads),
+            CompileOptions(target=target, precision=precision, opt_level=opt_level, threads=threads),
             weights=given,
             seed=self.seed,
             root=Path(root),

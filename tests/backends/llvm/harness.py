@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from emulator import TARGET as ARM
-from emulator import EmulatedKernel
-from emulator import wanted as arm_wanted
+from arm_kernel import TARGET as ARM
+from arm_kernel import EmulatedKernel
+from arm_kernel import wanted as arm_wanted
 
 from netc.backends.llvm.emit import emit_kernel
 from netc.backends.llvm.engine import Library, compile_to_object
@@ -272,7 +272,7 @@ def check_launch(
     """Compare with the float64 reference: errors relative to the largest element, or to each element."""
     run = run_launch(launch, arrays, **options)
     symbols = options.get("symbols", {})
-    expected = reference(_bound(launch, symbols), arrays)
+    expected = reference(bound_launch(launch, symbols), arrays)
     for memory, wanted in zip(run.outputs, expected, strict=True):
         got = memory.logical()
         assert got.shape == wanted.shape
@@ -292,7 +292,7 @@ def check_launch(
     return run
 
 
-def _bound(launch: Op, symbols: Mapping[str, int]) -> Op:
+def bound_launch(launch: Op, symbols: Mapping[str, int]) -> Op:
     """The launch with numbers for its symbols (also in attributes)."""
     if not symbols:
         return launch

@@ -1,0 +1,1 @@
+"""Lowerings from launches of the buffer level to CUDA C++ kernels, one file a family."""

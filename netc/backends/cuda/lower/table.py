@@ -1,0 +1,156 @@
+"""Which lowering implements a launch: the one visible place where schedules are chosen.
+
+Each family offers ``applies(anchor op)`` and ``lower(kernel, anchor, elementwise tail)``; the first in
+the list that applies is taken. All operands are row-major.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from netc.backends.cuda.kernel import CudaKernel, Kernel
+from netc.backends.cuda.lower import (
+    arg_max,
+    conv,
+    direct,
+    inner_product,
+    lrn,
+    map,
+    move,
+    pool,
+    pool_gradient,
+    random,
+    reduce,
+    softmax,
+    transpose,
+)
+from netc.backends.cuda.lower.body import Parts, parts_of
+from netc.backends.cuda.lower.scalar_ops import ELEMENTWISE
+from netc.backends.cuda.target import Precision
+from netc.backends.cuda.text import C_TYPES
+from netc.ir.core import Op
+from netc.ir.diagnostics import NetcError
+from netc.ir.opdef import opdef
+from netc.ir.types import BufferType
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """One way to implement an op: when it fits, and how it is written."""
+
+    name: str
+    applies: Callable[[Op], bool]
+    lower: Callable[[Kernel, Op, Sequence[Op]], None]
+
+
+def _always(_anchor: Op) -> bool:
+    return True
+
+
+# ops that also read or write numbers that are no floats
+_MIXED = ("nn.max_pool_choice", "nn.max_pool_gradient", "random.dropout", "random.next", "random.uniform")
+MAP = Lowering("map", _always, map.lower)
+
+LOWERINGS: dict[str, tuple[Lowering, ...]] = {
+    "nn.adjoint_weight": (Lowering("adjoint_weight", _always, move.lower_adjoint_weight),),
+    "nn.conv": (
+        Lowering("direct", direct.applies, direct.lower),
+        Lowering("product", _always, conv.lower),
+    ),
+    "nn.deconv": (
+        Lowering("direct", direct.applies, direct.lower_deconv),
+        Lowering("product", _always, conv.lower_deconv),
+    ),
+    "nn.conv_weight_gradient": (
+        Lowering("direct", direct.gradient_applies, direct.lower_weight_gradient),
+        Lowering("product", _always, conv.lower_weight_gradient),
+    ),
+    "nn.inner_product": (
+        Lowering("rows", inner_product.has_few_samples, inner_product.lower_rows),
+        Lowering("product", _always, inner_product.lower),
+    ),
+    "nn.pool": (Lowering("pool", _always, pool.lower),),
+    "nn.max_pool_choice": (Lowering("pool", _always, pool.lower),),
+    "nn.global_pool": (Lowering("reduce", _always, reduce.lower_global_pool),),
+    "nn.max_pool_gradient": (Lowering("pool_gradient", _always, pool_gradient.lower),),
+    "nn.ave_pool_gradient": (Lowering("pool_gradient", _always, pool_gradient.lower),),
+    "nn.global_max_gradient": (
+        Lowering("largest", arg_max.has_few_places, arg_max.lower_global_max_gradient),
+    ),
+    "nn.lrn": (Lowering("lrn", _always, lrn.lower),),
+    "nn.lrn_gradient": (Lowering("lrn_gradient", _always, lrn.lower_gradient),),
+    "nn.moments": (Lowering("reduce", _always, reduce.lower),),
+    "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
+    "nn.softmax_loss": (Lowering("softmax_loss", _always, softmax.lower_loss),),
+    "nn.softmax_loss_gradient": (Lowering("softmax_loss", _always, softmax.lower_gradient),),
+    "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
+    "random.next": (Lowering("next", _always, random.lower_next),),
+    "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),
+    "tensor.concat": (Lowering("concat", _always, move.lower_concat),),
+    "tensor.fill": (Lowering("fill", _always, move.lower_fill),),
+    "tensor.pad": (Lowering("pad", move.pads_with_constant, move.lower_pad),),
+    "tensor.reduce": (Lowering("reduce", _always, reduce.lower),),
+    "tensor.reshape": (Lowering("reshape", _always, move.lower_reshape),),
+    "tensor.slice": (Lowering("slice", _always, move.lower_slice),),
+    "tensor.tile": (Lowering("tile", _always, move.lower_tile),),
+    "tensor.top_k": (Lowering("largest", arg_max.applies, arg_max.lower),),
+    "tensor.transpose": (
+        Lowering("tiles", transpose.applies, transpose.lower),
+        Lowering("transpose", _always, move.lower_transpose),
+    ),
+}
+
+
+def has_kernel(launch: Op) -> bool:
+    """Whether a lowering applies; else the runtime runs the launch by its reference on the host."""
+    assert launch.body is not None
+    types = [v.type.tensor for v in launch.operands if isinstance(v.type, BufferType)]
+    if any(t.layout is not None or t.dtype not in C_TYPES for t in types):
+        return False
+    return not launch.body.ops or _find(launch) is not None
+
+
+def lower_launch(name: str, launch: Op, precision: Precision, aligned: Sequence[bool]) -> CudaKernel:
+    """The kernel of a ``buffer.launch``; ``aligned`` says which operands begin at multiples of 16 bytes."""
+    assert launch.body is not None
+    kernel = Kernel(name, launch, precision, aligned)
+    if not launch.body.ops:
+        map.lower_copy(kernel)
+        return kernel.finish("copy")
+    lowering = _find(launch)
+    anchor, tail = split_body(launch)
+    if lowering is None:
+        raise NetcError(f"the CUDA backend has no kernel for {anchor.name}", location=launch.location)
+    lowering.lower(kernel, anchor, tail)
+    return kernel.finish(lowering.name)
+
+
+def split_body(launch: Op) -> tuple[Op, tuple[Op, ...]]:
+    """The op that decides the schedule, and the elementwise ops that follow it."""
+    parts = _parts(launch)
+    return (parts.anchors[0], parts.after) if parts.anchors else (parts.after[0], parts.after[1:])
+
+
+def _parts(launch: Op) -> Parts:
+    assert launch.body is not None
+    return parts_of(launch.body)
+
+
+def _find(launch: Op) -> Lowering | None:
+    """The lowering of a launch whose body holds ops."""
+    assert launch.body is not None
+    if any(op.name not in ELEMENTWISE for op in launch.body.ops if opdef(op.name).elementwise):
+        return None
+    if not _parts(launch).fit_one_kernel:
+        return None
+    anchor, _ = split_body(launch)
+    if anchor.name not in _MIXED and not all(_is_float(v.type) for v in launch.operands):
+        return None
+    if anchor.name in ELEMENTWISE:
+        return MAP
+    return next((row for row in LOWERINGS.get(anchor.name, ()) if row.applies(anchor)), None)
+
+
+def _is_float(type_: object) -> bool:
+    return isinstance(type_, BufferType) and type_.tensor.dtype == "f32"
