@@ -21,12 +21,15 @@ _FILES: tuple[Parameter, ...] = (
 
 COMPILE = net_command(
     "compile",
-    "Compile a net into one file, or show the code at any stage.",
-    "Compile the net MODEL (a .prototxt) into one file that runs without compiling again.",
+    "Compile a net into one file or a C library, or show the code at any stage.",
+    "Compile the net MODEL (a .prototxt) into one file that runs without compiling again, or a C library.",
     "netc.cli.compile_",
     click.option("-o", "--output", metavar="FILE", help="File to write: MODEL's name with .netc."),
     click.option(
         "--emit", "stage", type=click.Choice(EMIT_STAGES), help="Print this code, and write no .netc file."
+    ),
+    click.option(
+        "--emit-lib", "folder", metavar="DIR", help="Write a library for C: objects, a header, an example."
     ),
     click.option(
         "--print-after", multiple=True, metavar="PASS", help="Print the IR after a pass (on stderr)."

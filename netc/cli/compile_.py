@@ -1,4 +1,4 @@
-"""``netc compile``: writes a compiled net and a short report, or shows the code at a stage."""
+"""``netc compile``: writes a compiled net or a library, and a short report, or shows the code at a stage."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from netc.ir.core import Module as IrModule
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
 from netc.runtime.api import build, read_message
+from netc.runtime.c_interface import build_lines
 from netc.runtime.compiler import import_message
 from netc.runtime.emit import emit
+from netc.runtime.library import write_library
 from netc.runtime.lower_net import OnStage
 from netc.runtime.memory import Memory, show_bytes
 from netc.runtime.module import Module
@@ -23,12 +25,22 @@ from netc.runtime.shapes import symbol_names
 
 
 def command(
-    request: NetRequest, output: str | None, stage: str | None, print_after: tuple[str, ...], as_json: bool
+    request: NetRequest,
+    output: str | None,
+    stage: str | None,
+    folder: str | None,
+    print_after: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """``netc compile``."""
     if request.is_compiled:
         raise NetcError(f"{request.model} is compiled already")
     printer = _Printer(print_after)
+    if folder is not None:
+        if stage is not None or output is not None:
+            raise NetcError(f"--emit-lib writes to a folder, so {'--emit' if stage else '-o'} has no meaning")
+        _write_library(request, folder, printer, as_json)
+        return
     if stage is not None:
         net = import_message(read_message(request.model, request.options), request.options)
         say_warnings(net.warnings)
@@ -53,6 +65,31 @@ def command(
     say_warnings(report.warnings)
     _put_report(report)
     put(f"  written      {path} ({show_bytes(path.stat().st_size)}) in {seconds:.2f} s")
+
+
+def _write_library(request: NetRequest, folder: str, printer: _Printer, as_json: bool) -> None:
+    start = time.perf_counter()
+    library = write_library(
+        request.model, request.weights, folder, request.options, on_stage=printer.on_stage
+    )
+    printer.check_all_found()
+    seconds = time.perf_counter() - start
+    interface = library.interface
+    files = [str(path) for path in library.files]
+    if as_json:
+        report = {"kernels": library.kernels, "warnings": library.warnings, "files": files}
+        put_json({**asdict(interface), **report, "seconds": seconds})
+        return
+    say_warnings(library.warnings)
+    put(f"{interface.prefix} for {interface.target}")
+    put(f"  kernels      {library.kernels}")
+    put(f"  weights      {show_bytes(interface.weight_bytes)}")
+    scratch = show_bytes(interface.scratch_bytes)
+    put(f"  memory       {show_bytes(interface.memory_bytes)}, and {scratch} for each thread")
+    put(f"  build        {build_lines(interface)[0]}")
+    size = sum(path.stat().st_size for path in library.files)
+    names = ", ".join(path.name for path in library.files)
+    put(f"  written      {names} in {library.folder} ({show_bytes(size)}) in {seconds:.2f} s")
 
 
 class _Printer:

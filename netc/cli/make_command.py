@@ -23,7 +23,7 @@ TARGET: Parameter = click.option(
     "--target",
     default="cpu",
     show_default=True,
-    help="cpu, cpu:avx2, cpu:avx512, cuda, cuda:sm_90 (several with commas), or numpy.",
+    help="cpu, cpu:avx2, cpu:avx512, cpu:aarch64-linux, cuda, cuda:sm_90 (several with commas), or numpy.",
 )
 PRECISION: Parameter = click.option(
     "--precision",

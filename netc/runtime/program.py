@@ -89,7 +89,7 @@ class KernelProgram:
             at = {name: address + batch_part * strides.get(name, 0) for name, address in addresses.items()}
             for op in func.ops:
                 if op.name != "buffer.launch":
-                    at[op.result.name] = _address(op, at, arena.ctypes.data)
+                    at[op.result.name] = buffer_address(op, at, arena.ctypes.data)
                     continue
                 if op is backward:
                     self._backward = len(parts)
@@ -168,6 +168,20 @@ class KernelProgram:
         return found
 
 
+def buffer_address(op: Op, addresses: Mapping[str, int], arena: int) -> int:
+    """Where the buffer that an op defines begins, in an arena and beside buffers at these addresses."""
+    attrs = op.attrs
+    if isinstance(attrs, AllocAttrs):
+        if attrs.offset is None:
+            raise ValueError(f"%{op.result.name} has no place in the arena")
+        return arena + attrs.offset
+    base = op.operands[0]
+    assert isinstance(base.type, BufferType)
+    if isinstance(attrs, ViewAttrs):
+        return addresses[base.name] + view_elements(base.type, attrs) * DTYPE_BYTES[base.type.tensor.dtype]
+    return addresses[base.name]  # buffer.reinterpret
+
+
 def dependent(func: Func, inputs: Collection[str]) -> tuple[Op | None, frozenset[str]]:
     """The first launch that reads one of the inputs or what was computed from one; all memory it reaches."""
     reached = set(inputs)
@@ -206,20 +220,6 @@ def _kernel_name(op: Op) -> str:
     if op.attrs.kernel is None:
         raise ValueError("the module has launches without a kernel")
     return op.attrs.kernel
-
-
-def _address(op: Op, addresses: Mapping[str, int], arena: int) -> int:
-    """Where the buffer that an op defines begins."""
-    attrs = op.attrs
-    if isinstance(attrs, AllocAttrs):
-        if attrs.offset is None:
-            raise ValueError(f"%{op.result.name} has no place in the arena")
-        return arena + attrs.offset
-    base = op.operands[0]
-    assert isinstance(base.type, BufferType)
-    if isinstance(attrs, ViewAttrs):
-        return addresses[base.name] + view_elements(base.type, attrs) * DTYPE_BYTES[base.type.tensor.dtype]
-    return addresses[base.name]  # buffer.reinterpret
 
 
 def view_elements(base: BufferType, attrs: ViewAttrs) -> int:

@@ -1,6 +1,7 @@
 """What each command prints and writes when all is well."""
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,35 @@ def test_compile_shows_the_code_at_any_stage(netc, net_file, tmp_path, stage, te
     assert not list(tmp_path.glob("*.netc"))
     assert netc("compile", net_file, "--emit", stage, "-o", "code.txt").out == ""
     assert (tmp_path / "code.txt").read_text().rstrip("\n") == outcome.out.rstrip("\n")
+
+
+def test_compile_writes_a_library(netc, net_file, weights_file, tmp_path):
+    outcome = netc(
+        "compile", net_file, "-w", weights_file, "--target", "cpu:aarch64-linux", "--emit-lib", "lib"
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = outcome.out.splitlines()
+    assert lines[0] == "small for cpu:aarch64-linux"
+    assert [line.split()[0] for line in lines[1:]] == ["kernels", "weights", "memory", "build", "written"]
+    assert "aarch64-linux-gnu-gcc -O2 main.c small.o small_weights.o" in outcome.out
+    assert {p.name for p in (tmp_path / "lib").iterdir()} == {
+        "small.o",
+        "small_weights.o",
+        "small.h",
+        "main.c",
+    }
+    report = json.loads(netc("compile", net_file, "--target", "cpu:avx2", "--emit-lib", "lib", "--json").out)
+    assert report["prefix"] == "small"
+    assert report["outputs"] == [{"name": "prob", "shape": [1, 5]}]
+
+
+def test_a_net_compiled_for_another_architecture_is_saved_but_not_run(netc, net_file, tmp_path):
+    other = "cpu:avx2" if platform.machine() == "aarch64" else "cpu:aarch64-linux"
+    assert netc("compile", net_file, "--target", other, "-o", "other.netc").code == 0
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 6, 6), "f4"))
+    outcome = netc("run", "other.netc", "x.npy")
+    assert outcome.code == 2
+    assert f"target '{other}' does not run on this machine" in outcome.err
 
 
 def test_print_after_shows_a_pass_on_stderr(netc, net_file):

@@ -16,7 +16,7 @@ import functools
 import os
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from netc.backends.llvm.binding import Context, Module, TargetMachine, ffi, llvm
@@ -47,6 +47,27 @@ def compile_to_object(llvm_text: str, target: Target, opt_level: int = DEFAULT_O
     """
     with llvm.create_context() as context, _optimized(llvm_text, target, opt_level, context) as module:
         return _emit(module, target, opt_level, as_object=True)
+
+
+def link_to_object(
+    llvm_texts: Sequence[str],
+    exported: Collection[str],
+    target: Target,
+    opt_level: int = DEFAULT_OPT_LEVEL,
+) -> bytes:
+    """One object file of several modules' texts, which may call each other; ``exported`` is seen outside.
+
+    The levels are those of :func:`compile_to_object`.
+    """
+    with llvm.create_context() as context, contextlib.ExitStack() as parsed:
+        whole = parsed.enter_context(_optimized(llvm_texts[0], target, opt_level, context))
+        for text in llvm_texts[1:]:
+            with _optimized(text, target, opt_level, context) as part:
+                whole.link_in(part)
+        for function in whole.functions:
+            if not function.is_declaration and function.name not in exported:
+                function.linkage = "internal"
+        return _emit(whole, target, opt_level, as_object=True)
 
 
 def emit_assembly(llvm_text: str, target: Target, opt_level: int = DEFAULT_OPT_LEVEL) -> str:

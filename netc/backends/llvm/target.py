@@ -1,7 +1,8 @@
 """What the generated code is for: the processor's name, its vector registers, its caches.
 
 A `Target` is plain data, so schedules and kernel texts depend on nothing else. ``cpu`` is the machine we
-run on; ``cpu:avx2`` and its like are levels of an instruction set, the same on every machine.
+run on; ``cpu:avx2`` and its like are levels of an instruction set, the same on every machine, and
+``cpu:aarch64-linux`` is any 64-bit ARM processor under Linux.
 """
 
 from __future__ import annotations
@@ -76,38 +77,57 @@ class Target:
             jit=True,
         )
 
+    @property
+    def architecture(self) -> str:
+        """``x86_64``, ``aarch64``, or what else the triple begins with."""
+        return _architecture(self.triple)
+
     def check_runs_here(self) -> None:
-        """Raise `NetcError` where this machine lacks an instruction set that the target uses."""
+        """Raise `NetcError` where this machine lacks what the target uses."""
         level = _LEVELS.get(self.name.removeprefix("cpu:"))
         if level is None:
             return
-        host = _host_features()
-        missing = [feature for feature in level.needs if not host.get(feature)]
-        if not _is_x86(llvm.get_process_triple()) or missing:
-            lacks = ", ".join(missing) or "the x86-64 instruction set"
-            raise NetcError(
-                f"target '{self.name}' does not run on this machine: it lacks {lacks}",
-                remedy="use the target 'cpu', which fits the machine it compiles on",
-            )
+        here = _architecture(llvm.get_process_triple())
+        if here != level.architecture:
+            lacks = f"it lacks the {_SHOWN[level.architecture]} instruction set"
+        elif missing := [feature for feature in level.needs if not _host_features().get(feature)]:
+            lacks = f"it lacks {', '.join(missing)}"
+        else:
+            return
+        raise NetcError(
+            f"target '{self.name}' does not run on this machine: {lacks}",
+            remedy="use the target 'cpu', which fits the machine it compiles on",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """One of the x86-64 levels of the psABI, and the features by which a machine has it."""
+    """An instruction set that many machines have: ``needs`` are the features by which a machine has it.
 
+    ``system`` is the rest of the triple where code for this level is not for the system we run on.
+    """
+
+    architecture: str
     cpu: str
     vector_bytes: int
     vector_registers: int
+    fma: bool
     needs: tuple[str, ...]
+    features: str = ""
+    system: str | None = None
 
 
 _V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_LINUX = "unknown-linux-gnu"
+# the levels of the psABI of x86-64, and what every ARMv8-A has: NEON, with fused multiply-adds
 _LEVELS: Mapping[str, _Level] = {
-    "sse2": _Level("x86-64", 16, 16, ("sse2",)),
-    "avx2": _Level("x86-64-v3", 32, 16, _V3),
-    "avx512": _Level("x86-64-v4", 64, 32, _V4),
+    "sse2": _Level("x86_64", "x86-64", 16, 16, False, ("sse2",)),
+    "avx2": _Level("x86_64", "x86-64-v3", 32, 16, True, _V3),
+    "avx512": _Level("x86_64", "x86-64-v4", 64, 32, True, _V4, features="-prefer-256-bit"),
+    "aarch64-linux": _Level("aarch64", "generic", 16, 32, True, ("neon",), features="+neon", system=_LINUX),
 }
+_SHOWN = {"x86_64": "x86-64", "aarch64": "AArch64"}
 KNOWN_TARGETS = ("cpu", *(f"cpu:{name}" for name in _LEVELS))
 
 
@@ -117,7 +137,7 @@ def parse_target(text: str) -> Target:
     if kind == "cpu" and not colon:
         return host_target()
     if kind == "cpu" and level in _LEVELS:
-        return _x86_level(level)
+        return _level_target(level)
     raise NetcError(
         f"unknown CPU target '{text}'",
         remedy=f"the targets known are {', '.join(KNOWN_TARGETS)}",
@@ -133,7 +153,7 @@ def host_target() -> Target:
     if wide:
         # tuning of several Intel models, under which LLVM would split zmm operations in two
         features["prefer-256-bit"] = False
-    if not _is_x86(triple):
+    if _architecture(triple) != "x86_64":
         vector_bytes, registers, fma = 16, 32, True
     else:
         vector_bytes = 64 if wide else 32 if features.get("avx") else 16
@@ -167,22 +187,24 @@ def available_cores() -> int:
     return max(1, cores)
 
 
-def _x86_level(name: str) -> Target:
+def _level_target(name: str) -> Target:
     level = _LEVELS[name]
     here = llvm.get_process_triple()
+    fits = _architecture(here) == level.architecture and level.system is None
     return Target(
         name=f"cpu:{name}",
-        triple=here if _is_x86(here) else "x86_64-unknown-linux-gnu",
+        triple=here if fits else f"{level.architecture}-{level.system or _LINUX}",
         cpu=level.cpu,
-        features="-prefer-256-bit" if level.vector_bytes == 64 else "",
+        features=level.features,
         vector_bytes=level.vector_bytes,
         vector_registers=level.vector_registers,
-        fma="fma" in level.needs,
+        fma=level.fma,
     )
 
 
-def _is_x86(triple: str) -> bool:
-    return triple.startswith(("x86_64", "amd64"))
+def _architecture(triple: str) -> str:
+    first = triple.partition("-")[0]
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(first, first)
 
 
 @functools.cache

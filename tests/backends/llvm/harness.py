@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from arm_kernel import TARGET as ARM
+from arm_kernel import EmulatedKernel
+from arm_kernel import wanted as arm_wanted
 
 from netc.backends.llvm.emit import emit_kernel
 from netc.backends.llvm.engine import Library, compile_to_object
@@ -44,8 +47,8 @@ def runs_here(target: str) -> bool:
     return True
 
 
-TARGETS = tuple(t for t in ("cpu:sse2", "cpu:avx2", "cpu:avx512") if runs_here(t))
-LANES = {"cpu:sse2": 4, "cpu:avx2": 8, "cpu:avx512": 16}
+LANES = {"cpu:sse2": 4, "cpu:avx2": 8, "cpu:avx512": 16, ARM: 4}
+TARGETS = tuple(t for t in LANES if runs_here(t) or (t == ARM and arm_wanted()))
 PAGE = mmap.PAGESIZE
 MOST_THREADS = 3
 
@@ -180,7 +183,9 @@ class Run:
         verify(module)
         self.module = module
         text = emit_kernel(func, fma=self.target.fma)
-        self.library = Library({"kernel": compile_to_object(text, self.target, opt)}, self.target)
+        code = compile_to_object(text, self.target, opt)
+        self.emulated = EmulatedKernel(code) if target == ARM and not runs_here(ARM) else None
+        self.library = None if self.emulated else Library({"kernel": code}, self.target)
         split = len(launch.operands) - launch.attrs.writes
         self.memories: dict[str, Memory] = {}
         for value in launch.operands:
@@ -191,6 +196,7 @@ class Run:
             (self.memories[v.name], a) for v, a in zip(launch.operands[:split], arrays, strict=True)
         ]
         self.outputs = [self.memories[v.name] for v in launch.operands[split:]]
+        self._operands = [list(self.memories).index(v.name) for v in launch.operands]
         slots = [self.memories[v.name].address for v in launch.operands]
         slots += [symbols[s] for s in launch_symbols(launch)]
         scratch = scratch_bytes(launch, self.target)
@@ -211,13 +217,27 @@ class Run:
             elements = len(self.scratch.elements) // MOST_THREADS * threads
             self.scratch.elements[:] = np.nan
             self.slots[-1] = self.scratch.address + 4 * (len(self.scratch.elements) - elements)
-        step = Step("kernel", self.library.address("kernel"), self.slots)
-        Program(executor_for(threads), [step], [self.library]).run()
+        if self.emulated is not None:
+            self._emulate(self.emulated, threads)
+        else:
+            assert self.library is not None
+            step = Step("kernel", self.library.address("kernel"), self.slots)
+            Program(executor_for(threads), [step], [self.library]).run()
         for memory in self.memories.values():
             memory.check_gaps()
         if self.scratch is not None:
             assert np.isnan(self.scratch.elements[:-elements]).all(), "the memory of no thread was written"
         return [m.logical() for m in self.outputs]
+
+    def _emulate(self, kernel: EmulatedKernel, threads: int) -> None:
+        """Run on copies of the memories; slots are memories, values of symbols, and scratch, in this order."""
+        memories = [m.elements for m in self.memories.values()]
+        slots = [(index, 0) for index in self._operands]
+        slots += [(-1, int(word)) for word in self.slots[len(slots) :]]
+        if self.scratch is not None:
+            slots[-1] = (len(memories), int(self.slots[-1]) - self.scratch.address)
+            memories.append(self.scratch.elements)
+        kernel.run(memories, slots, threads)
 
 
 def run_launch(

@@ -27,7 +27,12 @@ def test_the_host_target_is_what_cpu_means_and_is_the_same_each_time():
 
 @pytest.mark.parametrize(
     ("name", "lanes", "registers", "fma"),
-    [("cpu:sse2", 4, 16, False), ("cpu:avx2", 8, 16, True), ("cpu:avx512", 16, 32, True)],
+    [
+        ("cpu:sse2", 4, 16, False),
+        ("cpu:avx2", 8, 16, True),
+        ("cpu:avx512", 16, 32, True),
+        ("cpu:aarch64-linux", 4, 32, True),
+    ],
 )
 def test_a_level_says_its_vector_width_whatever_the_host(name, lanes, registers, fma):
     target = parse_target(name)
@@ -44,8 +49,12 @@ def test_code_for_a_level_uses_registers_of_its_width(name, register):
     assert widest == register
 
 
+def test_code_for_arm_uses_neon():
+    assert ".4s" in emit_assembly(WIDE_ADD, parse_target("cpu:aarch64-linux"))
+
+
 def test_targets_have_different_cache_keys():
-    names = ("cpu:sse2", "cpu:avx2", "cpu:avx512")
+    names = ("cpu:sse2", "cpu:avx2", "cpu:avx512", "cpu:aarch64-linux")
     assert len({parse_target(name).cache_key for name in names}) == len(names)
 
 
@@ -53,7 +62,7 @@ def test_targets_have_different_cache_keys():
 def test_an_unknown_target_is_an_error_that_lists_the_known_ones(text):
     with pytest.raises(NetcError, match="unknown CPU target") as error:
         parse_target(text)
-    assert "cpu:sse2, cpu:avx2, cpu:avx512" in str(error.value)
+    assert "cpu:sse2, cpu:avx2, cpu:avx512, cpu:aarch64-linux" in str(error.value)
 
 
 def test_a_target_that_the_host_lacks_is_refused_before_it_can_crash(monkeypatch):
@@ -62,6 +71,29 @@ def test_a_target_that_the_host_lacks_is_refused_before_it_can_crash(monkeypatch
     monkeypatch.setattr(module, "_host_features", lambda: {"sse2": True, "avx": True})
     with pytest.raises(NetcError, match="lacks avx2, bmi"):
         parse_target("cpu:avx2").check_runs_here()
+
+
+@pytest.mark.parametrize(
+    ("here", "target", "lacks"),
+    [
+        ("x86_64-unknown-linux-gnu", "cpu:aarch64-linux", "AArch64"),
+        ("arm64-apple-darwin23.0.0", "cpu:avx2", "x86-64"),
+    ],
+)
+def test_a_target_of_another_architecture_is_refused(here, target, lacks, monkeypatch):
+    from netc.backends.llvm import target as module
+
+    monkeypatch.setattr(module.llvm, "get_process_triple", lambda: here)
+    with pytest.raises(NetcError, match=f"lacks the {lacks} instruction set"):
+        parse_target(target).check_runs_here()
+
+
+def test_the_arm_target_is_linux_wherever_it_is_compiled(monkeypatch):
+    from netc.backends.llvm import target as module
+
+    monkeypatch.setattr(module.llvm, "get_process_triple", lambda: "arm64-apple-darwin23.0.0")
+    assert parse_target("cpu:aarch64-linux").triple == "aarch64-unknown-linux-gnu"
+    assert parse_target("cpu:avx2").triple == "x86_64-unknown-linux-gnu"
 
 
 def test_a_triple_that_llvm_does_not_know_is_an_error():

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from netc.backends.llvm.engine import OPT_LEVELS, Library, compile_to_object, emit_assembly
+from netc.backends.llvm.engine import OPT_LEVELS, Library, compile_to_object, emit_assembly, link_to_object
 from netc.backends.llvm.target import host_target
 from netc.ir.diagnostics import InternalError, NetcError
 
@@ -155,3 +155,32 @@ end:
 
 def test_emitted_assembly_names_the_kernel():
     assert "\nf:" in emit_assembly(set_text("f", 1), host_target())
+
+
+def test_linked_modules_call_each_other_and_keep_their_inner_functions_apart():
+    callee = """
+define internal i64 @number() noinline { ret i64 40 }
+define void @first(ptr %p, i64 %tid, i64 %nth) {
+  %n = call i64 @number()
+  store i64 %n, ptr %p
+  ret void
+}"""
+    caller = """
+declare void @first(ptr, i64, i64)
+define internal i64 @number() noinline { ret i64 2 }
+define void @both(ptr %p, i64 %tid, i64 %nth) {
+  call void @first(ptr %p, i64 %tid, i64 %nth)
+  %old = load i64, ptr %p
+  %more = call i64 @number()
+  %new = add i64 %old, %more
+  store i64 %new, ptr %p
+  ret void
+}"""
+    target = host_target()
+    code = link_to_object([caller, callee], {"both"}, target)
+    with Library({"both": code}, target) as library:
+        value = ctypes.c_int64()
+        KERNEL(library.address("both"))(ctypes.addressof(value), 0, 1)
+        assert value.value == 42
+        with pytest.raises(KeyError):
+            library.address("first")
