@@ -154,14 +154,19 @@ def compile_imported(
         cuda = build_cuda(lowered.buffer, options, on_kernel)
         return Compiled(options, net, lowered.tensor, cuda.module, late=late or {}, cuda=cuda)
     target = parse_target(options.target)
-    parts = 1
-    if of_rows is not None and options.opt_level == MOST_OPT_LEVEL and not options.fully_convolutional:
-        rows, untuned = batch_size(net), replace(options, tuner=None)
-        at_once = rows_of_a_part(rows, lower(module, untuned, None), target) if rows is not None else None
+    may_cut = options.opt_level == MOST_OPT_LEVEL and not options.fully_convolutional
+    rows = batch_size(net) if of_rows is not None and may_cut else None
+    whole, parts = None, 1
+    if of_rows is not None and rows is not None:
+        whole = lower(module, replace(options, tuner=None), None)
+        at_once = rows_of_a_part(rows, whole, target)
         part = of_rows(at_once) if at_once is not None else None
-        if rows is not None and at_once is not None and part is not None and same_params(part.module, module):
-            module, parts = part.module, rows // at_once
-    lowered = lower(module, options, on_stage)
+        if at_once is not None and part is not None and same_params(part.module, module):
+            module, whole, parts = part.module, None, rows // at_once
+    if whole is not None and options.tuner is None and on_stage is None:
+        lowered = whole
+    else:
+        lowered = lower(module, options, on_stage)
     kernels = compile_launches(
         lowered.buffer,
         target,
