@@ -11,7 +11,7 @@ from typing import Any
 
 from netc.bench.cases import Case
 from netc.bench.check import compare
-from netc.bench.engines.table import ENGINES, peers
+from netc.bench.engines.table import ENGINES, SUBJECT, peers
 from netc.bench.history import newest_like, read_history
 from netc.bench.machine import measure_machine
 from netc.bench.measure import Measurement, Settings
@@ -87,6 +87,10 @@ def command(
     if to_file:
         write_run(to_file, data)
         say(f"wrote {to_file}")
+    errors = [timing.error for case in cases for e, timing in case.timings.items() if e == SUBJECT]
+    failed = [error for error in errors if error is not None]
+    if failed:
+        raise CheckFailed(f"netc could not be timed: {failed[0]}")
     wrong = sorted({e for case in cases for e, timing in case.timings.items() if not timing.agrees})
     if wrong:
         raise CheckFailed(f"the outputs of {', '.join(wrong)} differ by more than {tolerance:g}")

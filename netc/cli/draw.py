@@ -8,7 +8,7 @@ from netc.cli.output import put, say_warnings
 from netc.cli.request import NetRequest
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import read_message
-from netc.runtime.compiler import Compiled, import_message
+from netc.runtime.compiler import Compiled, import_message, importer_of_rows
 from netc.runtime.dot import Graph
 from netc.runtime.draw import ir_graph, net_graph, write_picture
 from netc.runtime.emit import module_at
@@ -29,11 +29,13 @@ def command(request: NetRequest, output: str | None, kind: str | None, stage: st
 def _graph(request: NetRequest, stage: str) -> Graph:
     if request.is_compiled:
         return _compiled_graph(read_artifact(request.model).compiled, stage)
-    net = import_message(read_message(request.model, request.options), request.options)
+    message = read_message(request.model, request.options)
+    net = import_message(message, request.options)
     say_warnings(net.warnings)
     if stage == "net":
         return net_graph(net)
-    return ir_graph(module_at(net, request.options, stage).func("main"))
+    of_rows = importer_of_rows(message, request.options, net)
+    return ir_graph(module_at(net, request.options, stage, of_rows).func("main"))
 
 
 def _compiled_graph(compiled: Compiled, stage: str) -> Graph:

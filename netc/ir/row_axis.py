@@ -20,8 +20,11 @@ def row_axis(op: Op, axis: int, reads: frozenset[int]) -> int | None:
     return rule(op, axis, reads)
 
 
-def batch_rows_apart(func: Func) -> bool:
-    """Whether each sample (axis 0) is treated by itself, from the inputs to its place in the results."""
+def batch_row_axes(func: Func) -> dict[str, int] | None:
+    """The axis of the samples in each value that has them, where every sample is treated by itself.
+
+    They lie along axis 0 of the inputs and of the results. None: samples meet somewhere.
+    """
     axes = dict.fromkeys((value.name for value in func.inputs), 0)
     for op in func.ops:
         reads = {index: axes[v.name] for index, v in enumerate(op.operands) if v.name in axes}
@@ -30,9 +33,9 @@ def batch_rows_apart(func: Func) -> bool:
         along = set(reads.values())
         found = row_axis(op, along.pop(), frozenset(reads)) if len(along) == 1 else None
         if found is None or opdef(op.name).acts_once:
-            return False
+            return None
         axes.update((result.name, found) for result in op.results)
-    return all(axes.get(value.name) == 0 for value in func.results)
+    return axes if all(axes.get(value.name) == 0 for value in func.results) else None
 
 
 def _none(_op: Op, _axis: int, _reads: frozenset[int]) -> int | None:

@@ -17,13 +17,11 @@ from netc.ir.core import Func, Module, Value
 from netc.ir.diagnostics import NetcError
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.pipeline import Lowered
-from netc.runtime.batch_parts import batch_size, rows_of_a_part, same_params
+from netc.runtime.batch_parts import OfRows, lower_batch
 from netc.runtime.cuda_build import CudaBuild, build_cuda
 from netc.runtime.lower_net import OnStage, llvm_level, lower_net
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 from netc.runtime.shapes import tensor_of
-
-MOST_OPT_LEVEL = 3
 
 # kernels compiled so far, and in all
 OnKernel = Callable[[int, int], None]
@@ -99,6 +97,12 @@ def compile_message(
 ) -> Compiled:
     """Compile a net whose layers were selected already."""
     net = import_message(message, options)
+    of_rows = importer_of_rows(message, options, net)
+    return compile_imported(net, options, of_rows=of_rows, on_stage=on_stage, on_kernel=on_kernel)
+
+
+def importer_of_rows(message: Message, options: CompileOptions, net: ImportedNet) -> OfRows:
+    """Imports the net of a message for other sizes of its batch."""
 
     def of_rows(rows: int) -> ImportedNet | None:
         main = net.module.func("main")
@@ -108,7 +112,7 @@ def compile_message(
         except NetcError:
             return None  # it states the size of the batch somewhere
 
-    return compile_imported(net, options, of_rows=of_rows, on_stage=on_stage, on_kernel=on_kernel)
+    return of_rows
 
 
 def import_message(message: Message, options: CompileOptions) -> ImportedNet:
@@ -131,13 +135,13 @@ def compile_imported(
     late: Mapping[str, str] | None = None,
     forward: Collection[str] = (),
     segments: int = 1,
-    of_rows: Callable[[int], ImportedNet | None] | None = None,
+    of_rows: OfRows | None = None,
     on_stage: OnStage | None = None,
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
     """Compile tensor IR: the net's, or a ``module`` made of it, some of whose inputs are ``late``.
 
-    ``of_rows`` gives the net for fewer rows of a batch, None if there is none: it may be run in parts.
+    With ``of_rows`` a batch may be run in parts.
     ``forward`` and ``segments`` as in :func:`netc.passes.pipeline.tensor_pipeline`.
     """
     module = net.module if module is None else module
@@ -154,19 +158,10 @@ def compile_imported(
         cuda = build_cuda(lowered.buffer, options, on_kernel)
         return Compiled(options, net, lowered.tensor, cuda.module, late=late or {}, cuda=cuda)
     target = parse_target(options.target)
-    may_cut = options.opt_level == MOST_OPT_LEVEL and not options.fully_convolutional
-    rows = batch_size(net) if of_rows is not None and may_cut else None
-    whole, parts = None, 1
-    if of_rows is not None and rows is not None:
-        whole = lower(module, replace(options, tuner=None), None)
-        at_once = rows_of_a_part(rows, whole, target)
-        part = of_rows(at_once) if at_once is not None else None
-        if at_once is not None and part is not None and same_params(part.module, module):
-            module, whole, parts = part.module, None, rows // at_once
-    if whole is not None and options.tuner is None and on_stage is None:
-        lowered = whole
+    if of_rows is None:
+        lowered, parts = lower(module, options, on_stage), 1
     else:
-        lowered = lower(module, options, on_stage)
+        lowered, parts = lower_batch(net, options, of_rows, on_stage)
     kernels = compile_launches(
         lowered.buffer,
         target,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netc.ir.arena import arena_bytes, argument_bytes
 from netc.ir.core import Module
 from netc.ir.cost import func_cost
 from netc.ir.diagnostics import NetcError
-from netc.passes.pipeline import Lowered, run_pipeline
+from netc.passes.pipeline import Lowered
+from netc.runtime.lower_net import lower_net
 from netc.runtime.memory import show_bytes
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
-from netc.runtime.pass_settings import pass_settings
 
 _MOST_SEGMENTS = 64
 
@@ -54,14 +54,15 @@ def fit_memory(
             "a limit of memory is for compiled code: the reference keeps all it computes",
             remedy="leave out the limit, or compile for the target cpu",
         )
-    kept = _lower(module, options, forward, 1)
+    untuned = replace(options, tuner=None)
+    kept = lower_net(module, untuned, forward=forward)
     best, best_bytes = kept, arena_bytes(kept.buffer)
     kept_bytes, macs = best_bytes, _macs(kept)
     fixed += argument_bytes(kept.buffer.func("main"))
     segments = tried = 1
     while fixed + best_bytes > limit and tried < _MOST_SEGMENTS:
         tried = tried + 1 if tried < 4 else tried * 3 // 2
-        lowered = _lower(module, options, forward, tried)
+        lowered = lower_net(module, untuned, forward=forward, segments=tried)
         nbytes = arena_bytes(lowered.buffer)
         if nbytes < best_bytes:
             best, best_bytes, segments = lowered, nbytes, tried
@@ -74,17 +75,6 @@ def fit_memory(
         )
     total = _macs(best)
     return Recomputation(segments, kept_bytes, best_bytes, total, total - macs)
-
-
-def _lower(module: Module, options: CompileOptions, forward: Collection[str], segments: int) -> Lowered:
-    level, block = pass_settings(options)
-    return run_pipeline(
-        module,
-        opt_level=level,
-        block=block,
-        forward=forward,
-        segments=segments,
-    )
 
 
 def _macs(lowered: Lowered) -> int:

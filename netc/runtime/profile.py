@@ -118,6 +118,8 @@ def kernel_time(
     names = tuple(each.name for each in op.body.ops) or ("copy",)
     places = [each.location for each in op.body.ops] or [op.location]
     shapes = ", ".join(show_shape(tensor_of(v.type).shape) for v in written)
+    if parts > 1:
+        shapes = f"{parts} times {shapes}"
     return KernelTime(
         kernel,
         tuple(dict.fromkeys(layers[place] for place in places if place is not None and place in layers)),

@@ -40,7 +40,7 @@ from netc.runtime.artifact import (
     TENSOR,
     Artifact,
 )
-from netc.runtime.compiler import Compiled, compile_imported, import_message
+from netc.runtime.compiler import Compiled, compile_imported, compile_message, import_message
 from netc.runtime.cuda_build import CudaBuild
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.options import CompileOptions
@@ -89,7 +89,7 @@ class _Reader:
         elif machine is None:
             compiled = Compiled(options, self._with_places(net), self._module(TENSOR, "tensor"))
         elif self._manifest["netc"] != __version__ or not _runs_here(machine, options):
-            compiled = compile_imported(net, options)
+            compiled = compile_message(message, options)
         else:
             tensor, buffer = self._module(TENSOR, "tensor"), self._module(BUFFER, "buffer")
             compiled = Compiled(
@@ -99,11 +99,22 @@ class _Reader:
                 buffer,
                 self._objects(buffer),
                 machine,
-                parts=self._get(self._manifest, "parts", int),
+                parts=self._parts(net, tensor),
             )
         params = self._params(param_entries(net))
         seed = self._get(self._manifest, "seed", int)
         return Artifact(message, compiled, params, seed, self._states(net))
+
+    def _parts(self, net: ImportedNet, tensor: Module) -> int:
+        """How many parts a batch is run in: as many as the rows of the code's inputs make the net's."""
+        parts = self._get(self._manifest, "parts", int)
+        given = {v.name: tensor_of(v.type).shape for v in net.module.func("main").inputs}
+        for value in tensor.func("main").inputs:
+            shape = tensor_of(value.type).shape
+            rows = given.get(value.name, ())
+            if parts != 1 and not (shape and rows and parts > 1 and shape[0] * parts == rows[0]):
+                raise self._damaged(f"it does not run in {parts} parts")
+        return parts
 
     def _cuda(self, net: ImportedNet, options: CompileOptions) -> Compiled:
         """Code for GPUs, which may be others than this machine's: what fits is chosen when it is run."""

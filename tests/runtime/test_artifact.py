@@ -96,8 +96,8 @@ def test_code_for_another_machine_is_compiled_again(saved, images, monkeypatch):
     module, path = saved
     expected = module.run(data=images)["prob"]
     compiled = []
-    real = reader.compile_imported
-    monkeypatch.setattr(reader, "compile_imported", lambda *a: compiled.append(a) or real(*a))
+    real = reader.compile_message
+    monkeypatch.setattr(reader, "compile_message", lambda *a: compiled.append(a) or real(*a))
 
     def other_machine(manifest):
         if manifest["machine"]:

@@ -11,11 +11,14 @@ import pytest
 import netc
 from netc.backends.llvm.target import host_target
 from netc.frontend.net_file import load_net
-from netc.ir.row_axis import batch_rows_apart
+from netc.ir.row_axis import batch_row_axes
 from netc.passes.pipeline import run_pipeline
-from netc.runtime import compiler
+from netc.runtime import batch_parts
+from netc.runtime.api import read_message
+from netc.runtime.artifact import Artifact, write_artifact
 from netc.runtime.batch_parts import batch_size, rows_of_a_part
-from netc.runtime.compiler import import_message
+from netc.runtime.compiler import import_message, importer_of_rows
+from netc.runtime.emit import emit
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions
 from netc.runtime.profile import profile
@@ -42,7 +45,7 @@ DATA = np.random.default_rng(0).uniform(-1, 1, (6, 3, 12, 12)).astype(np.float32
 @pytest.fixture
 def two_rows(monkeypatch):
     """Batches run two rows at a time, where they can."""
-    monkeypatch.setattr(compiler, "rows_of_a_part", lambda rows, whole, target: 2)
+    monkeypatch.setattr(batch_parts, "rows_of_a_part", lambda rows, whole, target: 2)
 
 
 def parts_of(module: Module) -> int:
@@ -95,8 +98,15 @@ def test_the_time_of_a_kernel_is_that_of_all_parts(two_rows):
         'layer { name: "s" type: "Concat" bottom: "ip" bottom: "ip" top: "s" concat_param { axis: 0 } }',
         'layer { name: "s" type: "Parameter" top: "b" parameter_param { shape { dim: 6 dim: 10 } } }\n'
         'layer { name: "t" type: "Eltwise" bottom: "ip" bottom: "b" top: "s" }',
+        'layer { name: "s" type: "Reshape" bottom: "ip" top: "s" reshape_param { shape { dim: 6 dim: -1 } } }\n'
+        'layer { name: "t" type: "Softmax" bottom: "s" top: "t" }',
+        'layer { name: "s" type: "Reshape" bottom: "c" top: "s"\n'
+        "  reshape_param { shape { dim: 6 dim: -1 dim: 144 } } }\n"
+        'layer { name: "t" type: "Softmax" bottom: "s" top: "t" }\n'
+        'layer { name: "u" type: "Reshape" bottom: "t" top: "u"\n'
+        "  reshape_param { shape { dim: -1 dim: 20 dim: 12 dim: 12 } } }",
     ],
-    ids=["reduction", "softmax", "reshape", "concat", "parameter"],
+    ids=["reduction", "softmax", "reshape", "concat", "parameter", "stated size", "stated size with axes"],
 )
 def test_a_net_whose_samples_meet_runs_as_a_whole(two_rows, layer):
     module = netc.compile(NET + layer)
@@ -117,8 +127,27 @@ def test_a_part_leaves_the_arena_within_the_cache_where_weights_are_few(net, par
     options = CompileOptions(input_shapes=(("data", (16, *shape)),))
     imported = import_message(load_net(ZOO / f"{net}.net", phase="TEST"), options)
     assert batch_size(imported) == 16
-    assert batch_rows_apart(imported.module.func("main"))
+    assert batch_row_axes(imported.module.func("main")) is not None
     lowered = run_pipeline(imported.module, opt_level=3, block=16)
     target = replace(host_target(), l3_bytes=32 << 20)
     assert rows_of_a_part(16, lowered, target) == part
     assert rows_of_a_part(16, lowered, replace(target, l3_bytes=1 << 40)) is None
+
+
+def test_the_code_shown_is_that_of_a_part(two_rows):
+    options = CompileOptions()
+    message = read_message(NET, options)
+    net = import_message(message, options)
+    text = emit(net, options, "buffer", importer_of_rows(message, options, net))
+    assert "f32[2,20,12,12]" in text
+    assert "f32[6,20,12,12]" not in text
+
+
+@pytest.mark.parametrize("parts", [0, -2, 2, 10**9])
+def test_a_file_with_a_wrong_number_of_parts_is_damaged(two_rows, tmp_path, parts):
+    module = netc.compile(NET)
+    wrong = replace(module.compiled, parts=parts)
+    path = tmp_path / "parts.netc"
+    write_artifact(path, Artifact(load_net(NET), wrong, dict(module._params.arrays)))
+    with pytest.raises(netc.NetcError, match=f"it does not run in {parts} parts"):
+        netc.load(path)

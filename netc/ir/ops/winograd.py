@@ -89,9 +89,9 @@ def as_array(matrix: Matrix, dtype: np.dtype[np.generic] | type = np.float64) ->
 def _weight(operands: tuple[Array, ...], attrs: WinogradWeightAttrs) -> tuple[Array, ...]:
     (w,) = operands
     g = as_array(winograd(attrs.tile, w.shape[-1]).weight)
-    # in float64, rounded once: it is done when weights are loaded
-    u = np.matmul(np.matmul(g, w.astype(np.float64)), g.T)
-    return (np.ascontiguousarray(u.reshape(*w.shape[:2], -1).swapaxes(1, 2)).astype(w.dtype),)
+    # in float64, rounded once; both sides in one product, [a*a, r*r] x [r*r, C] for each output
+    taps = w.reshape(*w.shape[:2], -1).astype(np.float64).swapaxes(1, 2)
+    return (np.matmul(np.kron(g, g), taps).astype(w.dtype),)
 
 
 def _conv(operands: tuple[Array, ...], attrs: WinogradConvAttrs) -> tuple[Array, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_harness import needs_emulator
+from cuda_nets import NETS
 from emulated_device import emulated_gpu
-from small_nets import NETS
 
 import netc
 from netc.backends.cuda.nvrtc import has_nvrtc

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_nets import NETS
+from cuda_nets import NETS
 
 import netc
 from netc.backends.cuda import nvrtc

@@ -11,8 +11,8 @@ from unittest import mock
 import numpy as np
 import pytest
 from cuda_harness import needs_emulator
+from cuda_nets import NETS
 from fake_cupy import FakeCupy
-from small_nets import NETS
 
 import netc
 from netc.backends.cuda.backend import translation_unit

@@ -1,7 +1,7 @@
 """Chooses how Winograd's convolution is cut: tiles a chunk, register tiles, passes over the channels.
 
-A chunk of tiles is transformed, multiplied and transformed back by one thread in memory of its own. Large
-chunks read the weights seldom, small ones stay in the L2 cache.
+A chunk of tiles is transformed, multiplied and transformed back by one thread in memory of its own. The
+larger it is, the more seldom are the weights read; that its memory may leave the L2 cache costs less.
 """
 
 from __future__ import annotations
