@@ -112,6 +112,9 @@ class Solver:
             allow_python_layers=allow_python_layers,
         )
         self.net = self._nets.train
+        self._limited = memory_limit is not None
+        if self._limited and self.param.flag("debug_info"):
+            self.net.prepare_gradients()
         self.test_nets = self._nets.tests
         self._notes += self._nets.notes
         for note in self._notes:
@@ -167,6 +170,8 @@ class Solver:
         and update are two programs instead of one.
         """
         self._hooks.add(on_iteration_start, on_gradients)
+        if self._limited and on_gradients is not None:
+            self.net.prepare_gradients()
         self.add_reporter(Callbacks(on_iteration, on_test, on_snapshot))
 
     # ---- training

@@ -92,6 +92,10 @@ class TrainNet:
         """The memory of :attr:`gradients` by the names of the parameters' values."""
         return self._separate_step().gradients
 
+    def prepare_gradients(self) -> None:
+        """Make now what shows gradients before the update; a limit of memory may leave no room for it."""
+        self._separate_step()
+
     def iterate(
         self,
         rate: float,

@@ -120,3 +120,19 @@ def test_a_net_in_which_nothing_learns_has_no_gradients_to_show(solver_file, fol
 def test_what_cannot_be_called_is_refused_at_once(solver_file, name):
     with pytest.raises(NetcError, match=f"{name} is a function, or None; got 5"):
         netc.Solver(solver_file()).add_callbacks(**{name: 5})
+
+
+def test_a_limit_of_memory_too_small_for_gradients_is_told_before_the_training(solver_file):
+    enough, too_few = 1 << 20, 0
+    while enough - too_few > 16:
+        middle = (enough + too_few) // 2
+        try:
+            netc.Solver(solver_file(), memory_limit=middle)
+            enough = middle
+        except NetcError:
+            too_few = middle
+    netc.Solver(solver_file(), memory_limit=enough).step(1)
+    with pytest.raises(NetcError, match="more than the limit"):
+        netc.Solver(solver_file("debug_info: true"), memory_limit=enough)
+    with pytest.raises(NetcError, match="more than the limit"):
+        netc.Solver(solver_file(), memory_limit=enough).add_callbacks(on_gradients=print)
