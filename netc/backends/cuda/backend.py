@@ -15,10 +15,10 @@ from importlib import resources
 from netc.backends.cuda.kernel import CudaKernel
 from netc.backends.cuda.lower.table import has_kernel, lower_launch, split_body
 from netc.backends.cuda.target import Architecture, CudaTarget, Precision
-from netc.ir.core import Block, Module, Op, Value
+from netc.ir.core import Module, Op
 from netc.ir.dim import Dim, exact_quotient
+from netc.ir.launch_text import launch_text
 from netc.ir.ops.buffer import AllocAttrs, ViewAttrs
-from netc.ir.printer import print_op
 from netc.ir.types import DTYPE_BYTES, BufferType
 
 REFERENCE_KERNEL = "reference"
@@ -92,33 +92,8 @@ def lower_module(module: Module, precision: Precision) -> CudaCode:
 
 
 def kernel_key(launch: Op, precision: Precision, aligned: tuple[bool, ...]) -> str:
-    """All that a kernel depends on, with canonical names: equal launches share a kernel."""
-    assert launch.body is not None
-    names: dict[str, Value] = {}
-
-    def canonical(value: Value) -> Value:
-        if value.name not in names:
-            names[value.name] = Value(str(len(names)), value.type)
-        return names[value.name]
-
-    operands = tuple(canonical(v) for v in launch.operands)
-    types = " ".join(str(v.type) for v in operands)
-    body = Block(
-        tuple(canonical(a) for a in launch.body.args),
-        tuple(
-            replace(
-                op,
-                operands=tuple(canonical(v) for v in op.operands),
-                results=tuple(canonical(v) for v in op.results),
-                location=None,
-            )
-            for op in launch.body.ops
-        ),
-        tuple(canonical(v) for v in launch.body.results),
-    )
-    attrs = replace(launch.attrs, kernel=None)
-    bare = replace(launch, operands=operands, body=body, attrs=attrs, location=None)
-    return f"{types}\n{print_op(bare, locations=False)}\n{precision} {aligned}"
+    """All that a kernel depends on: equal launches share one."""
+    return f"{launch_text(launch)}\n{precision} {aligned}"
 
 
 def kernel_name(launch: Op, precision: Precision, aligned: tuple[bool, ...]) -> str:

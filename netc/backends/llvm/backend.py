@@ -11,8 +11,8 @@ from netc.backends.llvm.emit import emit_kernel
 from netc.backends.llvm.lower.table import fingerprint, has_kernel, lower_launch, split_body
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.backends.llvm.target import Target
-from netc.ir.core import Block, Func, Module, Op, Value
-from netc.ir.printer import print_op
+from netc.ir.core import Func, Module, Op
+from netc.ir.launch_text import launch_text
 
 REFERENCE_KERNEL = "reference"
 """The kernel name of a launch that has no kernel: the runtime runs it by the reference."""
@@ -27,34 +27,8 @@ class CompiledKernels:
 
 
 def kernel_key(launch: Op) -> str:
-    """All that a kernel depends on, with canonical names: equal launches share a kernel."""
-    assert launch.body is not None
-    names: dict[str, Value] = {}
-
-    def canonical(value: Value) -> Value:
-        if value.name not in names:
-            names[value.name] = Value(str(len(names)), value.type)
-        return names[value.name]
-
-    operands = tuple(canonical(v) for v in launch.operands)
-    types = " ".join(str(v.type) for v in operands)
-    body = Block(
-        tuple(canonical(a) for a in launch.body.args),
-        tuple(
-            replace(
-                op,
-                operands=tuple(canonical(v) for v in op.operands),
-                results=tuple(canonical(v) for v in op.results),
-                location=None,
-            )
-            for op in launch.body.ops
-        ),
-        tuple(canonical(v) for v in launch.body.results),
-    )
-    bare = replace(
-        launch, operands=operands, body=body, attrs=replace(launch.attrs, kernel=None), location=None
-    )
-    return f"{types}\n{print_op(bare, locations=False)}\n{fingerprint(launch)}"
+    """All that a kernel depends on: equal launches share one."""
+    return f"{launch_text(launch)}\n{fingerprint(launch)}"
 
 
 def kernel_name(launch: Op) -> str:
