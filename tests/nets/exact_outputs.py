@@ -31,7 +31,8 @@ def check_net(text: str) -> None:
     """Programs with and without optimisations give the exact outputs of a net, but for rounding."""
     expected = expected_outputs(text)
     for opt_level, threads in PROGRAMS:
-        module = netc.compile(text, expected.weights, opt_level=opt_level, threads=threads)
+        # Winograd's convolution rounds more than the tolerance allows for; its tests state by how much
+        module = netc.compile(text, expected.weights, opt_level=opt_level, threads=threads, exact=True)
         found = module.run(**expected.inputs)
         assert set(found) == set(expected.outputs)
         for name, want in expected.outputs.items():
