@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from emulator import Emulator, missing
-from harness import GAP, bound_launch, reference
+from harness import GAP, assert_near, bound_launch, reference
 
 from netc.backends.cuda.backend import translation_unit
 from netc.backends.cuda.kernel import CudaKernel
@@ -104,18 +104,5 @@ def check_launch(
     got_all = run_kernel(kernel, launch, arrays, symbols)
     tolerance = max(tolerance, PRECISION_TOLERANCE.get(precision, 0))
     for got, wanted in zip(got_all, reference(bound_launch(launch, symbols), arrays), strict=True):
-        assert got.shape == wanted.shape
-        if got.dtype != np.float32:
-            np.testing.assert_array_equal(got, wanted)
-            continue
-        finite = np.abs(wanted[np.isfinite(wanted)])
-        scale = np.abs(wanted) if relative_to_each else (finite.max() if finite.size else 1.0)
-        with np.errstate(invalid="ignore"):
-            close = np.abs(got - wanted) <= tolerance * scale + 1e-37
-        good = close | (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-        if not good.all():
-            at = tuple(np.argwhere(~good)[0])
-            raise AssertionError(
-                f"{(~good).sum()} of {good.size} differ; the first at {at}: {got[at]} is not {wanted[at]}"
-            )
+        assert_near(got, wanted, tolerance, relative_to_each)
     return kernel

@@ -261,6 +261,24 @@ def run_launch(
     return run
 
 
+def assert_near(got: Array, wanted: Array, tolerance: float, relative_to_each: bool) -> None:
+    """Numbers differ by at most the tolerance times the largest, or times each; what is no float32 is equal."""
+    assert got.shape == wanted.shape
+    if got.dtype != np.float32:
+        np.testing.assert_array_equal(got, wanted)
+        return
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    scale = np.abs(wanted) if relative_to_each else (finite.max() if finite.size else 1.0)
+    with np.errstate(invalid="ignore"):
+        close = np.abs(got - wanted) <= tolerance * scale + 1e-37
+    good = close | (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+    if not good.all():
+        at = tuple(np.argwhere(~good)[0])
+        raise AssertionError(
+            f"{(~good).sum()} of {good.size} differ; the first at {at}: {got[at]} is not {wanted[at]}"
+        )
+
+
 def check_launch(
     launch: Op,
     arrays: Sequence[Array],
@@ -274,21 +292,7 @@ def check_launch(
     symbols = options.get("symbols", {})
     expected = reference(bound_launch(launch, symbols), arrays)
     for memory, wanted in zip(run.outputs, expected, strict=True):
-        got = memory.logical()
-        assert got.shape == wanted.shape
-        if got.dtype != np.float32:
-            np.testing.assert_array_equal(got, wanted)
-            continue
-        finite = np.abs(wanted[np.isfinite(wanted)])
-        scale = np.abs(wanted) if relative_to_each else (finite.max() if finite.size else 1.0)
-        with np.errstate(invalid="ignore"):
-            close = np.abs(got - wanted) <= tolerance * scale + 1e-37
-        good = close | (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-        if not good.all():
-            at = tuple(np.argwhere(~good)[0])
-            raise AssertionError(
-                f"{(~good).sum()} of {good.size} differ; the first at {at}: {got[at]} is not {wanted[at]}"
-            )
+        assert_near(memory.logical(), wanted, tolerance, relative_to_each)
     return run
 
 
