@@ -127,7 +127,7 @@ class _Run:
     def _dtype(self, type_: Type) -> np.dtype[Any]:
         """The dtype in which values of a type are computed."""
         assert isinstance(type_, TensorType)
-        return self.float_dtype if "f" in type_.dtype else numpy_dtype(type_.dtype)
+        return self.float_dtype if type_.dtype[0] == "f" else numpy_dtype(type_.dtype)
 
     def _note(self, name: str, array: Array) -> None:
         if self.keep is None or name in self.keep:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netc.ir.core import Func, Op, Value, walk
-from netc.ir.dim import Dim, product
+from netc.ir.dim import Dim, floordiv, product
 from netc.ir.types import TensorType
 
 
@@ -43,6 +43,11 @@ def macs(op: Op) -> Dim:
     if op.name == "nn.winograd_conv":
         u, y = _tensor(op.operands[1]), _tensor(op.result)
         return y.elements * u.shape[2] * int(op.attrs.taps) ** 2
+    if op.name in ("nn.bf16_conv", "nn.int8_conv"):
+        x, w, y = _tensor(op.operands[0]), _tensor(op.operands[1]), _tensor(op.result)
+        return y.elements * floordiv(x.shape[1], int(op.attrs.group)) * product(w.shape[2:])
+    if op.name in ("nn.bf16_inner_product", "nn.int8_inner_product"):
+        return _tensor(op.result).elements * _tensor(op.operands[0]).shape[1]
     if op.name not in ("nn.conv", "nn.deconv", "nn.fractional_conv", "nn.inner_product"):
         return 0
     x, w, y = _tensor(op.operands[0]), _tensor(op.operands[1]), _tensor(op.result)

@@ -20,6 +20,7 @@ from netc.ir.ops.loop import (
     CompareAttrs,
     ConstAttrs,
     LanesAttrs,
+    PointerAttrs,
     PrefetchAttrs,
     ReduceLanesAttrs,
     ShuffleAttrs,
@@ -300,6 +301,11 @@ class LoopBuilder:
         """x * y + z."""
         return self.op("fma", (x, y, z), x.type)
 
+    def dot(self, x: Value, y: Value, z: Value) -> Value:
+        """z plus the products of the narrow numbers in i32 words: bf16 for a z of f32, u8 by i8 for one of i32."""
+        assert isinstance(z.type, VectorType)
+        return self.op("dot_bf16" if z.type.dtype == "f32" else "dot_u8", (x, y, z), z.type)
+
     def maximum(self, x: Value, y: Value) -> Value:
         """x where x > y, else y (so y where either is NaN)."""
         return self.op("max", (x, y), x.type)
@@ -355,6 +361,10 @@ class LoopBuilder:
         return self.op("reduce", (x,), ScalarType(x.type.dtype), ReduceLanesAttrs(kind))
 
     # --- memory ---
+    def recast(self, pointer: Value, dtype: str) -> Value:
+        """The pointer, to elements of another dtype; indices count those."""
+        return self.op("recast", (pointer,), PointerType(dtype), PointerAttrs(dtype))
+
     def load(self, pointer: Value, index: Index, lanes: int = 0) -> Value:
         """A scalar (lanes 0) or a vector."""
         return self.op("load", (pointer, self.value(index)), _loaded(pointer, lanes), LanesAttrs(lanes))

@@ -133,6 +133,7 @@ _NUMPY_DTYPES = {
     "f32": "f4",
     "f64": "f8",
     "f16": "f2",
+    "bf16": "u2",  # its bits: NumPy has no such dtype
     "i64": "i8",
     "i32": "i4",
     "i8": "i1",

@@ -13,6 +13,8 @@ _PREPARABLE = frozenset(
         "detect.prior_box",
         "layout.convert",
         "nn.adjoint_weight",
+        "nn.bf16_weight",
+        "nn.int8_weight",
         "nn.winograd_weight",
         "tensor.concat",
         "tensor.fill",

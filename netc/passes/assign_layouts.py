@@ -3,7 +3,7 @@
 Does: walks the ops in order and picks a layout for each result. ``{1:block}`` (channels in blocks) starts at
 convolutions and is carried on for as long as the ops can carry it:
 
-1.  ``conv``: weights ``{0:block}``, so the result is blocked. The input is blocked too, except that a
+1.  ``conv`` and its like: weights ``{0:block}``, so the result is blocked. The input is blocked too, except that a
     row-major one of at most 4 channels (an image) is read as it is. Grouped convolutions only where blocks
     do not straddle groups, or with one channel a group (depthwise).
 2.  ``deconv``: weights ``{1:block}``; depthwise ``{0:block}``; other groups stay row-major.
@@ -192,6 +192,15 @@ class _Assigner:
         """Case 1."""
         return [self.channels, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
 
+    def narrow_conv(self, op: Op) -> Sequence[Layout]:
+        """Case 1."""
+        return [self.channels, *[Blocked(0, self.block)] * (len(op.operands) - 1)]
+
+    def narrowed(self, op: Op) -> Sequence[Layout]:
+        """Case 4, but planes are blocked for the convolutions that read them."""
+        (x,) = op.operands
+        return [self.channels if _tensor(x).rank == 4 else None]
+
     def conv_weight_gradient(self, op: Op) -> Sequence[Layout]:
         """Case 2."""
         x, dw = op.operands[0], _tensor(op.result)
@@ -223,6 +232,10 @@ class _Assigner:
         if op.attrs.transpose or not all(v.name in self.params for v in op.operands[1:]):
             return [None] * len(op.operands)
         return [None, Blocked(0, self.block), Blocked(0, self.block)][: len(op.operands)]
+
+    def narrow_inner_product(self, op: Op) -> Sequence[Layout]:
+        """Case 6."""
+        return [None, *[Blocked(0, self.block)] * (len(op.operands) - 1)]
 
     def concat(self, op: Op) -> Sequence[Layout]:
         """Case 5."""
@@ -280,12 +293,18 @@ def _tensor(value: Value) -> TensorType:
 
 _RULES: dict[str, Callable[[_Assigner, Op], Sequence[Layout]]] = {
     "math.broadcast": _Assigner.spread,
+    "math.to_bf16": _Assigner.narrowed,
+    "math.to_u8": _Assigner.narrowed,
     "nn.ave_pool_gradient": _Assigner.spread,
+    "nn.bf16_conv": _Assigner.narrow_conv,
+    "nn.bf16_inner_product": _Assigner.narrow_inner_product,
     "nn.conv": _Assigner.conv,
     "nn.conv_weight_gradient": _Assigner.conv_weight_gradient,
     "nn.deconv": _Assigner.deconv,
     "nn.fractional_conv": _Assigner.conv,
     "nn.inner_product": _Assigner.inner_product,
+    "nn.int8_conv": _Assigner.narrow_conv,
+    "nn.int8_inner_product": _Assigner.narrow_inner_product,
     "nn.moments": _Assigner.reduce,
     "nn.winograd_conv": _Assigner.winograd_conv,
     "random.dropout": _Assigner.dropout,

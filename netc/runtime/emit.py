@@ -68,7 +68,7 @@ def emit(
         return print_module(module_at(net, options, stage, of_rows, on_stage=on_stage))
     target = parse_target(options.target)
     kernels = module_at(net, options, "loop", of_rows, on_stage=on_stage).funcs
-    texts = [emit_kernel(func, fma=target.fma) for func in kernels]
+    texts = [emit_kernel(func, fma=target.fma, dots=target.dots) for func in kernels]
     if stage == "asm":
         texts = [emit_assembly(text, target, llvm_level(options)) for text in texts]
     return "\n".join(texts)

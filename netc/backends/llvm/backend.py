@@ -63,7 +63,7 @@ def launches(module: Module) -> dict[str, Op]:
 
 def kernel_text(name: str, launch: Op, target: Target) -> str:
     """The LLVM IR of one kernel."""
-    return emit_kernel(lower_launch(name, launch, target), fma=target.fma)
+    return emit_kernel(lower_launch(name, launch, target), fma=target.fma, dots=target.dots)
 
 
 def lower_module(module: Module, target: Target) -> Module:

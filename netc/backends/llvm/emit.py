@@ -11,13 +11,23 @@ import math
 import struct
 from collections.abc import Callable
 
+from netc.backends.llvm.emit_narrow import bf16_to_f32, dot_bf16, dot_u8, f32_to_bf16
 from netc.ir.core import Block, Func, Op, Value
 from netc.ir.types import PointerType, ScalarType, Type, VectorType
 
-_SCALARS = {"f32": "float", "f64": "double", "i64": "i64", "i32": "i32", "i1": "i1", "i8": "i8", "u8": "i8"}
+_SCALARS = {
+    "f32": "float",
+    "f64": "double",
+    "bf16": "i16",
+    "i64": "i64",
+    "i32": "i32",
+    "i1": "i1",
+    "i8": "i8",
+    "u8": "i8",
+}
 # index arithmetic never overflows; the bit tricks of vectors may
 _NO_SIGNED_WRAP = frozenset({"add", "sub", "mul"})
-_INTRINSIC_SUFFIX = {"f32": "f32", "f64": "f64", "i64": "i64", "i32": "i32"}
+_INTRINSIC_SUFFIX = {"f32": "f32", "f64": "f64", "bf16": "i16", "i64": "i64", "i32": "i32", "i8": "i8", "u8": "i8"}
 
 
 def llvm_type(type_: Type) -> str:
@@ -31,18 +41,20 @@ def llvm_type(type_: Type) -> str:
     raise TypeError(f"{type_} is not a type of the loop level")
 
 
-def emit_kernel(func: Func, *, fma: bool = True) -> str:
+def emit_kernel(func: Func, *, fma: bool = True, dots: frozenset[str] = frozenset()) -> str:
     """A module with one kernel. The last two arguments of the function are ``tid`` and ``nth``.
 
-    ``fma`` says that the target multiplies and adds in one instruction.
+    ``fma`` says that the target multiplies and adds in one instruction, ``dots`` which dot products it has
+    instructions for, see :attr:`netc.backends.llvm.target.Target.dots`.
     """
-    return _KernelEmitter(func, fma).module()
+    return _KernelEmitter(func, fma, dots).module()
 
 
 class _KernelEmitter:
-    def __init__(self, func: Func, fma: bool) -> None:
+    def __init__(self, func: Func, fma: bool, dots: frozenset[str]) -> None:
         self.func = func
         self.fma = fma
+        self.dots = dots
         self.lines: list[str] = []
         self.names: dict[str, str] = {}
         self.declared: dict[str, str] = {}
@@ -184,7 +196,9 @@ def _arithmetic(float_name: str, int_name: str) -> Callable[[_KernelEmitter, Op]
 def _min_max(float_predicate: str, int_predicate: str) -> Callable[[_KernelEmitter, Op], None]:
     def emit(k: _KernelEmitter, op: Op) -> None:
         x, y = op.operands
-        compare = f"fcmp {float_predicate}" if _is_float(x.type) else f"icmp {int_predicate}"
+        unsigned = isinstance(x.type, ScalarType | VectorType) and x.type.dtype == "u8"
+        predicate = int_predicate.replace("s", "u") if unsigned else int_predicate
+        compare = f"fcmp {float_predicate}" if _is_float(x.type) else f"icmp {predicate}"
         condition = k.assign(f"{compare} {k.typed(x)}, {k.name(y)}")
         lanes = f"<{x.type.lanes} x i1>" if isinstance(x.type, VectorType) else "i1"
         k.result(op, f"select {lanes} {condition}, {k.typed(x)}, {k.typed(y)}")
@@ -250,14 +264,32 @@ def _cast(k: _KernelEmitter, op: Op) -> None:
     to = op.result.type
     assert isinstance(x.type, ScalarType | VectorType)
     assert isinstance(to, ScalarType | VectorType)
+    if "bf16" in (x.type.dtype, to.dtype):
+        convert = f32_to_bf16 if to.dtype == "bf16" else bf16_to_f32
+        k.names[op.result.name] = convert(k, k.name(x), to.lanes if isinstance(to, VectorType) else 0)
+        return
+    widen = "zext" if x.type.dtype == "u8" else "sext"
     names = {
         "bitcast": "bitcast",
         "to_int": "fptosi",
         "to_float": "sitofp",
-        "extend": "fpext" if to.dtype[0] == "f" else "sext",
+        "extend": "fpext" if to.dtype[0] == "f" else widen,
         "truncate": "fptrunc" if to.dtype[0] == "f" else "trunc",
     }
     k.result(op, f"{names[op.attrs.kind]} {k.typed(x)} to {llvm_type(to)}")
+
+
+def _dot(emit: Callable[[_KernelEmitter, str, str, str, int], str]) -> Callable[[_KernelEmitter, Op], None]:
+    def write(k: _KernelEmitter, op: Op) -> None:
+        assert isinstance(op.result.type, VectorType)
+        x, y, z = (k.name(v) for v in op.operands)
+        k.names[op.result.name] = emit(k, x, y, z, op.result.type.lanes)
+
+    return write
+
+
+def _recast(k: _KernelEmitter, op: Op) -> None:
+    k.names[op.result.name] = k.name(op.operands[0])
 
 
 def _splat(k: _KernelEmitter, op: Op) -> None:
@@ -284,7 +316,7 @@ def _load(k: _KernelEmitter, op: Op) -> None:
 
 def _align(pointer: Value) -> int:
     assert isinstance(pointer.type, PointerType)
-    return {"f64": 8, "i64": 8, "f32": 4, "i32": 4}.get(pointer.type.dtype, 1)
+    return {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "bf16": 2}.get(pointer.type.dtype, 1)
 
 
 def _load_first(k: _KernelEmitter, op: Op) -> None:
@@ -455,6 +487,9 @@ _EMITTERS: dict[str, Callable[[_KernelEmitter, Op], None]] = {
     "loop.compare": _compare,
     "loop.select": _select,
     "loop.cast": _cast,
+    "loop.dot_bf16": _dot(dot_bf16),
+    "loop.dot_u8": _dot(dot_u8),
+    "loop.recast": _recast,
     "loop.splat": _splat,
     "loop.first_lanes": _first_lanes,
     "loop.lane_numbers": _lane_numbers,

@@ -46,6 +46,16 @@ class Target:
         return self.vector_bytes // 4
 
     @property
+    def dots(self) -> frozenset[str]:
+        """The dtypes of which it adds up products in one instruction: ``bf16`` pairs, ``u8`` by i8 quads."""
+        features = self.features.split(",")
+        long = "+avx512vl" in features
+        found = {"bf16"} if long and "+avx512bf16" in features else set()
+        if (long and "+avx512vnni" in features) or (self.vector_bytes <= 32 and "+avxvnni" in features):
+            found.add("u8")
+        return frozenset(found)
+
+    @property
     def cache_key(self) -> str:
         """Everything besides the launch and the level that the bytes of an object file depend on.
 

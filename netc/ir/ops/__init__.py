@@ -2,6 +2,7 @@
 
 from netc.ir.ops import (
     adjoint_weight,
+    bf16,
     buffer,
     conv,
     conv_gradient,
@@ -12,6 +13,7 @@ from netc.ir.ops import (
     fusion,
     im2col,
     inner_product,
+    int8,
     layout_ops,
     loop,
     loss,
@@ -39,6 +41,7 @@ from netc.ir.ops import (
 
 __all__ = [
     "adjoint_weight",
+    "bf16",
     "buffer",
     "conv",
     "conv_gradient",
@@ -49,6 +52,7 @@ __all__ = [
     "fusion",
     "im2col",
     "inner_product",
+    "int8",
     "layout_ops",
     "loop",
     "loss",

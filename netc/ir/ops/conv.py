@@ -101,7 +101,8 @@ def _result_layout(x: TensorType, w: TensorType, axis: int) -> Layout:
     return Blocked(1, w.layout.size)
 
 
-def _infer_conv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[TensorType, ...]:
+def infer_conv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[TensorType, ...]:
+    """The type rule of nn.conv."""
     x, w = operands[0], operands[1]
     kernel = _check_operands(operands, attrs)
     channels = w.shape[0]
@@ -160,7 +161,7 @@ def _fractional(operands: tuple[Array, ...], attrs: FractionalConvAttrs) -> tupl
     extents = [s * (size - 1) + 1 for s, size in zip(attrs.spread, x.shape[2:], strict=True)]
     spread = np.zeros((*x.shape[:2], *extents), x.dtype)
     spread[:, :, *(slice(None, None, s) for s in attrs.spread)] = x
-    return _conv((spread, *rest), _of_spread(attrs, x.ndim - 2))
+    return conv_reference((spread, *rest), _of_spread(attrs, x.ndim - 2))
 
 
 def _infer_deconv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[TensorType, ...]:
@@ -194,7 +195,8 @@ def _add_bias(y: Array, operands: tuple[Array, ...]) -> tuple[Array, ...]:
     return (y + operands[2].reshape(1, -1, *[1] * (y.ndim - 2)),)
 
 
-def _conv(operands: tuple[Array, ...], attrs: ConvAttrs) -> tuple[Array, ...]:
+def conv_reference(operands: tuple[Array, ...], attrs: ConvAttrs) -> tuple[Array, ...]:
+    """nn.conv in NumPy, in the dtype of the input."""
     x, w = operands[0], operands[1]
     n, channels, group, kernel = x.shape[0], w.shape[0], attrs.group, w.shape[2:]
     out = tuple(
@@ -244,8 +246,8 @@ CONV = define(
         "out = floor((in + pads - (dilation*(k-1)+1)) / stride) + 1.",
         ("x", "w", "b?"),
         ConvAttrs,
-        infer=_infer_conv,
-        reference=_conv,
+        infer=infer_conv,
+        reference=conv_reference,
     )
 )
 DECONV = define(

@@ -19,7 +19,8 @@ class InnerProductAttrs:
     transpose: bool = False
 
 
-def _infer(operands: tuple[TensorType, ...], attrs: InnerProductAttrs) -> tuple[TensorType, ...]:
+def infer_inner_product(operands: tuple[TensorType, ...], attrs: InnerProductAttrs) -> tuple[TensorType, ...]:
+    """The type rule of nn.inner_product."""
     x, w = operands[0], operands[1]
     check_one_dtype(operands)
     if x.rank != 2 or x.layout is not None:
@@ -53,7 +54,7 @@ INNER_PRODUCT = define(
         "The weight may be blocked by N; the result is row-major always.",
         ("x", "w", "b?"),
         InnerProductAttrs,
-        infer=_infer,
+        infer=infer_inner_product,
         reference=_reference,
     )
 )

@@ -51,9 +51,19 @@ class CompareAttrs:
 
 @dataclass(frozen=True, slots=True)
 class CastAttrs:
-    """``kind``: bitcast, to_int (truncates), to_float, extend (f32 to f64), truncate (f64 to f32)."""
+    """``kind``: bitcast, to_int (truncates), to_float, extend and truncate (between widths of one kind).
+
+    Truncating f32 to bf16 rounds to the nearest, ties to even.
+    """
 
     kind: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointerAttrs:
+    """``dtype`` of what is found there."""
+
     dtype: str
 
 
@@ -108,6 +118,23 @@ def _infer_cast(operands: tuple[Type, ...], attrs: CastAttrs) -> tuple[Type, ...
     if isinstance(type_, VectorType):
         return (VectorType(attrs.dtype, type_.lanes),)
     return (ScalarType(attrs.dtype),)
+
+
+def _infer_recast(operands: tuple[Type, ...], attrs: PointerAttrs) -> tuple[Type, ...]:
+    _pointee(operands[0])
+    return (PointerType(attrs.dtype),)
+
+
+def _infer_dot(dtype: str) -> InferRule:
+    def infer(operands: tuple[Type, ...], _: Any) -> tuple[Type, ...]:
+        x, y, total = operands
+        if not isinstance(total, VectorType) or total.dtype != dtype:
+            raise OpError(f"a sum of {dtype} expected, got {total}")
+        if x != y or x != VectorType("i32", total.lanes):
+            raise OpError(f"factors of i32x{total.lanes} expected, got {x} and {y}")
+        return (total,)
+
+    return infer
 
 
 def _infer_splat(operands: tuple[Type, ...], attrs: LanesAttrs) -> tuple[Type, ...]:
@@ -225,6 +252,19 @@ for _name, _doc in {
 }.items():
     _define(_name, _doc, ("x",), _same)
 _define("fma", "x * y + z, rounded once.", ("x", "y", "z"), _same)
+_define(
+    "dot_bf16",
+    "z + x.low * y.low + x.high * y.high, a lane of x and y being two bf16; the order of the sum is the target's.",
+    ("x", "y", "z"),
+    _infer_dot("f32"),
+)
+_define(
+    "dot_u8",
+    "z plus four products: a lane of x is four u8, of y four i8. Exact, wrapping around.",
+    ("x", "y", "z"),
+    _infer_dot("i32"),
+)
+_define("recast", "The pointer, to elements of another dtype.", ("pointer",), _infer_recast, PointerAttrs)
 _define("compare", "i1 per element.", ("x", "y"), _infer_compare, CompareAttrs)
 _define("select", "yes where the condition holds, else no.", ("condition", "yes", "no"), _infer_select)
 _define("cast", "Another dtype.", ("x",), _infer_cast, CastAttrs)

@@ -182,7 +182,7 @@ class Run:
         module = Module("m", "loop", (func,))
         verify(module)
         self.module = module
-        text = emit_kernel(func, fma=self.target.fma)
+        text = emit_kernel(func, fma=self.target.fma, dots=self.target.dots)
         code = compile_to_object(text, self.target, opt)
         self.emulated = EmulatedKernel(code) if target == ARM and not runs_here(ARM) else None
         self.library = None if self.emulated else Library({"kernel": code}, self.target)

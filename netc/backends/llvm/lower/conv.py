@@ -10,6 +10,7 @@ blocked alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from netc.backends.llvm.lower.columns import Tile, Window, static_tiles, symbolic_tiles
 from netc.backends.llvm.lower.conv_plane import Plane, can_recut, plane_of_rows, recut_plane
@@ -59,7 +60,7 @@ class ConvLowering:
         self.b = kernel.b
         self.anchor = anchor
         self.tail = tail
-        self.x = kernel.operand(anchor.operands[0])
+        self.x = self.input()
         self.w = kernel.operand(anchor.operands[1])
         self.bias = kernel.bias(anchor)
         self.y = kernel.writes[0]
@@ -72,6 +73,45 @@ class ConvLowering:
             -(-outputs // self.groups // self.block) if self.groups > 1 else -(-outputs // self.block)
         )
         self.planes, self.tile = self.choose()
+
+    # --- what narrow factors change ---
+    @property
+    def micro_kernel(self) -> type[MicroKernel]:
+        """What computes a register tile."""
+        return MicroKernel
+
+    def input(self) -> Memory:
+        """The input, in the elements that are broadcast."""
+        return self.kernel.operand(self.anchor.operands[0])
+
+    @property
+    def in_block(self) -> int:
+        """How many of those a block of channels has."""
+        return self.block
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether partial sums cannot rest in the output."""
+        return self.y.type.dtype != "f32"
+
+    def start(self, vector: Index) -> Value:
+        """What the sums of a vector of outputs begin with: the bias or zero."""
+        if self.bias is None:
+            return self.b.const(0.0, f"f32x{self.block}")
+        return self.load_vector(self.bias, vector)
+
+    def multiply_add(self, x: Value, w: Value, total: Value) -> Value:
+        """The products of a broadcast input with a vector of weights, added to a total."""
+        return self.b.fma(x, w, total)
+
+    def finished(self, total: Value, vector: Index) -> Value:
+        """The result of the anchor from a vector's sum."""
+        del vector
+        return total
+
+    def load_vector(self, memory: Memory, vector: Index) -> Value:
+        """A number for each output of a vector."""
+        return self.b.load(memory.pointer, self.b.imul(vector, self.block), self.block)
 
     def choose(self) -> tuple[list[Plane], MacTile]:
         """The rows of the plane, or the cut of a 1x1 plane that tiles best."""
@@ -110,14 +150,19 @@ class ConvLowering:
         """The register tile for rows of so many outputs."""
         target, given = self.kernel.target, self.kernel.launch.attrs.schedule
         if given is not None:
-            return given_tile(given, target, self.depth, self.block)
-        return choose_tile(target, columns, self.blocks, taps, self.depth, 2)
+            tile = given_tile(given, target, self.depth, self.block)
+        else:
+            tile = choose_tile(target, columns, self.blocks, taps, self.depth, 2)
+        return replace(tile, depth=self.depth) if self.one_pass else tile
 
     def candidates(self) -> list[MacTile]:
         """The model's choice, others near it, and it with other depths."""
         target, plane = self.kernel.target, self.planes[0]
         taps = max(plane.vertical.taps * plane.horizontal.taps for plane in self.planes)
         near = near_tiles(target, plane.static_columns, self.blocks, taps, self.depth, 2)
+        if self.one_pass:
+            all_at_once = dict.fromkeys(replace(tile, depth=self.depth) for _, tile in near)
+            return [self.tile, *(tile for tile in all_at_once if tile != self.tile)]
         depths = other_depths(self.tile, self.depth, self.block)
         return [self.tile, *(tile for _, tile in near if tile != self.tile), *depths]
 
@@ -190,7 +235,7 @@ class ConvLowering:
                 for tile in self.tiles(plane):
                     with b.loop(0, tile.repeat) as repeat:
                         column = b.iadd(tile.start, b.imul(repeat.index, tile.size))
-                        _MicroKernel(
+                        self.micro_kernel(
                             self, plane, tile, vectors, group, out_block, image, row.index, column
                         ).emit(step.index, end, first, last)
 
@@ -203,7 +248,7 @@ class ConvLowering:
         return symbolic_tiles(self.b, plane.horizontal, plane.columns, plane.in_columns, self.tile.pixels)
 
 
-class _MicroKernel:
+class MicroKernel:
     """One register tile: ``tile.size`` pixels of one row x ``vectors`` blocks of output channels."""
 
     def __init__(
@@ -236,6 +281,7 @@ class _MicroKernel:
         with self.b.when(last):
             for (pixel, vector), total in zip(self.cells(), totals, strict=True):
                 point = self.point(pixel, vector)
+                total = self.conv.finished(total, self.b.iadd(self.out_block, vector))
                 finish_at(
                     self.conv.kernel, self.conv.anchor, total, self.conv.tail, self.conv.kernel.writes, point
                 )
@@ -275,10 +321,7 @@ class _MicroKernel:
     def initial(self, first: Value | bool) -> list[Value]:
         """Bias (or zero) on the first pass, the partial sums of the output afterwards."""
         b, conv = self.b, self.conv
-        zero = b.const(0.0, f"f32x{conv.block}")
-        starts = [zero] * self.vectors
-        if conv.bias is not None:
-            starts = [self.bias_vector(conv.bias, v) for v in range(self.vectors)]
+        starts = [conv.start(b.iadd(self.out_block, v)) for v in range(self.vectors)]
         if first is True:
             return [starts[v] for _, v in self.cells()]
         return [
@@ -286,14 +329,10 @@ class _MicroKernel:
             for p, v in self.cells()
         ]
 
-    def bias_vector(self, bias: Memory, vector: int) -> Value:
-        at = self.b.imul(self.b.iadd(self.out_block, vector), self.conv.block)
-        return self.b.load(bias.pointer, at, self.conv.block)
-
     def accumulate(self, start: Index, end: Index, totals: list[Value]) -> list[Value]:
         """Loop over channel blocks, kernel rows, channels of a block; taps of a row are unrolled."""
         b, conv = self.b, self.conv
-        block = conv.block
+        block = conv.in_block
         if self.plane.empty:
             return totals
         vertical = self.plane.vertical
@@ -317,7 +356,7 @@ class _MicroKernel:
         b, x = self.b, self.conv.x
         if x.type.layout is None:
             return
-        at = self.input_offset(b.iadd(channel_block, self.conv.block), 0, tap_row)
+        at = self.input_offset(b.iadd(channel_block, self.conv.in_block), 0, tap_row)
         step = b.imul(self.plane.horizontal.stride, x.strides[3])
         b.prefetch(x.pointer, b.iadd(at, b.imul(channel, step)))
 
@@ -335,7 +374,7 @@ class _MicroKernel:
         if x.type.layout is None:
             index = b.iadd(b.iadd(first_channel, channel_block), channel)
             return b.iadd(at, b.imul(index, x.strides[1]))
-        index = b.idiv(b.iadd(first_channel, channel_block), conv.block)
+        index = b.idiv(b.iadd(first_channel, channel_block), conv.in_block)
         return b.iadd(b.iadd(at, b.imul(index, x.strides[1])), channel)
 
     def weight_offset(self, channel: Index, tap_row: Index) -> Index:
@@ -381,5 +420,5 @@ class _MicroKernel:
             x = b.splat(b.load(conv.x.pointer, b.iadd(x_at, b.imul(step, x_stride))), block)
             for v in range(self.vectors):
                 cell = pixel * self.vectors + v
-                totals[cell] = b.fma(x, weights[v], totals[cell])
+                totals[cell] = conv.multiply_add(x, weights[v], totals[cell])
         return totals

@@ -17,7 +17,7 @@ from netc.backends.llvm.lower.conv_schedule import (
     near_tiles,
     other_depths,
 )
-from netc.backends.llvm.lower.kernel import Kernel
+from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import Point, finish_at
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
@@ -54,27 +54,67 @@ class _Samples:
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """y[m, n..n+lanes] += x[m, k] * w[n..n+lanes, k]."""
-    _Columns(kernel, anchor, tail).emit()
+    Columns(kernel, anchor, tail).emit()
 
 
 def candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
     """Tiles near the model's choice, the most promising first."""
-    return _Columns(kernel, anchor, tail).candidates()
+    return Columns(kernel, anchor, tail).candidates()
 
 
-class _Columns:
+class Columns:
+    """The loops over outputs, samples and K; what a product is may differ."""
+
     def __init__(self, kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         self.kernel, self.b, self.anchor, self.tail = kernel, kernel.b, anchor, tail
-        self.x = kernel.operand(anchor.operands[0])
+        self.x = self.input()
         self.w = kernel.operand(anchor.operands[1])
         self.bias = kernel.bias(anchor)
         self.y = kernel.writes[0]
         layout = self.w.type.layout
         self.lanes = layout.size if layout is not None else kernel.b.lanes
         shape = self.w.type.static_shape
-        self.depth, self.outputs = shape if anchor.attrs.transpose else (shape[1], shape[0])
+        self.depth, self.outputs = shape if self.transposed else (shape[1], shape[0])
         self.blocks = -(-self.outputs // self.lanes)
         self.tile = self.choose()
+
+    # --- what narrow factors change ---
+    def input(self) -> Memory:
+        """The input, in the elements that are broadcast."""
+        return self.kernel.operand(self.anchor.operands[0])
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the weight is [K,N]."""
+        return bool(self.anchor.attrs.transpose)
+
+    @property
+    def partials(self) -> Value:
+        """Where partial sums rest between passes, one for each result."""
+        return self.y.pointer
+
+    def start(self, block: Index) -> Value:
+        """What the sums of a vector of outputs begin with: the bias or zero."""
+        if self.bias is None:
+            return self.b.const(0.0, f"f32x{self.lanes}")
+        return self.load_vector(self.bias, block)
+
+    def multiply_add(self, x: Value, w: Value, total: Value) -> Value:
+        """The products of a broadcast input with a vector of weights, added to a total."""
+        return self.b.fma(x, w, total)
+
+    def finished(self, total: Value, block: Index) -> Value:
+        """The result of the anchor from a vector's sum."""
+        del block
+        return total
+
+    def load_vector(self, memory: Memory, block: Index) -> Value:
+        """A number for each output of a vector."""
+        b = self.b
+        column = b.imul(block, self.lanes)
+        if memory.type.layout is not None or not self.outputs % self.lanes:
+            return b.load(memory.pointer, column, self.lanes)
+        return b.load_first(memory.pointer, column, b.isub(self.outputs, column), self.lanes)
 
     def choose(self) -> MacTile:
         samples = self.y.type.shape[0]
@@ -148,11 +188,12 @@ class _Columns:
                 x = b.splat(b.load(self.x.pointer, at), self.lanes)
                 for v in range(vectors):
                     cell = m * vectors + v
-                    sums[cell] = b.fma(x, weights[v], sums[cell])
+                    sums[cell] = self.multiply_add(x, weights[v], sums[cell])
             k.carry(sums)
         with b.when(last):
-            for point, total in zip(points, k.results, strict=True):
-                finish_at(self.kernel, self.anchor, total, self.tail, self.kernel.writes, point)
+            for (_, v), point, total in zip(cells, points, k.results, strict=True):
+                result = self.finished(total, b.iadd(block, v))
+                finish_at(self.kernel, self.anchor, result, self.tail, self.kernel.writes, point)
         if last is not True:
             with b.when(b.icompare("lt", end, self.depth)):
                 for point, total in zip(points, k.results, strict=True):
@@ -170,21 +211,12 @@ class _Columns:
     ) -> list[Value]:
         b = self.b
         vectors = max(v for _, v in cells) + 1
-        starts = [self.bias_vector(b.iadd(block, v)) for v in range(vectors)]
+        starts = [self.start(b.iadd(block, v)) for v in range(vectors)]
         if first is True:
             return [starts[v] for _, v in cells]
         return [
             b.select(first, starts[v], self.load_partial(p)) for (_, v), p in zip(cells, points, strict=True)
         ]
-
-    def bias_vector(self, block: Index) -> Value:
-        b = self.b
-        if self.bias is None:
-            return b.const(0.0, f"f32x{self.lanes}")
-        column = b.imul(block, self.lanes)
-        if self.bias.type.layout is not None or not self.outputs % self.lanes:
-            return b.load(self.bias.pointer, column, self.lanes)
-        return b.load_first(self.bias.pointer, column, b.isub(self.outputs, column), self.lanes)
 
     def load_weight(self, block: Index, k: Index) -> Value:
         b = self.b
@@ -203,12 +235,12 @@ class _Columns:
     def load_partial(self, point: Point) -> Value:
         at = self._partial_at(point)
         if point.count is None:
-            return self.b.load(self.y.pointer, at, self.lanes)
-        return self.b.load_first(self.y.pointer, at, point.count, self.lanes)
+            return self.b.load(self.partials, at, self.lanes)
+        return self.b.load_first(self.partials, at, point.count, self.lanes)
 
     def store_partial(self, point: Point, total: Value) -> None:
         at = self._partial_at(point)
         if point.count is None:
-            self.b.store(total, self.y.pointer, at)
+            self.b.store(total, self.partials, at)
         else:
-            self.b.store_first(total, self.y.pointer, at, point.count)
+            self.b.store_first(total, self.partials, at, point.count)

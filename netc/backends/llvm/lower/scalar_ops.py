@@ -8,6 +8,7 @@ from typing import Any
 from netc.backends.llvm.lower import math
 from netc.ir.core import Value
 from netc.ir.loop_builder import LoopBuilder
+from netc.ir.ops.int8 import LARGEST_INPUT
 
 Emitter = Callable[[LoopBuilder, Any, Sequence[Value]], Value]
 
@@ -67,6 +68,21 @@ def _differs(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
     return b.select(above, b.select(below, zero, one), one)
 
 
+def _to_u8(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
+    (x,) = xs
+    scaled = b.mul(x, b.like(float(attrs.inverse), x))
+    # both operations give their second operand for a NaN
+    cut = b.binary("min", b.maximum(scaled, b.like(-attrs.zero, x)), b.like(LARGEST_INPUT - attrs.zero, x))
+    whole = b.cast("to_int", b.unary("round", cut), "i32")
+    return b.cast("truncate", b.add(whole, b.like(attrs.zero, whole)) if attrs.zero else whole, "u8")
+
+
+def _from_u8(b: LoopBuilder, attrs: Any, xs: Sequence[Value]) -> Value:
+    whole = b.cast("extend", xs[0], "i32")
+    value = b.cast("to_float", b.add(whole, b.like(-attrs.zero, whole)) if attrs.zero else whole, "f32")
+    return b.mul(value, b.like(attrs.scale, value))
+
+
 def _reciprocal_or_zero(b: LoopBuilder, _: Any, xs: Sequence[Value]) -> Value:
     (x,) = xs
     zero = b.like(0, x)
@@ -86,6 +102,10 @@ ELEMENTWISE: dict[str, Emitter] = {
     "math.threshold": _threshold,
     "math.differs": _differs,
     "math.broadcast": lambda _b, _, xs: xs[0],
+    "math.from_bf16": lambda b, _, xs: b.cast("extend", xs[0], "f32"),
+    "math.from_u8": _from_u8,
+    "math.to_bf16": lambda b, _, xs: b.cast("truncate", xs[0], "bf16"),
+    "math.to_u8": _to_u8,
     "math.stop_gradient": lambda _b, _, xs: xs[0],
     "math.abs": lambda b, _, xs: b.unary("abs", xs[0]),
     "math.sign": _sign,

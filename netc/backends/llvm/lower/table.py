@@ -27,6 +27,8 @@ from netc.backends.llvm.lower import (
     lrn,
     lrn_gradient,
     map,
+    narrow_conv,
+    narrow_inner_product,
     pad,
     pool,
     pool_generic,
@@ -76,6 +78,16 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("conv", conv.applies, conv.lower, candidates=conv.candidates),
         Lowering("conv_generic", conv_generic.applies, conv_generic.lower),
     ),
+    "nn.bf16_conv": (
+        Lowering(
+            "bf16_conv", narrow_conv.applies, narrow_conv.lower_bf16, candidates=narrow_conv.bf16_candidates
+        ),
+    ),
+    "nn.int8_conv": (
+        Lowering(
+            "int8_conv", narrow_conv.applies, narrow_conv.lower_int8, candidates=narrow_conv.int8_candidates
+        ),
+    ),
     "nn.adjoint_weight": (Lowering("adjoint_weight", _always, adjoint_weight.lower),),
     "nn.conv_weight_gradient": (
         Lowering("conv_weight_gradient", conv_weight_gradient.applies, conv_weight_gradient.lower),
@@ -92,6 +104,22 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
             "inner_product", inner_product.applies, inner_product.lower, candidates=inner_product.candidates
         ),
         Lowering("inner_product_rows", inner_product_rows.applies, inner_product_rows.lower),
+    ),
+    "nn.bf16_inner_product": (
+        Lowering(
+            "bf16_inner_product",
+            narrow_inner_product.applies,
+            narrow_inner_product.lower_bf16,
+            candidates=narrow_inner_product.bf16_candidates,
+        ),
+    ),
+    "nn.int8_inner_product": (
+        Lowering(
+            "int8_inner_product",
+            narrow_inner_product.applies,
+            narrow_inner_product.lower_int8,
+            candidates=narrow_inner_product.int8_candidates,
+        ),
     ),
     "nn.pool": (
         Lowering("pool", pool.applies, pool.lower),

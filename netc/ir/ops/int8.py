@@ -1,0 +1,237 @@
+"""Products of 8-bit factors, added up exactly in 32-bit integers.
+
+An activation x is u8: x = scale * (q - zero), the same scale and zero for a whole tensor. A weight is i8 with a
+scale for each output channel and no zero point: w[o] = scale[o] * q[o], |q| <= 127.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.ir.diagnostics import OpError
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
+from netc.ir.ops.conv import ConvAttrs, conv_reference, infer_conv
+from netc.ir.ops.inner_product import InnerProductAttrs, infer_inner_product
+from netc.ir.ops.window import Pads
+from netc.ir.ops.words import check_vectors, pack_words, unpack_words, weight_of_words, words_type
+from netc.ir.types import TensorType
+
+PER_WORD = 4
+LARGEST_WEIGHT = 127
+LARGEST_INPUT = 255
+MAX_PRODUCTS = (2**31 - 1) // (2 * LARGEST_INPUT * LARGEST_WEIGHT)  # of a sum, with what it starts with
+
+
+@dataclass(frozen=True, slots=True)
+class AffineCode:
+    """x = ``scale`` * (q - ``zero``) for the u8 code q of a value x."""
+
+    scale: float
+    zero: int = 0
+
+    @property
+    def inverse(self) -> np.float32:
+        """1 / scale, as it is multiplied with."""
+        return np.float32(1) / np.float32(self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Int8ConvAttrs:
+    """As of nn.conv; ``zero`` is the code of 0 in the input, which the padding holds too."""
+
+    stride: tuple[int, ...]
+    pad: Pads
+    dilation: tuple[int, ...]
+    group: int = 1
+    zero: int = 0
+
+    @property
+    def plain(self) -> ConvAttrs:
+        """The attributes of nn.conv."""
+        return ConvAttrs(self.stride, self.pad, self.dilation, self.group)
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroAttrs:
+    """``zero`` is the code of 0 in the input."""
+
+    zero: int = 0
+
+
+def _check_zero(zero: int) -> None:
+    if not 0 <= zero <= LARGEST_INPUT:
+        raise OpError(f"zero must be within 0..{LARGEST_INPUT}, got {zero}", attr="zero")
+
+
+def _check_code(code: AffineCode) -> None:
+    _check_zero(code.zero)
+    if not (0 < code.scale < float("inf")) or not np.isfinite(code.inverse) or np.float32(code.scale) == 0:
+        raise OpError(f"scale must be a positive number, got {code.scale}", attr="scale")
+
+
+def _infer_to(operands: tuple[TensorType, ...], attrs: AffineCode) -> tuple[TensorType, ...]:
+    (x,) = operands
+    _check_code(attrs)
+    if x.dtype != "f32":
+        raise OpError(f"an operand of f32 expected, got {x}")
+    return (TensorType("u8", x.shape, x.layout),)
+
+
+def _infer_from(operands: tuple[TensorType, ...], attrs: AffineCode) -> tuple[TensorType, ...]:
+    (x,) = operands
+    _check_code(attrs)
+    if x.dtype != "u8":
+        raise OpError(f"an operand of u8 expected, got {x}")
+    return (TensorType("f32", x.shape, x.layout),)
+
+
+def _to(operands: tuple[Array, ...], attrs: AffineCode) -> tuple[Array, ...]:
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = operands[0] * attrs.inverse
+        low, high = np.float32(-attrs.zero), np.float32(LARGEST_INPUT - attrs.zero)
+        # a NaN is not above the least
+        cut = np.where(scaled > low, np.minimum(scaled, high), low)
+    return (np.asarray(np.rint(cut) + attrs.zero, np.uint8),)
+
+
+def _from(operands: tuple[Array, ...], attrs: AffineCode) -> tuple[Array, ...]:
+    return ((operands[0].astype(np.float32) - np.float32(attrs.zero)) * np.float32(attrs.scale),)
+
+
+def _infer_weight(operands: tuple[TensorType, ...], attrs: AffineCode) -> tuple[TensorType, ...]:
+    (w,) = operands
+    _check_code(attrs)
+    words = words_type(w, PER_WORD)
+    outputs = TensorType("f32", w.shape[:1])
+    return (words, outputs, TensorType("i32", w.shape[:1]))
+
+
+def _weight(operands: tuple[Array, ...], attrs: AffineCode) -> tuple[Array, ...]:
+    (w,) = operands
+    axes = tuple(range(1, w.ndim))
+    largest = np.abs(w).max(axis=axes).astype(np.float32)
+    scale = np.where(largest > 0, largest / np.float32(LARGEST_WEIGHT), np.float32(1)).astype(np.float32)
+    spread = scale.reshape(-1, *[1] * len(axes))
+    codes = np.clip(np.rint(w / spread), -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8)
+    start = -attrs.zero * codes.sum(axis=axes, dtype=np.int64)
+    return (pack_words(codes), scale * np.float32(attrs.scale), start.astype(np.int32))
+
+
+def _check_operands(operands: tuple[TensorType, ...], zero: int) -> TensorType:
+    """The f32 input that a u8 one stands for."""
+    x, words, scale, start, *bias = operands
+    _check_zero(zero)
+    if x.dtype != "u8":
+        raise OpError(f"an input of u8 expected, got {x}")
+    check_vectors((scale, start, *bias), ("f32", "i32", "f32"), words)
+    return TensorType("f32", x.shape, x.layout)
+
+
+def _infer_conv(operands: tuple[TensorType, ...], attrs: Int8ConvAttrs) -> tuple[TensorType, ...]:
+    x, words, *rest = operands
+    wide = _check_operands(operands, attrs.zero)
+    w = weight_of_words(x, words, attrs.group, PER_WORD)
+    return infer_conv((wide, w, *rest[2:]), attrs.plain)
+
+
+def _infer_inner_product(operands: tuple[TensorType, ...], attrs: ZeroAttrs) -> tuple[TensorType, ...]:
+    x, words, *rest = operands
+    wide = _check_operands(operands, attrs.zero)
+    if isinstance(x.shape[1], int) and x.shape[1] % PER_WORD:
+        raise OpError(f"a multiple of {PER_WORD} values a sample expected, got {x}")
+    w = weight_of_words(x, words, 1, PER_WORD)
+    return infer_inner_product((wide, w, *rest[2:]), InnerProductAttrs())
+
+
+def _finish(sums: Array, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Sums of products of codes, as f32 values of the result."""
+    _, _, scale, _, *bias = operands
+    shape = (1, -1, *[1] * (sums.ndim - 2))
+    y = sums.astype(np.float32) * scale.reshape(shape)
+    return (y + bias[0].reshape(shape) if bias else y,)
+
+
+def _conv(operands: tuple[Array, ...], attrs: Int8ConvAttrs) -> tuple[Array, ...]:
+    x, words = operands[:2]
+    w = unpack_words(words, "i1", x.shape[1] // attrs.group)
+    # float64 holds these sums exactly; the padding's 0 is the code ``zero``, less zero
+    (sums,) = conv_reference((x.astype(np.float64) - attrs.zero, w.astype(np.float64)), attrs.plain)
+    return _finish(sums, operands)
+
+
+def _inner_product(operands: tuple[Array, ...], attrs: ZeroAttrs) -> tuple[Array, ...]:
+    x, words = operands[:2]
+    w = unpack_words(words, "i1", x.shape[1])
+    return _finish(np.matmul(x.astype(np.float64) - attrs.zero, w.T.astype(np.float64)), operands)
+
+
+TO_U8 = define(
+    OpDef(
+        "math.to_u8",
+        "tensor",
+        "The code of x: x / scale (as a product with 1 / scale), rounded to the nearest whole number, ties to "
+        "even, plus zero, cut to 0..255. The code of a NaN is 0.",
+        ("x",),
+        AffineCode,
+        infer=_infer_to,
+        reference=_to,
+        vjp=NOT_DIFFERENTIABLE,
+        elementwise=True,
+    )
+)
+FROM_U8 = define(
+    OpDef(
+        "math.from_u8",
+        "tensor",
+        "scale * (x - zero): the value of a code.",
+        ("x",),
+        AffineCode,
+        infer=_infer_from,
+        reference=_from,
+        vjp=NOT_DIFFERENTIABLE,
+        elementwise=True,
+    )
+)
+WEIGHT = define(
+    OpDef(
+        "nn.int8_weight",
+        "tensor",
+        "A weight [O,C,*K] in i8, its largest value in each output channel being 127; in i32 words of four "
+        "neighbouring channels, [O, ceil(C/4), *K]. Then [O]: the scale of each output, which is its weights' "
+        "times the input's (the attribute), and -zero times the sum of its codes.",
+        ("w",),
+        AffineCode,
+        infer=_infer_weight,
+        reference=_weight,
+        vjp=NOT_DIFFERENTIABLE,
+    )
+)
+CONV = define(
+    OpDef(
+        "nn.int8_conv",
+        "tensor",
+        "y[n,o,p] = b[o] + scale[o] * (nn.conv of the codes x - zero and w). x u8 [N,C,*S]; w i32 "
+        "[O,C/group/4,*K], scale f32 [O], start i32 [O] from nn.int8_weight; b f32 [O]; y f32. ``start`` is "
+        "what a sum over x instead of x - zero begins with.",
+        ("x", "w", "scale", "start", "b?"),
+        Int8ConvAttrs,
+        infer=_infer_conv,
+        reference=_conv,
+        vjp=NOT_DIFFERENTIABLE,
+    )
+)
+INNER_PRODUCT = define(
+    OpDef(
+        "nn.int8_inner_product",
+        "tensor",
+        "y[m,n] = b[n] + scale[n] * sum over k of (x[m,k] - zero) * w[n,k]. x u8 [M,K]; w i32 [N,K/4], scale "
+        "f32 [N], start i32 [N] from nn.int8_weight; b f32 [N]; y f32 [M,N].",
+        ("x", "w", "scale", "start", "b?"),
+        ZeroAttrs,
+        infer=_infer_inner_product,
+        reference=_inner_product,
+        vjp=NOT_DIFFERENTIABLE,
+    )
+)
