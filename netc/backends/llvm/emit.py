@@ -362,6 +362,12 @@ def _store(k: _KernelEmitter, op: Op) -> None:
 def _store_first(k: _KernelEmitter, op: Op) -> None:
     value, pointer, index, count = op.operands
     assert isinstance(value.type, VectorType)
+    if k.name(count) == "1":
+        # LLVM 22 stores four bytes where it knows that the mask has one lane and the value was truncated
+        element = k.assign(f"extractelement {k.typed(value)}, i64 0")
+        address = k.address(pointer, index)
+        k.line(f"store {_SCALARS[value.type.dtype]} {element}, ptr {address}, align {_align(pointer)}")
+        return
     mask = k.first_lanes(count, value.type.lanes)
     address = k.address(pointer, index)
     bits = f"<{value.type.lanes} x i1>"
