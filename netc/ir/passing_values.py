@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from netc.ir.core import Func, Op, Value, users
 from netc.ir.opdef import opdef
+from netc.ir.types import TensorType
 
 # ops that are not worth computing twice
 _COSTLY = frozenset(
@@ -29,6 +30,11 @@ def passing_values(
     reductions. No kernel gets more than ``max_ops`` ops.
     """
     return _Search(func, anchors, folding).run(max_ops) if max_ops > 1 else set()
+
+
+def _same_box(first: Value, second: Value) -> bool:
+    one, two = first.type, second.type
+    return isinstance(one, TensorType) and isinstance(two, TensorType) and one.same_box(two)
 
 
 class _Search:
@@ -68,7 +74,7 @@ class _Search:
             value.name not in self.returned
             and bool(readers)
             and all(
-                op.name in self.folding or (is_map(op) and op.result.type == value.type) for op in readers
+                op.name in self.folding or (is_map(op) and _same_box(op.result, value)) for op in readers
             )
         )
 
@@ -90,7 +96,7 @@ class _Search:
         alone = {name for name in alone if len(self.read_by.get(name, ())) == 1}
         found: set[str] = set()
         for op in self.maps:
-            if any(v.name in alone and v.type == op.result.type for v in op.operands):
+            if any(v.name in alone and _same_box(v, op.result) for v in op.operands):
                 name = op.result.name
                 # as far as the chain goes
                 if len({id(reader) for reader in self.read_by.get(name, ())}) == 1:
@@ -105,7 +111,7 @@ class _Search:
         costly: set[str] = set()
         for op in self.maps:
             name = op.result.name
-            same = [v.name for v in op.operands if v.type == op.result.type]
+            same = [v.name for v in op.operands if _same_box(v, op.result)]
             operands[name] = frozenset().union(*(operands[n] if n in passing else {n} for n in same))
             if op.name in _COSTLY or any(n in passing and n in costly for n in same):
                 costly.add(name)

@@ -63,6 +63,10 @@ class TensorType:
             raise ValueError(f"the shape of {self} is symbolic")
         return tuple(d for d in self.shape if isinstance(d, int))
 
+    def same_box(self, other: TensorType) -> bool:
+        """Whether the elements lie alike, of whatever dtype."""
+        return self.shape == other.shape and self.layout == other.layout
+
     def with_shape(self, *shape: Dim) -> TensorType:
         """The same dtype, row-major, another shape."""
         return TensorType(self.dtype, shape)

@@ -63,11 +63,15 @@ from netc.ir.types import TensorType
 _ANCHORS = frozenset(
     {
         "nn.ave_pool_gradient",
+        "nn.bf16_conv",
+        "nn.bf16_inner_product",
         "nn.conv",
         "nn.deconv",
         "nn.fractional_conv",
         "nn.global_pool",
         "nn.inner_product",
+        "nn.int8_conv",
+        "nn.int8_inner_product",
         "nn.lrn",
         "nn.lrn_gradient",
         "nn.max_pool_gradient",
@@ -75,6 +79,18 @@ _ANCHORS = frozenset(
         "nn.softmax",
         "nn.winograd_conv",
         "random.dropout",
+    }
+)
+# of these the kernel that follows may write another dtype: no partial sums rest in their results
+_NARROWING = frozenset(
+    {
+        "nn.bf16_conv",
+        "nn.conv",
+        "nn.global_pool",
+        "nn.int8_conv",
+        "nn.lrn",
+        "nn.pool",
+        "nn.winograd_conv",
     }
 )
 # anchors that take in what leads to them, and that may have several results
@@ -244,7 +260,9 @@ class _Grouping:
                     break
 
     def _can_follow(self, anchor: _Node, node: _Node) -> bool:
-        if anchor.anchor not in _ANCHORS | _FOLDING or any(r.type != node.type for r in anchor.results):
+        if anchor.anchor not in _ANCHORS | _FOLDING:
+            return False
+        if any(r.type != node.type for r in anchor.results) and not self._narrows(anchor, node):
             return False
         if any(self.state_of.get(r.name) in node.reads for r in node.results):
             return False  # a sweep of its own can write the state where it lies
@@ -255,6 +273,10 @@ class _Grouping:
                 return False
         fits = all(_is_epilogue_operand(v, node.type) for v in node.reads.values())
         return fits and self._can_join(anchor, node)
+
+    def _narrows(self, anchor: _Node, node: _Node) -> bool:
+        """Whether a map writes an anchor's result in another dtype."""
+        return anchor.anchor in _NARROWING and all(_tensor(r).same_box(node.type) for r in anchor.results)
 
     def _join_maps(self) -> None:
         """Maps of one type, of which one reads the other's result."""
@@ -309,7 +331,7 @@ class _Grouping:
 
 def _is_epilogue_operand(value: Value, type_: TensorType) -> bool:
     own = _tensor(value)
-    return own == type_ or all(d == 1 for axis, d in enumerate(own.shape) if axis != 1)
+    return own.same_box(type_) or all(d == 1 for axis, d in enumerate(own.shape) if axis != 1)
 
 
 def _tensor(value: Value) -> TensorType:

@@ -34,6 +34,7 @@ from netc.passes.fuse import fuse
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.join_pads import join_pads
+from netc.passes.lower_precision import NarrowPrecision, Ranges, lower_precision
 from netc.passes.recompute import recompute
 from netc.passes.share_buffers import share_buffers
 from netc.passes.use_winograd import ChooseTile, use_winograd
@@ -50,6 +51,14 @@ class Stage:
     name: str
     run: Callable[[Module], Module]
     why_here: str
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """The numbers that products are computed in; for ``int8`` with the ranges of tensors."""
+
+    precision: NarrowPrecision
+    ranges: Ranges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ def tensor_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    narrow: Narrow | None = None,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
@@ -113,6 +123,17 @@ def tensor_pipeline(
         stages.append(
             Stage("widen_groups", lambda m: widen_groups(m, block=block), "lets layouts block more")
         )
+        if narrow is not None:
+            wanted = narrow
+            stages.append(
+                Stage(
+                    "lower_precision",
+                    lambda m: lower_precision(
+                        m, precision=wanted.precision, block=block, ranges=wanted.ranges
+                    ),
+                    "groups are as wide as they get; Winograd's convolution is for what stays f32",
+                )
+            )
         if winograd is not None:
             choose = winograd
             stages.append(
@@ -152,6 +173,7 @@ def run_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    narrow: Narrow | None = None,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -175,6 +197,7 @@ def run_pipeline(
         forward=forward,
         segments=segments,
         winograd=winograd,
+        narrow=narrow,
     )
     for stage in stages:
         module = step(stage.name, stage.run(module))

@@ -15,6 +15,7 @@ import numpy as np
 from netc.ir.diagnostics import OpError
 from netc.ir.dim import Dim, evaluate
 from netc.ir.opdef import Array, OpDef, define
+from netc.ir.ops.bf16 import from_bits, to_bits
 from netc.ir.ops.window import (
     Pads,
     ceil_extent,
@@ -77,6 +78,8 @@ def pool_extents(spatial: tuple[Dim, ...], attrs: PoolAttrs) -> tuple[Dim, ...]:
 def _infer_pool(operands: tuple[TensorType, ...], attrs: PoolAttrs) -> tuple[TensorType, ...]:
     x = operands[0]
     _check_input(x, attrs.kind)
+    if attrs.kind != "max" and x.dtype in ("bf16", "u8"):
+        raise OpError(f"an average of f32 expected, got {x}", attr="kind")
     if attrs.round not in ("ceil", "floor"):
         raise OpError(f"round must be ceil or floor, got {attrs.round}", attr="round")
     check_per_axis("kernel", attrs.kernel, x.rank - 2)
@@ -105,13 +108,16 @@ def window_counts(size: int, out: int, kernel: int, stride: int, pad: tuple[int,
 
 def _pool(operands: tuple[Array, ...], attrs: PoolAttrs) -> tuple[Array, ...]:
     x = operands[0]
+    if x.dtype == np.uint16:
+        return (to_bits(_pool((from_bits(x),), attrs)[0]),)
     out = tuple(evaluate(d, {}) for d in pool_extents(x.shape[2:], attrs))
     low = tuple(lo for lo, _ in attrs.pad)
     dense = (1,) * len(out)
     shape = (*x.shape[:2], *out)
     if attrs.kind == "max":
-        best = np.full(shape, LOWEST, x.dtype)
-        for _, seen in taps(x, attrs.kernel, attrs.stride, dense, low, out, LOWEST):
+        lowest = 0 if x.dtype == np.uint8 else LOWEST
+        best = np.full(shape, lowest, x.dtype)
+        for _, seen in taps(x, attrs.kernel, attrs.stride, dense, low, out, lowest):
             np.fmax(best, seen, out=best)  # Caffe compares with >, which a NaN never is
         return (best,)
     total = np.zeros(shape, x.dtype)
@@ -147,7 +153,7 @@ POOL = define(
         "tensor",
         "The maximum or average of each window of x [N,C,*S]. Windows begin at stride*o - pad; "
         "out = ceil((in + pads - k) / stride) + 1 (or floor), and where an axis is padded no window of the "
-        "ceil rule begins beyond in + pad. MAX ignores padding. AVE divides by the window clipped to the "
+        "ceil rule begins beyond in + pad. MAX ignores padding, and takes bf16 and u8 too. AVE divides by the window clipped to the "
         "padded input (count_padding) or to the input. As in Caffe, a stride beyond the kernel can leave the "
         "last window empty: its maximum is -FLT_MAX, its average is 0 over its (non-positive) size.",
         ("x",),

@@ -40,6 +40,8 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         for i in range(2)
     )
     maximum = attrs.kind == "max"
+    # bf16 is compared as f32, codes as they are
+    bf16, codes = x.type.dtype == "bf16", x.type.dtype == "u8"
 
     names = [r.name for r in anchor.results]
 
@@ -48,10 +50,12 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         if len(totals) > 1:
             number = b.iadd(b.imul(row, horizontal.taps), tap)
             return chosen(kernel, totals, value, number)
+        if bf16:
+            value = b.cast("extend", value, "f32")
         return [b.maximum(value, totals[0]) if maximum else b.add(totals[0], value)]
 
     def tile(place: Place) -> None:
-        start = [b.const(LOWEST if maximum else 0.0, f"f32x{lanes}")]
+        start = [b.const(0, f"u8x{lanes}") if codes else b.const(LOWEST if maximum else 0.0, f"f32x{lanes}")]
         if len(names) > 1:
             start.append(b.const(vertical.taps * horizontal.taps, f"i32x{lanes}"))
         found = accumulate(kernel, x, place, vertical, horizontal, [start] * place.tile.size, step)
@@ -62,6 +66,8 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
                 columns = window_divisor(kernel, horizontal, column, x.type.shape[3], attrs.count_padding)
                 count = b.cast("to_float", b.value(b.imul(rows, columns)), "f32")
                 total = b.div(total, b.splat(count, lanes))
+            if bf16:
+                total = b.cast("truncate", total, "bf16")
             made = dict(zip(names, (total, *(as_choice(kernel, anchor, c) for c in choice)), strict=True))
             finish_all_at(kernel, made, tail, kernel.writes, place.point(b, y, pixel))
 
