@@ -27,10 +27,13 @@ TARGET: Parameter = click.option(
 )
 PRECISION: Parameter = click.option(
     "--precision",
-    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+    type=click.Choice(["fp32", "tf32", "bf16", "fp16", "int8"]),
     default="tf32",
     show_default=True,
-    help="What a GPU's tensor cores round factors to.",
+    help="What products are computed in; on processors tf32 means float32.",
+)
+RANGES: Parameter = click.option(
+    "--ranges", metavar="FILE", help="For int8: ranges of activations, written by netc calibrate."
 )
 
 _NET: tuple[Parameter, ...] = (
@@ -38,6 +41,7 @@ _NET: tuple[Parameter, ...] = (
     click.option("-w", "--weights", metavar="FILE", help="Trained weights (.caffemodel)."),
     TARGET,
     PRECISION,
+    RANGES,
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),

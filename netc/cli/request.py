@@ -16,13 +16,14 @@ from netc.runtime.api import build, build_training, load
 from netc.runtime.artifact import is_artifact
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Shape, parse_input_shape
+from netc.runtime.ranges import read_ranges
 from netc.runtime.training_module import TrainingModule
 from netc.runtime.tuning.tuner import Tuner
 
 # of the parameters that every command has, those with no meaning for a net that is compiled already
 _COMPILING = (
     "weights", "target", "opt_level", "input_shape", "phase", "level", "stages", "fully_convolutional",
-    "exact", "tune", "keep", "precision", "allow_python_layers",
+    "exact", "tune", "keep", "precision", "ranges", "allow_python_layers",
 )  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def take_request(given: dict[str, Any]) -> NetRequest:
     written = frozenset(
         name for name in _COMPILING if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
     )
+    ranges = given.pop("ranges")
     options = CompileOptions(
         target=given.pop("target"),
         phase=given.pop("phase"),
@@ -86,6 +88,7 @@ def take_request(given: dict[str, Any]) -> NetRequest:
         keep=given.pop("keep"),
         fully_convolutional=given.pop("fully_convolutional"),
         precision=given.pop("precision"),
+        ranges=None if ranges is None else read_ranges(ranges),
         exact=given.pop("exact"),
         tuner=Tuner() if given.pop("tune") else None,
         python_layers=PythonLayers(allowed=given.pop("allow_python_layers")),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from netc.backends.cuda.target import Precision
 from netc.cli.output import progress, put, put_json, say, say_warnings
 from netc.cli.tuning import tuning
 from netc.frontend.net_file import load_net
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.runtime.options import CompileOptions
+from netc.runtime.precision import Precision
 from netc.runtime.solver.caffe_log import CaffeLog, number
 from netc.runtime.solver.initial_weights import load_initial_weights, weight_paths
 from netc.runtime.solver.reports import Outputs

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from netc.backends.cuda.target import Precision
 from netc.cli.loss_picture import LossPicture
 from netc.cli.output import progress, put, say
 from netc.cli.signals import actions_of_signals
@@ -14,6 +13,7 @@ from netc.cli.tensorboard_log import TensorBoardLog
 from netc.cli.training_view import TrainingView
 from netc.cli.tuning import tuning
 from netc.ir.diagnostics import NetcError
+from netc.runtime.precision import Precision
 from netc.runtime.solver.action import Action
 from netc.runtime.solver.caffe_log import CaffeLog
 from netc.runtime.solver.curves import Curves

@@ -73,9 +73,7 @@ class _Search:
         return (
             value.name not in self.returned
             and bool(readers)
-            and all(
-                op.name in self.folding or (is_map(op) and _same_box(op.result, value)) for op in readers
-            )
+            and all(op.name in self.folding or (is_map(op) and _same_box(op.result, value)) for op in readers)
         )
 
     def _find_ends(self, op: Op, passing: set[str]) -> frozenset[object]:

@@ -188,7 +188,8 @@ class _Plan:
         if any(v.name in self.params for v in op.operands):
             return False
         return all(
-            self._takes_narrow(reader, name) or opdef(reader.name).elementwise for reader in self.read_by[name]
+            self._takes_narrow(reader, name) or opdef(reader.name).elementwise
+            for reader in self.read_by[name]
         )
 
     def _takes_narrow(self, reader: Op, name: str) -> bool:
@@ -205,7 +206,9 @@ class _Plan:
             for name in joined:
                 group_of[name] = joined
         found = {id(group): group for group in group_of.values()}
-        return [([n for n in self.casts if n in g], [n for n in self.moved if n in g]) for g in found.values()]
+        return [
+            ([n for n in self.casts if n in g], [n for n in self.moved if n in g]) for g in found.values()
+        ]
 
 
 def _code_of(ranges: Ranges, names: Sequence[str]) -> AffineCode:
@@ -252,7 +255,9 @@ class _Narrower:
     def _cast(self, value: Value, op: Op | None) -> None:
         if value.name in self.plan.casts:
             narrow = self.plan.precision == "bf16"
-            name, attrs = ("math.to_bf16", NoAttrs()) if narrow else ("math.to_u8", self.plan.codes[value.name])
+            name, attrs = (
+                ("math.to_bf16", NoAttrs()) if narrow else ("math.to_u8", self.plan.codes[value.name])
+            )
             self.narrowed[value.name] = self._add(name, [value], attrs, f"{value.name}.narrow", op)
 
     def _wide(self, value: Value, op: Op) -> Value:
@@ -281,7 +286,9 @@ class _Narrower:
         )
         a = op.attrs
         attrs = (
-            Int8ConvAttrs(a.stride, a.pad, a.dilation, a.group, code.zero) if kind == "conv" else ZeroAttrs(code.zero)
+            Int8ConvAttrs(a.stride, a.pad, a.dilation, a.group, code.zero)
+            if kind == "conv"
+            else ZeroAttrs(code.zero)
         )
         operands = (self.narrowed[x.name], *weights, *bias)
         self.rewriter.append(replace(op, name=f"nn.int8_{kind}", operands=operands, attrs=attrs))

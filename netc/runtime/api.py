@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from netc.backends.cuda.target import DEFAULT_PRECISION, Precision
 from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
 from netc.frontend.net_file import load_net
@@ -22,6 +21,8 @@ from netc.runtime.lower_net import OnStage
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes, as_names
 from netc.runtime.params import ParamStore, own_params, param_entries
+from netc.runtime.precision import DEFAULT_PRECISION, Precision
+from netc.runtime.ranges import ActivationRanges, read_ranges
 from netc.runtime.read_artifact import read_artifact
 from netc.runtime.states import StateStore
 from netc.runtime.training_module import TrainingModule, compile_differentiable
@@ -46,6 +47,7 @@ def compile_net(
     fully_convolutional: bool = False,
     exact: bool = False,
     precision: Precision = DEFAULT_PRECISION,
+    ranges: ActivationRanges | str | os.PathLike[str] | None = None,
     tune: bool = False,
     training: bool = False,
     allow_python_layers: bool = False,
@@ -57,6 +59,7 @@ def compile_net(
     rest see :class:`~netc.runtime.options.CompileOptions`. In ``input_shapes`` a dimension may be a name,
     ``{"data": ("N", 3, "H", "W")}``: then one module serves inputs of any such size. With ``training`` the
     module can go backward: it is a :class:`~netc.runtime.training_module.TrainingModule`.
+    ``ranges`` for the precision int8 are what :func:`netc.calibrate` found, or its file.
     ``tune`` measures schedules on this machine, for minutes at first, and remembers the quickest.
     ``allow_python_layers`` runs the code that the net's Python layers name: only for nets that you trust.
     """
@@ -72,6 +75,7 @@ def compile_net(
         fully_convolutional=fully_convolutional,
         exact=exact,
         precision=precision,
+        ranges=read_ranges(ranges) if isinstance(ranges, str | os.PathLike) else ranges,
         tuner=Tuner() if tune else None,
         python_layers=PythonLayers(allowed=allow_python_layers),
     )

@@ -150,4 +150,5 @@ def _member(name: str) -> zipfile.ZipInfo:
 def _options_to_json(options: CompileOptions) -> dict[str, Any]:
     shapes = {name: [str(d) for d in shape] for name, shape in options.input_shapes}
     plain = {f.name: getattr(options, f.name) for f in fields(options) if f.name in SAVED_OPTIONS}
-    return {**plain, "input_shapes": shapes}
+    ranges = None if options.ranges is None else options.ranges.to_json()
+    return {**plain, "input_shapes": shapes, "ranges": ranges}

@@ -145,6 +145,8 @@ def compile_imported(
     ``forward`` and ``segments`` as in :func:`netc.passes.pipeline.tensor_pipeline`.
     """
     module = net.module if module is None else module
+    if options.ranges is not None:
+        options.ranges.check(net)
     if on_stage is not None:
         on_stage("import", module)
     if options.target == NUMPY_TARGET:

@@ -10,10 +10,11 @@ from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
 from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile, winograd_costs
 from netc.backends.llvm.target import available_cores, parse_target
 from netc.ir.core import Module, Op
-from netc.passes.pipeline import Lowered, run_pipeline
+from netc.passes.pipeline import Lowered, Narrow, run_pipeline
 from netc.passes.use_winograd import ChooseTile
 from netc.runtime.options import CompileOptions
 from netc.runtime.pass_settings import pass_settings
+from netc.runtime.precision import NARROW
 from netc.runtime.shapes import tensor_of
 from netc.runtime.tuning.setting import Setting, cold_bytes
 
@@ -41,6 +42,7 @@ def lower_net(
             forward=forward,
             segments=segments,
             winograd=winograd,
+            narrow=_narrow_of(options),
             on_stage=on_stage,
         )
 
@@ -68,6 +70,14 @@ def lower_net(
         choose = options.tuner.choose_algorithms(convs, costs, setting)
     lowered = run(choose, on_stage)
     return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, setting))
+
+
+def _narrow_of(options: CompileOptions) -> Narrow | None:
+    """The numbers of products; None for float32, and for GPUs, whose kernels round on their own."""
+    if is_cuda(options.target) or options.precision not in NARROW:
+        return None
+    ranges = None if options.ranges is None else options.ranges.by_name
+    return Narrow("int8" if options.precision == "int8" else "bf16", ranges)
 
 
 def llvm_level(options: CompileOptions) -> int:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Literal
 
-from netc.backends.cuda.target import DEFAULT_PRECISION, PRECISIONS, Precision
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim, SymDim, symbol
 from netc.ir.types import MAX_ELEMENTS
+from netc.runtime.precision import DEFAULT_PRECISION, Precision, check_precision
+from netc.runtime.ranges import ActivationRanges
 from netc.runtime.tuning.tuner import Tuner
 
 Phase = Literal["TRAIN", "TEST"]
@@ -34,8 +35,8 @@ class CompileOptions:
     intermediate blobs to be had after a run. ``fully_convolutional`` turns inner products into convolutions.
     ``exact`` forbids algorithms that round more than sums of products do: Winograd's convolution. With a
     ``tuner`` a processor's schedules are measured instead of chosen by a model.
-    ``precision`` is what a GPU's tensor cores round the factors of matrix products to; processors compute in
-    float32 always. ``python_layers`` says which classes may be run as layers, and remembers their objects:
+    ``precision`` is what the factors of matrix products are rounded to, see `netc.runtime.precision`; ``int8``
+    needs ``ranges``. ``python_layers`` says which classes may be run as layers, and remembers their objects:
     one net, one of these.
     """
 
@@ -50,6 +51,7 @@ class CompileOptions:
     fully_convolutional: bool = False
     exact: bool = False
     precision: Precision = DEFAULT_PRECISION
+    ranges: ActivationRanges | None = None
     tuner: Tuner | None = field(default=None, compare=False, repr=False)
     python_layers: PythonLayers = field(default_factory=PythonLayers, compare=False, repr=False)
 
@@ -60,8 +62,7 @@ class CompileOptions:
             raise NetcError(f"the optimisation level is one of 0, 1, 2, 3, got {self.opt_level!r}")
         if self.threads is not None and not (_is_int(self.threads) and 1 <= self.threads <= MAX_THREADS):
             raise NetcError(f"the number of threads lies in 1 … {MAX_THREADS}, got {self.threads!r}")
-        if self.precision not in PRECISIONS:
-            raise NetcError(f"the precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        check_precision(self)
         if self.tuner is not None and not self.target.strip().lower().startswith("cpu"):
             raise NetcError(f"the target {self.target} has no schedules to measure", remedy="leave out tune")
         if not _is_int(self.level):

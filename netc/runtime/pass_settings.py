@@ -12,6 +12,7 @@ ROW_MAJOR_LEVEL: OptLevel = 2  # the highest without blocked layouts, which the 
 
 def cuda_target(options: CompileOptions) -> CudaTarget:
     """The target of options that ask for CUDA."""
+    assert options.precision != "int8"
     return parse_cuda_target(options.target, options.precision)
 
 

@@ -49,6 +49,7 @@ from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamEntry, param_entries
 from netc.runtime.pass_settings import cuda_target
+from netc.runtime.ranges import ActivationRanges
 from netc.runtime.shapes import show_shape, tensor_of
 
 MAX_MANIFEST_BYTES = 16 << 20
@@ -307,7 +308,11 @@ class _Reader:
             fully_convolutional=self._get(given, "fully_convolutional", bool),
             exact=self._get(given, "exact", bool),
             precision=self._get(given, "precision", str),  # type: ignore[arg-type]  # as the phase
+            ranges=self._ranges(given["ranges"]),
         )
+
+    def _ranges(self, given: object) -> ActivationRanges | None:
+        return None if given is None else ActivationRanges.from_json(given, self._name)
 
     def _machine(self) -> Target | None:
         given = self._manifest.get("machine")

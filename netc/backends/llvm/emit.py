@@ -27,7 +27,15 @@ _SCALARS = {
 }
 # index arithmetic never overflows; the bit tricks of vectors may
 _NO_SIGNED_WRAP = frozenset({"add", "sub", "mul"})
-_INTRINSIC_SUFFIX = {"f32": "f32", "f64": "f64", "bf16": "i16", "i64": "i64", "i32": "i32", "i8": "i8", "u8": "i8"}
+_INTRINSIC_SUFFIX = {
+    "f32": "f32",
+    "f64": "f64",
+    "bf16": "i16",
+    "i64": "i64",
+    "i32": "i32",
+    "i8": "i8",
+    "u8": "i8",
+}
 
 
 def llvm_type(type_: Type) -> str:

@@ -34,7 +34,10 @@ def dot_bf16(k: Emitter, x: str, y: str, z: str, lanes: int) -> str:
         return k.assign(f"call {floats} @{name}({floats} {z}, {pairs} {a}, {pairs} {b})")
     name = f"llvm.fmuladd.v{lanes}f32"
     k.intrinsic(name, floats, ", ".join([floats] * 3))
-    for part in (f"and {words} {{}}, {_splat(-0x10000, 32, lanes)}", f"shl {words} {{}}, {_splat(16, 32, lanes)}"):
+    for part in (
+        f"and {words} {{}}, {_splat(-0x10000, 32, lanes)}",
+        f"shl {words} {{}}, {_splat(16, 32, lanes)}",
+    ):
         halves = (k.assign(part.format(v)) for v in (x, y))
         a, b = (k.assign(f"bitcast {words} {half} to {floats}") for half in halves)
         z = k.assign(f"call {floats} @{name}({floats} {a}, {floats} {b}, {floats} {z})")

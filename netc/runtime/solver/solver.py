@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from netc.backends.cuda.target import DEFAULT_PRECISION, Precision
 from netc.frontend.message import Message
 from netc.frontend.solver_check import check_snapshot_prefix
 from netc.frontend.solver_file import read_solver
@@ -18,6 +17,7 @@ from netc.ir.diagnostics import NetcError
 from netc.runtime.compiler import OnKernel
 from netc.runtime.memory import Array, parse_bytes
 from netc.runtime.options import CompileOptions
+from netc.runtime.precision import DEFAULT_PRECISION, Precision
 from netc.runtime.solver.action import Action
 from netc.runtime.solver.callbacks import Callbacks
 from netc.runtime.solver.debug_info import pass_lines, update_lines

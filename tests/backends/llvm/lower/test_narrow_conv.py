@@ -73,7 +73,9 @@ def int8_case(shape: tuple[Any, ...], lanes: int, zero: int, bias: bool = True) 
     def build(b: FuncBuilder, args: list[Value]) -> Value:
         return b.add1("nn.int8_conv", args, Int8ConvAttrs(**attrs_of(shape, zero=zero)), hint="y")
 
-    vectors = [TensorType(d, scale.shape, Blocked(0, lanes)) for d in ("f32", "i32", "f32")[: len(arrays) - 2]]
+    vectors = [
+        TensorType(d, scale.shape, Blocked(0, lanes)) for d in ("f32", "i32", "f32")[: len(arrays) - 2]
+    ]
     return launch_of([*types_of(shape, "u8", 4, lanes), *vectors], build), arrays
 
 

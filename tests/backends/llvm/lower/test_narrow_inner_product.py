@@ -38,9 +38,7 @@ def test_a_bf16_inner_product_adds_up_the_products_of_rounded_factors(
 @pytest.mark.parametrize("zero", [0, 128])
 @pytest.mark.parametrize("target", ["cpu", *TARGETS])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_int8_inner_product_adds_up_exactly(
-    shape: tuple[int, int, int], target: str, zero: int
-) -> None:
+def test_an_int8_inner_product_adds_up_exactly(shape: tuple[int, int, int], target: str, zero: int) -> None:
     m, k, n = shape
     samples = symbol("M") if m == 5 else m
     blocked = Blocked(0, LANES.get(target, 16))
