@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from netc.plugins import define_op, register_layer, register_python_layer
     from netc.runtime.api import compile_net as compile
     from netc.runtime.api import load
+    from netc.runtime.calibration.calibrate import calibrate
     from netc.runtime.module import Module
     from netc.runtime.solver.solver import Solver
 
@@ -26,6 +27,7 @@ __all__ = [
     "NetcError",
     "Solver",
     "__version__",
+    "calibrate",
     "compile",
     "define_op",
     "layers",
@@ -39,6 +41,7 @@ __all__ = [
 # public name -> where it is defined, and what it is called there
 _HOMES = {
     "compile": ("netc.runtime.api", "compile_net"),
+    "calibrate": ("netc.runtime.calibration.calibrate", "calibrate"),
     "load": ("netc.runtime.api", "load"),
     "Module": ("netc.runtime.module", "Module"),
     "Solver": ("netc.runtime.solver.solver", "Solver"),
