@@ -12,6 +12,7 @@ DRAW_STAGES = ("net", "import", "tensor", "buffer")
 UPGRADE_KINDS = ("net", "solver", "weights")
 DATA_SETS = ("mnist", "mnist-siamese", "cifar10")
 BACKENDS = ("lmdb", "leveldb")
+RANGE_METHODS = ("max", "percentile", "mse")
 PICTURE_FORMATS = ("dot", "svg", "png")
 
 _FILES: tuple[Parameter, ...] = (
@@ -55,6 +56,40 @@ RUN = net_command(
     *IMAGE_SCALING,
     click.option("--image-dims", metavar="H,W", help="Resize images to this, then crop: the input's size."),
     click.option("--oversample", is_flag=True, help="Mean over 10 crops: corners, centre, and mirrored."),
+    JSON,
+)
+
+CALIBRATE = net_command(
+    "calibrate",
+    "Measure what 8-bit integers need, and what low precision changes.",
+    """Run the net MODEL in float32 on FILEs, and write the ranges of its activations, for --precision int8.
+
+    FILEs are images or arrays as for `netc run`; without any, the net's own data layers give the samples. Then
+    the outputs in bf16 and int8 are compared with those in float32, on the same samples.
+    """,
+    "netc.cli.calibrate",
+    click.argument("files", nargs=-1, metavar="[FILE]..."),
+    click.option("-o", "--output", metavar="FILE", help="File to write: MODEL's name with .ranges.json."),
+    click.option(
+        "--method",
+        type=click.Choice(RANGE_METHODS),
+        default="mse",
+        show_default=True,
+        help="A range is all that was seen (max), without the rarest values (percentile), or of least error.",
+    ),
+    click.option(
+        "--percentile",
+        type=click.FloatRange(50, 100, min_open=True),
+        default=99.99,
+        show_default=True,
+        help="What the method percentile keeps.",
+    ),
+    click.option(
+        "--batches", type=click.IntRange(1), default=10, show_default=True, help="Of the net's own data."
+    ),
+    click.option("--mean", metavar="VALUES|FILE", help="Subtracted: 104,117,123, or a .npy or .binaryproto."),
+    *IMAGE_SCALING,
+    click.option("--image-dims", metavar="H,W", help="Resize images to this, then crop: the input's size."),
     JSON,
 )
 
@@ -233,4 +268,4 @@ DATA = command(
     JSON,
 )
 
-COMMANDS = (COMPILE, RUN, TIME, BENCH, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT, DATA)
+COMMANDS = (COMPILE, RUN, CALIBRATE, TIME, BENCH, INSPECT, DRAW, CONVERT, UPGRADE, EXPORT, DATA)

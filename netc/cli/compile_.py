@@ -127,6 +127,11 @@ def _put_report(report: Report) -> None:
         put(f"  kernels      {report.kernels}, launched {report.launches} times")
     put(f"  flops        {show_count(report.flops)}")
     put(f"  parameters   {show_bytes(report.param_bytes)}")
+    if report.narrow:
+        put(
+            f"  {report.precision:12} {report.narrow} of {report.products} convolutions and inner products; "
+            f"weights in memory {show_bytes(report.prepared_bytes)}"
+        )
     if report.memory is None:
         put("  activations  depend on the input's size")
     else:

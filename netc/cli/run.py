@@ -59,7 +59,7 @@ def command(
             raw_scale=raw_scale,
             input_scale=input_scale,
             channel_order=channel_order,
-            image_dims=None if image_dims is None else _parse_dims(image_dims),
+            image_dims=None if image_dims is None else parse_dims(image_dims),
             oversample=oversample,
         )
         module, results = _run_images(request, files, how)
@@ -210,7 +210,8 @@ def _write(path: str, results: Results) -> None:
     say(f"{path}: {', '.join(f'{name} {show_shape(a.shape)}' for name, a in arrays.items())}")
 
 
-def _parse_dims(text: str) -> tuple[int, int]:
+def parse_dims(text: str) -> tuple[int, int]:
+    """Height and width from ``256,256``."""
     parts = text.split(",")
     if len(parts) != 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
         raise NetcError(f"'{text}' is no size of images", remedy="write height and width: 256,256")
