@@ -10,6 +10,9 @@ follows is computed as before, and cast where the next one reads it.
 3.  8-bit codes need the range of each value that is cast: ``ranges`` says it. Values that meet in a concat share
     a code. What has no range stays f32.
 
+4.  A convolution that ``wide`` picks stays f32: one that Winograd's algorithm makes quicker than narrow numbers
+    would.
+
 Weights are narrow where their op has at least ``least`` input channels (in a group) and outputs, bf16 an even
 number of them; depthwise convolutions and the first layer of an image stay f32, as does all that is no
 convolution or inner product.
@@ -46,7 +49,7 @@ becomes::
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -63,6 +66,9 @@ NarrowPrecision = Literal["bf16", "int8"]
 Ranges = Mapping[str, tuple[float, float]]
 """The least and the largest value of tensors, by name."""
 
+IsWide = Callable[[Op], bool]
+"""Whether an ``nn.conv`` is quicker in f32."""
+
 LEAST_CHANNELS = 16
 _PRODUCTS = {"nn.conv": "conv", "nn.inner_product": "inner_product"}
 
@@ -73,11 +79,12 @@ def lower_precision(
     precision: NarrowPrecision,
     block: int,
     ranges: Ranges | None = None,
+    wide: IsWide | None = None,
     least: int = LEAST_CHANNELS,
 ) -> Module:
     """The module with narrow products where they pay; ``ranges`` for ``int8``."""
     main = module.func("main")
-    plan = _Plan(main, precision, block, least, ranges)
+    plan = _Plan(main, precision, block, least, ranges, wide)
     return module.with_func(_Narrower(main, plan).run())
 
 
@@ -96,9 +103,16 @@ class _Plan:
     """
 
     def __init__(
-        self, func: Func, precision: NarrowPrecision, block: int, least: int, ranges: Ranges | None
+        self,
+        func: Func,
+        precision: NarrowPrecision,
+        block: int,
+        least: int,
+        ranges: Ranges | None,
+        wide: IsWide | None = None,
     ) -> None:
         self.func = func
+        self.wide = wide
         self.precision = precision
         self.block = block
         self.least = least
@@ -166,7 +180,8 @@ class _Plan:
             return not op.attrs.transpose and even and whole and depth >= self.least
         group = op.attrs.group
         blocks = group == 1 or (outputs // group % self.block == 0 and depth % self.block == 0)
-        return w.rank == 4 and even and blocks and min(depth, outputs // group) >= self.least
+        enough = min(depth, outputs // group) >= self.least
+        return w.rank == 4 and even and blocks and enough and not (self.wide is not None and self.wide(op))
 
     def _only_moves(self, op: Op) -> bool:
         """Whether an op's narrow result is made of narrow operands without arithmetic."""

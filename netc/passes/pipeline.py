@@ -34,7 +34,7 @@ from netc.passes.fuse import fuse
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.join_pads import join_pads
-from netc.passes.lower_precision import NarrowPrecision, Ranges, lower_precision
+from netc.passes.lower_precision import IsWide, NarrowPrecision, Ranges, lower_precision
 from netc.passes.recompute import recompute
 from netc.passes.share_buffers import share_buffers
 from netc.passes.use_winograd import ChooseTile, use_winograd
@@ -55,10 +55,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
-    """The numbers that products are computed in; for ``int8`` with the ranges of tensors."""
+    """The numbers that products are computed in; for ``int8`` with the ranges of tensors.
+
+    ``wide`` picks the convolutions that are quicker in f32.
+    """
 
     precision: NarrowPrecision
     ranges: Ranges | None = None
+    wide: IsWide | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,11 @@ def tensor_pipeline(
                 Stage(
                     "lower_precision",
                     lambda m: lower_precision(
-                        m, precision=wanted.precision, block=block, ranges=wanted.ranges
+                        m,
+                        precision=wanted.precision,
+                        block=block,
+                        ranges=wanted.ranges,
+                        wide=wanted.wide,
                     ),
                     "groups are as wide as they get; Winograd's convolution is for what stays f32",
                 )

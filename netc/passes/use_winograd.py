@@ -50,13 +50,13 @@ def _rewrite(func: Func, choose: ChooseTile) -> Func:
     params = param_only(func)
 
     def rule(op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
-        if op.name != "nn.conv" or op.operands[1].name not in params or _taps(op) == 0:
+        if op.name != "nn.conv" or op.operands[1].name not in params or winograd_taps(op) == 0:
             return None
         tile = choose(op)
         if tile is None:
             return None
         x, w, *bias = op.operands
-        taps = _taps(op)
+        taps = winograd_taps(op)
         u = rewriter.add1(
             "nn.winograd_weight",
             (w,),
@@ -71,7 +71,7 @@ def _rewrite(func: Func, choose: ChooseTile) -> Func:
     return rewrite_func(func, (rule,))
 
 
-def _taps(op: Op) -> int:
+def winograd_taps(op: Op) -> int:
     """The taps of a window in each direction; 0 where Winograd's convolution cannot stand for the op."""
     w = op.operands[1].type
     assert isinstance(w, TensorType)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from netc.backends.cuda.target import is_cuda
@@ -10,13 +10,17 @@ from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
 from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile, winograd_costs
 from netc.backends.llvm.target import available_cores, parse_target
 from netc.ir.core import Module, Op
+from netc.passes.lower_precision import NarrowPrecision
 from netc.passes.pipeline import Lowered, Narrow, run_pipeline
-from netc.passes.use_winograd import ChooseTile
+from netc.passes.use_winograd import ChooseTile, winograd_taps
 from netc.runtime.options import CompileOptions
 from netc.runtime.pass_settings import pass_settings
 from netc.runtime.precision import NARROW
 from netc.runtime.shapes import tensor_of
 from netc.runtime.tuning.setting import Setting, cold_bytes
+
+# how many times quicker than in f32 the direct convolution is in narrow numbers
+SPEEDUP: Mapping[NarrowPrecision, float] = {"bf16": 2.0, "int8": 4.0}
 
 # a pass's name and its outcome
 OnStage = Callable[[str, Module], None]
@@ -33,6 +37,8 @@ def lower_net(
     """The module after all passes; ``forward`` and ``segments`` as in `netc.passes.pipeline`."""
     level, block = pass_settings(options)
 
+    narrow: Narrow | None = None
+
     def run(winograd: ChooseTile | None, on_stage: OnStage | None = None) -> Lowered:
         return run_pipeline(
             module,
@@ -42,7 +48,7 @@ def lower_net(
             forward=forward,
             segments=segments,
             winograd=winograd,
-            narrow=_narrow_of(options),
+            narrow=narrow,
             on_stage=on_stage,
         )
 
@@ -54,6 +60,19 @@ def lower_net(
 
     def costs(conv: Op) -> dict[int | None, float]:
         return winograd_costs(conv, target, weight_bytes)
+
+    if options.precision in NARROW:
+        precision: NarrowPrecision = "int8" if options.precision == "int8" else "bf16"
+
+        def is_wide(conv: Op) -> bool:
+            if not winograd_taps(conv):
+                return False
+            found = costs(conv)
+            others = [cost for tile, cost in found.items() if tile is not None]
+            return bool(others) and min(others) * SPEEDUP[precision] < found[None]
+
+        ranges = None if options.ranges is None else options.ranges.by_name
+        narrow = Narrow(precision, ranges, is_wide)
 
     def cheapest(conv: Op) -> int | None:
         return choose_winograd_tile(conv, target, weight_bytes)
@@ -70,14 +89,6 @@ def lower_net(
         choose = options.tuner.choose_algorithms(convs, costs, setting)
     lowered = run(choose, on_stage)
     return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, setting))
-
-
-def _narrow_of(options: CompileOptions) -> Narrow | None:
-    """The numbers of products; None for float32, and for GPUs, whose kernels round on their own."""
-    if is_cuda(options.target) or options.precision not in NARROW:
-        return None
-    ranges = None if options.ranges is None else options.ranges.by_name
-    return Narrow("int8" if options.precision == "int8" else "bf16", ranges)
 
 
 def llvm_level(options: CompileOptions) -> int:
