@@ -71,7 +71,9 @@ def command(
         changes = accuracy_change(message, options, params, samples, ranges, on_batch)
     if as_json:
         shown = {precision: [asdict(c) for c in found] for precision, found in changes.items()}
-        put_json({"file": str(path), "samples": ranges.samples, "tensors": len(ranges.values), "changes": shown})
+        put_json(
+            {"file": str(path), "samples": ranges.samples, "tensors": len(ranges.values), "changes": shown}
+        )
         return
     put(f"{ranges.net}: ranges of {len(ranges.values)} tensors, from {ranges.samples} samples")
     put(f"  written      {path}")
@@ -102,7 +104,9 @@ def _own_data(message: Message, options: CompileOptions, count: int) -> tuple[Co
                 "there is nothing to calibrate on: the net has no data layer, and no inputs are given",
                 remedy="give images, or arrays in .npz or .npy files, as for netc run",
             )
-        options = replace(options, input_shapes=tuple(sorted({**dict(options.input_shapes), **feed.shapes}.items())))
+        options = replace(
+            options, input_shapes=tuple(sorted({**dict(options.input_shapes), **feed.shapes}.items()))
+        )
         wanted = {value.name: value for value in import_message(message, options).inputs}
         return options, [feed.next(wanted) for _ in range(count)]
     finally:

@@ -176,9 +176,7 @@ def before_narrowing(
     module: Module, *, block: int, fully_convolutional: Mapping[str, tuple[Dim, ...]] | None = None
 ) -> Module:
     """The module as ``lower_precision`` gets it: its values have the names that ranges are known by."""
-    stages = tensor_pipeline(
-        3, block=block, fully_convolutional=fully_convolutional, narrow=Narrow("bf16")
-    )
+    stages = tensor_pipeline(3, block=block, fully_convolutional=fully_convolutional, narrow=Narrow("bf16"))
     for stage in stages:
         if stage.name == "lower_precision":
             break

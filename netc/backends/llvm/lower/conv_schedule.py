@@ -18,6 +18,7 @@ FMA_LATENCY_ACCUMULATORS = 8
 SYMBOLIC_ROW = 96
 WANTED_ITEMS = 16
 MOST_VECTORS = 4
+MOST_STREAMS = 3
 NEAR = 1.3  # tiles of so much more than the least cost may still be the quickest
 
 
@@ -54,7 +55,13 @@ def row_cost(outputs: int, blocks: int, pixels: int, vectors: int) -> float:
 
 
 def choose_tile(
-    target: Target, row: int | None, blocks: int, taps: int, channels: int, rows_of_tiles: int = 1
+    target: Target,
+    row: int | None,
+    blocks: int,
+    taps: int,
+    channels: int,
+    rows_of_tiles: int = 1,
+    most_vectors: int = MOST_VECTORS,
 ) -> MacTile:
     """The cheapest tile for rows of ``row`` outputs (None: symbolic) and ``blocks`` channel vectors.
 
@@ -62,7 +69,7 @@ def choose_tile(
     them; ``rows_of_tiles`` is how many rows share the weights.
     """
     outputs = SYMBOLIC_ROW if row is None else row
-    _, vectors, pixels = min(_costs(target, outputs, blocks))
+    _, vectors, pixels = min(_costs(target, outputs, blocks, most_vectors))
     return _with_depth(target, -pixels, -vectors, outputs, taps, channels, rows_of_tiles)
 
 
@@ -99,11 +106,13 @@ def given_tile(text: str, target: Target, channels: int, block: int) -> MacTile:
     return tile
 
 
-def _costs(target: Target, outputs: int, blocks: int) -> list[tuple[float, int, int]]:
+def _costs(
+    target: Target, outputs: int, blocks: int, most_vectors: int = MOST_VECTORS
+) -> list[tuple[float, int, int]]:
     """Cost, -vectors and -pixels of every tile: of equal costs the largest tile comes first."""
     return [
         (row_cost(outputs, blocks, pixels, vectors), -vectors, -pixels)
-        for vectors in range(1, min(blocks, MOST_VECTORS) + 1)
+        for vectors in range(1, min(blocks, most_vectors) + 1)
         for pixels in range(1, min(outputs, target.vector_registers) + 1)
         if fits_registers(target, pixels, vectors)
     ]
@@ -118,6 +127,16 @@ def _with_depth(
     panel = taps * vectors * target.vector_bytes
     depth = max(target.lanes, (target.l1_bytes * 2 // 3 // panel) // target.lanes * target.lanes)
     return MacTile(pixels, vectors, even_depth(channels, depth, target.lanes))
+
+
+def streams_at_once(target: Target, taps: int, channels: int) -> int:
+    """How many vectors a tile may have that takes all channels at once.
+
+    Weights beyond the L1 cache come as one stream a vector, at distances that are often powers of two: four
+    of them would put each other out of the cache.
+    """
+    panel = taps * channels * MOST_VECTORS * target.vector_bytes
+    return MOST_VECTORS if panel <= target.l1_bytes else MOST_STREAMS
 
 
 def ceildiv(x: int, y: int) -> int:
