@@ -53,11 +53,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
-
 from netc.ir.core import Func, Module, Op, Value, definitions, users
 from netc.ir.opdef import NoAttrs, opdef
-from netc.ir.ops.int8 import LARGEST_INPUT, MAX_PRODUCTS, AffineCode, Int8ConvAttrs, ZeroAttrs
+from netc.ir.ops.int8 import LARGEST_INPUT, LEAST_SCALE, MAX_PRODUCTS, AffineCode, Int8ConvAttrs, ZeroAttrs
 from netc.ir.param_only import param_only
 from netc.ir.rewrite import Rewriter
 from netc.ir.types import TensorType
@@ -230,9 +228,9 @@ def _code_of(ranges: Ranges, names: Sequence[str]) -> AffineCode:
     """The code that all these values fit; 0 has a code of its own."""
     low = min([0.0, *(ranges[n][0] for n in names)])
     high = max([0.0, *(ranges[n][1] for n in names)])
-    scale = float(np.float32((high - low) / LARGEST_INPUT))
-    if not scale > 0 or not np.isfinite(np.float32(1) / np.float32(scale)):
-        return AffineCode(1.0)
+    scale = (high - low) / LARGEST_INPUT
+    if not LEAST_SCALE <= scale <= 1 / LEAST_SCALE:
+        return AffineCode(1.0)  # nothing but zeros, or not finite
     return AffineCode(scale, min(LARGEST_INPUT, round(-low / scale)))
 
 

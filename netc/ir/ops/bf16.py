@@ -54,9 +54,10 @@ def _check_even(x: TensorType, group: int) -> None:
 
 def _infer_conv(operands: tuple[TensorType, ...], attrs: ConvAttrs) -> tuple[TensorType, ...]:
     x, words, *bias = operands
-    check_vectors(bias, ("f32",), words)
     wide = _check_input(x)
-    types = infer_conv((wide, weight_of_words(x, words, attrs.group, PER_WORD), *bias), attrs)
+    w = weight_of_words(x, words, attrs.group, PER_WORD)
+    check_vectors(bias, ("f32",), words)
+    types = infer_conv((wide, w, *bias), attrs)
     _check_even(x, attrs.group)
     return types
 
@@ -70,9 +71,10 @@ def _conv(operands: tuple[Array, ...], attrs: ConvAttrs) -> tuple[Array, ...]:
 def _infer_inner_product(operands: tuple[TensorType, ...], attrs: NoAttrs) -> tuple[TensorType, ...]:
     del attrs
     x, words, *bias = operands
-    check_vectors(bias, ("f32",), words)
     wide = _check_input(x)
-    types = infer_inner_product((wide, weight_of_words(x, words, 1, PER_WORD), *bias), InnerProductAttrs())
+    w = weight_of_words(x, words, 1, PER_WORD)
+    check_vectors(bias, ("f32",), words)
+    types = infer_inner_product((wide, w, *bias), InnerProductAttrs())
     _check_even(x, 1)
     return types
 

@@ -21,6 +21,7 @@ from netc.ir.types import TensorType
 PER_WORD = 4
 LARGEST_WEIGHT = 127
 LARGEST_INPUT = 255
+LEAST_SCALE = 1e-30  # it has an inverse in f32
 MAX_PRODUCTS = (2**31 - 1) // (2 * LARGEST_INPUT * LARGEST_WEIGHT)  # of a sum, with what it starts with
 
 
@@ -67,8 +68,8 @@ def _check_zero(zero: int) -> None:
 
 def _check_code(code: AffineCode) -> None:
     _check_zero(code.zero)
-    if not (0 < code.scale < float("inf")) or not np.isfinite(code.inverse) or np.float32(code.scale) == 0:
-        raise OpError(f"scale must be a positive number, got {code.scale}", attr="scale")
+    if not LEAST_SCALE <= code.scale <= 1 / LEAST_SCALE:
+        raise OpError(f"scale must be within {LEAST_SCALE}..{1 / LEAST_SCALE}, got {code.scale}", attr="scale")
 
 
 def _infer_to(operands: tuple[TensorType, ...], attrs: AffineCode) -> tuple[TensorType, ...]:
@@ -131,17 +132,16 @@ def _check_operands(operands: tuple[TensorType, ...], zero: int) -> TensorType:
 
 def _infer_conv(operands: tuple[TensorType, ...], attrs: Int8ConvAttrs) -> tuple[TensorType, ...]:
     x, words, *rest = operands
-    wide = _check_operands(operands, attrs.zero)
     w = weight_of_words(x, words, attrs.group, PER_WORD)
-    return infer_conv((wide, w, *rest[2:]), attrs.plain)
+    return infer_conv((_check_operands(operands, attrs.zero), w, *rest[2:]), attrs.plain)
 
 
 def _infer_inner_product(operands: tuple[TensorType, ...], attrs: ZeroAttrs) -> tuple[TensorType, ...]:
     x, words, *rest = operands
-    wide = _check_operands(operands, attrs.zero)
+    w = weight_of_words(x, words, 1, PER_WORD)
     if isinstance(x.shape[1], int) and x.shape[1] % PER_WORD:
         raise OpError(f"a multiple of {PER_WORD} values a sample expected, got {x}")
-    w = weight_of_words(x, words, 1, PER_WORD)
+    wide = _check_operands(operands, attrs.zero)
     return infer_inner_product((wide, w, *rest[2:]), InnerProductAttrs())
 
 
