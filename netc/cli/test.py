@@ -12,6 +12,7 @@ from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.runtime.options import CompileOptions
 from netc.runtime.precision import Precision
+from netc.runtime.ranges import read_ranges
 from netc.runtime.solver.caffe_log import CaffeLog, number
 from netc.runtime.solver.initial_weights import load_initial_weights, weight_paths
 from netc.runtime.solver.reports import Outputs
@@ -26,6 +27,7 @@ def command(
     threads: int | None,
     target: str,
     precision: Precision,
+    ranges: str | None,
     opt_level: str,
     tune: bool,
     level: int,
@@ -38,6 +40,7 @@ def command(
     options = CompileOptions(
         target=target,
         precision=precision,
+        ranges=None if ranges is None else read_ranges(ranges),
         opt_level=int(opt_level),
         threads=threads,
         tuner=Tuner() if tune else None,

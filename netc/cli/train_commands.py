@@ -11,6 +11,7 @@ from netc.cli.make_command import (
     ALLOW_PYTHON_LAYERS,
     JSON,
     PRECISION,
+    RANGES,
     TARGET,
     TUNE,
     Parameter,
@@ -99,6 +100,7 @@ TEST = command(
     _originals("weights", "-w", required=True, metavar="FILE,...", help="Trained weights."),
     _originals("iterations", type=click.IntRange(1), default=50, show_default=True, help="Batches to run."),
     *_RUNNING,
+    RANGES,
     click.option("--log-format", type=click.Choice(["caffe"]), help="caffe: the original's lines (stderr)."),
     JSON,
 )
@@ -171,6 +173,7 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
         threads=None,
         target="cpu",
         precision="fp32",
+        ranges=None,
         opt_level="3",
         tune=False,
         log_format="caffe",

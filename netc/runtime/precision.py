@@ -27,7 +27,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 NARROW = ("bf16", "int8")
 NARROW_LEVEL = 3  # the narrow kernels read blocked layouts
 
-__all__ = ["DEFAULT_PRECISION", "NARROW", "PRECISIONS", "Precision", "check_precision"]
+__all__ = ["DEFAULT_PRECISION", "NARROW", "PRECISIONS", "Precision", "check_differentiable", "check_precision"]
 
 
 def check_precision(options: CompileOptions) -> None:
@@ -47,6 +47,15 @@ def check_precision(options: CompileOptions) -> None:
         raise NetcError("processors have no kernels for fp16", remedy="use bf16, or a target cuda")
     if precision in NARROW:
         _check_narrow(options)
+
+
+def check_differentiable(options: CompileOptions) -> None:
+    """NetcError where a net would have to go backward in narrow numbers."""
+    if options.precision in NARROW and not is_cuda(options.target):
+        raise NetcError(
+            f"the precision {options.precision} is for running a trained net: processors go backward in float32",
+            remedy="leave out the precision",
+        )
 
 
 def _check_narrow(options: CompileOptions) -> None:

@@ -18,6 +18,7 @@ from netc.runtime.lower_net import OnStage
 from netc.runtime.memory import Array
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions
+from netc.runtime.precision import check_differentiable
 from netc.runtime.params import ParamStore
 from netc.runtime.runner import Runner, make_runner
 from netc.runtime.shapes import Binding, as_array, show_shape, tensor_of
@@ -110,6 +111,7 @@ def compile_differentiable(
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
     """Compile a net whose layers were selected already, with its backward pass."""
+    check_differentiable(options)
     net = import_message(message, options)
     module, late = differentiable_module(net)
     return compile_imported(

@@ -125,6 +125,20 @@ def test_a_library_computes_what_a_module_does(machine, name, tmp_path):
         np.testing.assert_array_equal(one[output], three[output])
 
 
+@machines
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_library_in_low_precision_computes_what_a_module_does(machine, precision, tmp_path):
+    machine = MACHINES[machine]()
+    shape = "num_output: 32 kernel_size: 3"
+    source = net("narrow", (1, 16, 9, 7), conv("c1", "data", shape), conv("c2", "c1", shape))
+    inputs = inputs_of(netc.compile(source))
+    ranges = netc.calibrate(source, None, inputs) if precision == "int8" else None
+    wanted = netc.compile(source, precision=precision, ranges=ranges).run(**inputs)
+    library = library_of(source, None, tmp_path, machine, precision=precision, ranges=ranges)
+    # another order of summation can end in the neighbouring bf16 or code
+    check(machine.outputs(library, inputs), wanted, tolerance=0.01)
+
+
 def test_the_winograd_net_has_winograd_kernels_on_every_target():
     for target in ("cpu:avx2", "cpu:aarch64-linux"):
         module = netc.compile(WINOGRAD, target=target)
