@@ -15,7 +15,6 @@ from dataclasses import replace
 from netc.backends.llvm.lower.columns import Tile, Window, static_tiles, symbolic_tiles
 from netc.backends.llvm.lower.conv_plane import Plane, can_recut, plane_of_rows, recut_plane
 from netc.backends.llvm.lower.conv_schedule import (
-    MOST_VECTORS,
     MacTile,
     ceildiv,
     choose_tile,
@@ -24,7 +23,6 @@ from netc.backends.llvm.lower.conv_schedule import (
     other_depths,
     row_cost,
     rows_per_item,
-    streams_at_once,
 )
 from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import Point, finish_at, offset
@@ -154,8 +152,7 @@ class ConvLowering:
         if given is not None:
             tile = given_tile(given, target, self.depth, self.block)
         else:
-            most = streams_at_once(target, taps, self.depth) if self.one_pass else MOST_VECTORS
-            tile = choose_tile(target, columns, self.blocks, taps, self.depth, 2, most)
+            tile = choose_tile(target, columns, self.blocks, taps, self.depth, 2)
         return replace(tile, depth=self.depth) if self.one_pass else tile
 
     def candidates(self) -> list[MacTile]:

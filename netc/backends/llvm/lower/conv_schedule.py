@@ -19,7 +19,6 @@ FMA_LATENCY_ACCUMULATORS = 8
 SYMBOLIC_ROW = 96
 WANTED_ITEMS = 16
 MOST_VECTORS = 4
-MOST_STREAMS = 3
 WEIGHT_LOAD_CYCLES = 0.25  # measured: a tap loses so much to each vector of weights, which pass through L1
 NEAR = 1.3  # tiles of so much more than the least cost may still be the quickest
 
@@ -57,13 +56,7 @@ def row_cost(outputs: int, blocks: int, pixels: int, vectors: int) -> float:
 
 
 def choose_tile(
-    target: Target,
-    row: int | None,
-    blocks: int,
-    taps: int,
-    channels: int,
-    rows_of_tiles: int = 1,
-    most_vectors: int = MOST_VECTORS,
+    target: Target, row: int | None, blocks: int, taps: int, channels: int, rows_of_tiles: int = 1
 ) -> MacTile:
     """The cheapest tile for rows of ``row`` outputs (None: symbolic) and ``blocks`` channel vectors.
 
@@ -71,7 +64,7 @@ def choose_tile(
     ``rows_of_tiles`` is how many rows share the weights.
     """
     outputs = SYMBOLIC_ROW if row is None else row
-    _, vectors, pixels = min(_costs(target, outputs, blocks, most_vectors))
+    _, vectors, pixels = min(_costs(target, outputs, blocks))
     return _with_depth(target, -pixels, -vectors, outputs, taps, channels, rows_of_tiles)
 
 
@@ -108,13 +101,11 @@ def given_tile(text: str, target: Target, channels: int, block: int) -> MacTile:
     return tile
 
 
-def _costs(
-    target: Target, outputs: int, blocks: int, most_vectors: int = MOST_VECTORS
-) -> list[tuple[float, int, int]]:
+def _costs(target: Target, outputs: int, blocks: int) -> list[tuple[float, int, int]]:
     """Cost, -vectors and -pixels of every tile: of equal costs the largest tile comes first."""
     return [
         (row_cost(outputs, blocks, pixels, vectors), -vectors, -pixels)
-        for vectors in range(1, min(blocks, most_vectors) + 1)
+        for vectors in range(1, min(blocks, MOST_VECTORS) + 1)
         for pixels in range(1, min(outputs, target.vector_registers) + 1)
         if fits_registers(target, pixels, vectors)
     ]
@@ -132,16 +123,6 @@ def _with_depth(
     panel = taps * vectors * target.vector_bytes
     depth = max(target.lanes, (target.l2_bytes // 4 // panel) // target.lanes * target.lanes)
     return MacTile(pixels, vectors, even_depth(channels, depth, target.lanes))
-
-
-def streams_at_once(target: Target, taps: int, channels: int) -> int:
-    """How many vectors a tile may have that takes all channels at once.
-
-    Weights beyond the L1 cache come as one stream a vector, at distances that are often powers of two: four
-    of them would put each other out of the cache.
-    """
-    panel = taps * channels * MOST_VECTORS * target.vector_bytes
-    return MOST_VECTORS if panel <= target.l1_bytes else MOST_STREAMS
 
 
 def ceildiv(x: int, y: int) -> int:
