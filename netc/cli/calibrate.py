@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from netc.cli.inputs import are_arrays, read_arrays
@@ -17,7 +17,7 @@ from netc.runtime.calibration.accuracy import OutputChange, accuracy_change
 from netc.runtime.calibration.calibrate import ROWS_AT_ONCE, Batch, batches_of, measure, shapes_of
 from netc.runtime.calibration.range_choice import Method
 from netc.runtime.classify import image_input, input_ranks
-from netc.runtime.compiler import import_message
+from netc.runtime.compiler import import_message, with_shapes
 from netc.runtime.images import ChannelOrder, Preprocessing, load_image, preprocess, read_mean
 from netc.runtime.options import CompileOptions
 from netc.runtime.precision import DEFAULT_PRECISION
@@ -87,7 +87,8 @@ def command(
 def _shown(change: OutputChange) -> str:
     if change.value is not None and change.value_f32 is not None:
         return f"{change.value:.5g} instead of {change.value_f32:.5g}"
-    text = f"off by at most {100 * change.largest:.2g} % of the largest value, {100 * change.mean:.2g} % on average"
+    largest, mean = 100 * change.largest, 100 * change.mean
+    text = f"off by at most {largest:.2g} % of the largest value, {mean:.2g} % on average"
     if change.same_best is not None:
         text += f"; the same best class for {change.same_best:.2%} of the rows"
     if change.same_best_five is not None:
@@ -104,9 +105,7 @@ def _own_data(message: Message, options: CompileOptions, count: int) -> tuple[Co
                 "there is nothing to calibrate on: the net has no data layer, and no inputs are given",
                 remedy="give images, or arrays in .npz or .npy files, as for netc run",
             )
-        options = replace(
-            options, input_shapes=tuple(sorted({**dict(options.input_shapes), **feed.shapes}.items()))
-        )
+        options = with_shapes(options, feed.shapes)
         wanted = {value.name: value for value in import_message(message, options).inputs}
         return options, [feed.next(wanted) for _ in range(count)]
     finally:

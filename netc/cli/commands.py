@@ -64,8 +64,8 @@ CALIBRATE = net_command(
     "Measure what 8-bit integers need, and what low precision changes.",
     """Run the net MODEL in float32 on FILEs, and write the ranges of its activations, for --precision int8.
 
-    FILEs are images or arrays as for `netc run`; without any, the net's own data layers give the samples. Then
-    the outputs in bf16 and int8 are compared with those in float32, on the same samples.
+    FILEs are images or arrays as for `netc run`; without any, the net's own data layers give the samples.
+    Then the outputs in bf16 and int8 are compared with those in float32, on the same samples.
     """,
     "netc.cli.calibrate",
     click.argument("files", nargs=-1, metavar="[FILE]..."),

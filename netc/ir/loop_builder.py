@@ -302,7 +302,7 @@ class LoopBuilder:
         return self.op("fma", (x, y, z), x.type)
 
     def dot(self, x: Value, y: Value, z: Value) -> Value:
-        """z plus the products of the narrow numbers in i32 words: bf16 for a z of f32, u8 by i8 for one of i32."""
+        """z plus the products of narrow numbers in i32 words: bf16 for a z of f32, u8 by i8 for i32."""
         assert isinstance(z.type, VectorType)
         return self.op("dot_bf16" if z.type.dtype == "f32" else "dot_u8", (x, y, z), z.type)
 

@@ -3,9 +3,10 @@
 Does: walks the ops in order and picks a layout for each result. ``{1:block}`` (channels in blocks) starts at
 convolutions and is carried on for as long as the ops can carry it:
 
-1.  ``conv`` and its like: weights ``{0:block}``, so the result is blocked. The input is blocked too, except that a
+1.  ``conv``: weights ``{0:block}``, so the result is blocked. The input is blocked too, except that a
     row-major one of at most 4 channels (an image) is read as it is. Grouped convolutions only where blocks
-    do not straddle groups, or with one channel a group (depthwise).
+    do not straddle groups, or with one channel a group (depthwise). Narrow convolutions alike, and what
+    casts a plane to narrow numbers casts it blocked.
 2.  ``deconv``: weights ``{1:block}``; depthwise ``{0:block}``; other groups stay row-major.
 3.  ``pool``, ``global_pool``, ``lrn``, ``dropout``: the operand's layout.
 4.  elementwise: that of the operands as large as the result; others are converted, but for those with

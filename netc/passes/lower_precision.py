@@ -1,17 +1,16 @@
 """Compute convolutions and inner products in narrow numbers: bf16, or 8-bit integers.
 
 Does: gives a convolution or inner product its narrow form, ``bf16_…`` or ``int8_…``, where it has enough
-channels; its weights are cast from the parameters, its input by ``to_bf16`` or ``to_u8``. The result is f32: what
-follows is computed as before, and cast where the next one reads it.
+channels; its weights are cast from the parameters, its input by ``to_bf16`` or ``to_u8``. The result is f32:
+what follows is computed as before, and cast where the next one reads it.
 
 1.  A value that narrow ops read is cast where it was made, or before the ``concat`` or maximum ``pool`` that
-    made it, if all that read the result can take it narrow: then the narrow numbers are what lies in memory.
+    made it, if all that read the result can take it narrow: then narrow numbers are what lies in memory.
 2.  Elementwise ops that read such a value too (a residual sum) read the narrow one, cast back.
-3.  8-bit codes need the range of each value that is cast: ``ranges`` says it. Values that meet in a concat share
-    a code. What has no range stays f32.
-
-4.  A convolution that ``wide`` picks stays f32: one that Winograd's algorithm makes quicker than narrow numbers
-    would.
+3.  8-bit codes need the range of each value that is cast: ``ranges`` says it. Values that meet in a concat
+    share a code. What has no range stays f32.
+4.  A convolution that ``wide`` picks stays f32: one that Winograd's algorithm makes quicker than narrow
+    numbers would.
 
 Weights are narrow where their op has at least ``least`` input channels (in a group) and outputs, bf16 an even
 number of them; depthwise convolutions and the first layer of an image stay f32, as does all that is no

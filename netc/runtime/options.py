@@ -35,9 +35,9 @@ class CompileOptions:
     intermediate blobs to be had after a run. ``fully_convolutional`` turns inner products into convolutions.
     ``exact`` forbids algorithms that round more than sums of products do: Winograd's convolution. With a
     ``tuner`` a processor's schedules are measured instead of chosen by a model.
-    ``precision`` is what the factors of matrix products are rounded to, see `netc.runtime.precision`; ``int8``
-    needs ``ranges``. ``python_layers`` says which classes may be run as layers, and remembers their objects:
-    one net, one of these.
+    ``precision`` is what the factors of matrix products are rounded to, see `netc.runtime.precision`;
+    ``int8`` needs ``ranges``. ``python_layers`` says which classes may be run as layers, and remembers their
+    objects: one net, one of these.
     """
 
     target: str = "cpu"

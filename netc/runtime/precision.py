@@ -27,7 +27,14 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 NARROW = ("bf16", "int8")
 NARROW_LEVEL = 3  # the narrow kernels read blocked layouts
 
-__all__ = ["DEFAULT_PRECISION", "NARROW", "PRECISIONS", "Precision", "check_differentiable", "check_precision"]
+__all__ = [
+    "DEFAULT_PRECISION",
+    "NARROW",
+    "PRECISIONS",
+    "Precision",
+    "check_differentiable",
+    "check_precision",
+]
 
 
 def check_precision(options: CompileOptions) -> None:
@@ -53,7 +60,7 @@ def check_differentiable(options: CompileOptions) -> None:
     """NetcError where a net would have to go backward in narrow numbers."""
     if options.precision in NARROW and not is_cuda(options.target):
         raise NetcError(
-            f"the precision {options.precision} is for running a trained net: processors go backward in float32",
+            f"the precision {options.precision} is for running a net: processors go backward in float32",
             remedy="leave out the precision",
         )
 
@@ -67,8 +74,8 @@ def _check_narrow(options: CompileOptions) -> None:
         )
     if options.phase == "TRAIN":
         raise NetcError(
-            f"the precision {precision} is for running a trained net: on processors training, and so the phase "
-            "TRAIN, is in float32",
+            f"the precision {precision} is for running a trained net: on processors training, and so the "
+            "phase TRAIN, is in float32",
             remedy="leave out the precision, or use the phase TEST",
         )
     if options.exact:

@@ -41,7 +41,8 @@ class ActivationRanges:
         """NetcError where the ranges are of another net."""
         if self.digest != net_digest(net):
             raise NetcError(
-                f"the ranges are those of another net ('{self.net}') than '{net.module.name}', or of other layers",
+                f"the ranges are those of another net ('{self.net}') than '{net.module.name}', or of other "
+                "layers",
                 remedy="measure them for this one: netc calibrate",
             )
 

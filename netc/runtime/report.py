@@ -12,7 +12,6 @@ from netc.runtime.compiler import Compiled
 from netc.runtime.memory import Memory
 from netc.runtime.shapes import tensor_of
 
-
 NARROW_OPS = ("nn.bf16_", "nn.int8_")
 
 
@@ -20,9 +19,9 @@ NARROW_OPS = ("nn.bf16_", "nn.int8_")
 class Report:
     """``ops_before`` and ``ops_after`` count tensor ops; ``flops`` are those of a run, an fma being two.
 
-    Counts that depend on a symbol are texts; ``memory`` is None then. ``precision`` is that of ``narrow`` of the
-    ``products`` (convolutions and inner products); ``prepared_bytes`` are those of the weights as kernels read
-    them.
+    Counts that depend on a symbol are texts; ``memory`` is None then. ``precision`` is that of ``narrow`` of
+    the ``products`` (convolutions and inner products); ``prepared_bytes`` are those of the weights as kernels
+    read them.
     """
 
     name: str

@@ -18,8 +18,8 @@ from netc.runtime.lower_net import OnStage
 from netc.runtime.memory import Array
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions
-from netc.runtime.precision import check_differentiable
 from netc.runtime.params import ParamStore
+from netc.runtime.precision import check_differentiable
 from netc.runtime.runner import Runner, make_runner
 from netc.runtime.shapes import Binding, as_array, show_shape, tensor_of
 from netc.runtime.training import differentiable_module, forward_results, loss_weights

@@ -23,7 +23,9 @@ def test_images_give_ranges_with_which_the_net_runs_in_int8(netc):
     int8 = ("--precision", "int8", "--ranges", "r.json")
     ran = netc("run", NET, "-w", WEIGHTS, *int8, *scaling, "--top", "1", *DIGITS)
     exact = netc("run", NET, "-w", WEIGHTS, *scaling, "--top", "1", *DIGITS)
-    classes = [[line.split()[1] for line in o.out.splitlines() if line.startswith("  ")] for o in (ran, exact)]
+    classes = [
+        [line.split()[1] for line in o.out.splitlines() if line.startswith("  ")] for o in (ran, exact)
+    ]
     assert classes[0] == classes[1]
     compiled = netc("compile", NET, "-w", WEIGHTS, *int8, "-o", "lenet.netc")
     assert "int8         3 of 4 convolutions and inner products; weights in memory" in compiled.out

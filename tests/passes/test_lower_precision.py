@@ -38,9 +38,7 @@ def measured(module: Module) -> dict[str, tuple[float, float]]:
     values = values_to_measure(module, block=BLOCK, least=4)
     main = module.func("main")
     names = tuple(v.name for v in values)
-    seen = Module(
-        "m", "tensor", (type(main)(main.name, main.args, main.roles, main.ops, values, names),)
-    )
+    seen = Module("m", "tensor", (type(main)(main.name, main.args, main.roles, main.ops, values, names),))
     found = run_main(seen, arguments(module), "f32")
     return {n: (float(a.min()), float(a.max())) for n, a in zip(names, found, strict=True)}
 
@@ -167,7 +165,11 @@ def test_a_range_of_zeros_and_negative_values_have_codes() -> None:
     module = net.module(net.conv(net.input(1, 8, 5, 5), 8, 3, pad=1))
     (value,) = values_to_measure(module, block=BLOCK, least=4)
     stays_near(int8(module, measured(module)), module, 0.06)
-    (cast,) = [op for op in int8(module, {value.name: (0.0, 0.0)}).func("main").ops if op.name == "math.to_u8"]
+    (cast,) = [
+        op for op in int8(module, {value.name: (0.0, 0.0)}).func("main").ops if op.name == "math.to_u8"
+    ]
     assert (cast.attrs.scale, cast.attrs.zero) == (1.0, 0)
-    (cast,) = [op for op in int8(module, {value.name: (-3.0, -1.0)}).func("main").ops if op.name == "math.to_u8"]
+    (cast,) = [
+        op for op in int8(module, {value.name: (-3.0, -1.0)}).func("main").ops if op.name == "math.to_u8"
+    ]
     assert cast.attrs.zero == 255

@@ -1,4 +1,4 @@
-"""LLVM IR for narrow numbers: dot products of words, bf16. Where the target has no instruction, several do it.
+"""LLVM IR for narrow numbers: dot products of words, bf16. Targets without the instruction get several.
 
 The registers of bf16 hold its bits, as i16.
 """
@@ -100,9 +100,8 @@ def bf16_to_f32(k: Emitter, x: str, lanes: int) -> str:
     """The value of the bits of a bf16."""
     words = _type("i32", lanes)
     wide = k.assign(f"zext {_type('i16', lanes)} {x} to {words}")
-    return k.assign(
-        f"bitcast {words} {k.assign(f'shl {words} {wide}, {_splat(16, 32, lanes)}')} to {_type('float', lanes)}"
-    )
+    high = k.assign(f"shl {words} {wide}, {_splat(16, 32, lanes)}")
+    return k.assign(f"bitcast {words} {high} to {_type('float', lanes)}")
 
 
 def _type(element: str, lanes: int) -> str:

@@ -1,7 +1,7 @@
 """Products of 8-bit factors, added up exactly in 32-bit integers.
 
-An activation x is u8: x = scale * (q - zero), the same scale and zero for a whole tensor. A weight is i8 with a
-scale for each output channel and no zero point: w[o] = scale[o] * q[o], |q| <= 127.
+An activation x is u8: x = scale * (q - zero), the same scale and zero for a whole tensor. A weight is i8 with
+a scale for each output channel and no zero point: w[o] = scale[o] * q[o], |q| <= 127.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def _check_zero(zero: int) -> None:
 def _check_code(code: AffineCode) -> None:
     _check_zero(code.zero)
     if not LEAST_SCALE <= code.scale <= 1 / LEAST_SCALE:
-        raise OpError(f"scale must be within {LEAST_SCALE}..{1 / LEAST_SCALE}, got {code.scale}", attr="scale")
+        most = 1 / LEAST_SCALE
+        raise OpError(f"scale must be within {LEAST_SCALE}..{most}, got {code.scale}", attr="scale")
 
 
 def _infer_to(operands: tuple[TensorType, ...], attrs: AffineCode) -> tuple[TensorType, ...]:
@@ -171,8 +172,8 @@ TO_U8 = define(
     OpDef(
         "math.to_u8",
         "tensor",
-        "The code of x: x / scale (as a product with 1 / scale), rounded to the nearest whole number, ties to "
-        "even, plus zero, cut to 0..255. The code of a NaN is 0.",
+        "The code of x: x / scale (as a product with 1 / scale), rounded to the nearest whole number, ties "
+        "to even, plus zero, cut to 0..255. The code of a NaN is 0.",
         ("x",),
         AffineCode,
         infer=_infer_to,
@@ -199,8 +200,8 @@ WEIGHT = define(
         "nn.int8_weight",
         "tensor",
         "A weight [O,C,*K] in i8, its largest value in each output channel being 127; in i32 words of four "
-        "neighbouring channels, [O, ceil(C/4), *K]. Then [O]: the scale of each output, which is its weights' "
-        "times the input's (the attribute), and -zero times the sum of its codes.",
+        "neighbouring channels, [O, ceil(C/4), *K]. Then [O]: the scale of each output, which is its weights"
+        "' times the input's (the attribute), and -zero times the sum of its codes.",
         ("w",),
         AffineCode,
         infer=_infer_weight,

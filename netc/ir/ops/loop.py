@@ -254,7 +254,7 @@ for _name, _doc in {
 _define("fma", "x * y + z, rounded once.", ("x", "y", "z"), _same)
 _define(
     "dot_bf16",
-    "z + x.low * y.low + x.high * y.high, a lane of x and y being two bf16; the order of the sum is the target's.",
+    "z plus two products: a lane of x and of y is two bf16. The order of the sum is the target's.",
     ("x", "y", "z"),
     _infer_dot("f32"),
 )

@@ -153,9 +153,10 @@ POOL = define(
         "tensor",
         "The maximum or average of each window of x [N,C,*S]. Windows begin at stride*o - pad; "
         "out = ceil((in + pads - k) / stride) + 1 (or floor), and where an axis is padded no window of the "
-        "ceil rule begins beyond in + pad. MAX ignores padding, and takes bf16 and u8 too. AVE divides by the window clipped to the "
-        "padded input (count_padding) or to the input. As in Caffe, a stride beyond the kernel can leave the "
-        "last window empty: its maximum is -FLT_MAX, its average is 0 over its (non-positive) size.",
+        "ceil rule begins beyond in + pad. MAX ignores padding, and takes bf16 and u8 too. AVE divides by "
+        "the window clipped to the padded input (count_padding) or to the input. As in Caffe, a stride "
+        "beyond the kernel can leave the last window empty: its maximum is -FLT_MAX, its average is 0 over "
+        "its (non-positive) size.",
         ("x",),
         PoolAttrs,
         infer=_infer_pool,

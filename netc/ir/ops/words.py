@@ -1,7 +1,7 @@
 """Words: 32 bits that hold neighbouring input channels of a weight, as instructions multiply them.
 
-A weight [O,C,*K] of narrow numbers is kept as i32[O, ceil(C/n), *K], n numbers a word, the first in the lowest
-bits; channels beyond C are 0. A blocked layout of the words is then what a vector register is loaded with.
+A weight [O,C,*K] of narrow numbers is kept as i32[O, ceil(C/n), *K], n numbers a word, the first in the
+lowest bits; channels beyond C are 0. In a blocked layout the words of a block are a vector register.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ SUM_TOLERANCE = 1e-3  # of the probabilities of a row
 class OutputChange:
     """How an output differs from float32's: the largest and the mean difference, by its largest value.
 
-    ``same_best``, of an output with a row of probabilities a sample: the share of the rows whose best class is the same;
-    ``same_best_five``, with more than five classes: of those whose best class is still among the five best.
-    ``value`` and ``value_f32``, of an output that is one number (an accuracy, a loss): its means over the batches.
+    ``same_best``, of an output with a row of probabilities a sample: the share of the rows whose best class
+    is the same; ``same_best_five``, with more than five classes: of those whose best is among the five best.
+    ``value`` and ``value_f32``, of an output that is one number (an accuracy, a loss): its means.
     """
 
     output: str
@@ -49,7 +49,7 @@ def accuracy_change(
     on_batch: OnBatch | None = None,
 ) -> dict[str, list[OutputChange]]:
     """Precision (bf16, int8) -> what it changes of each output, and of each blob that is kept."""
-    chosen: dict[str, Module] = {}
+    chosen: dict[Precision, Module] = {}
     plans: list[tuple[Precision, ActivationRanges | None]] = [
         (DEFAULT_PRECISION, None),
         ("bf16", None),
@@ -58,14 +58,14 @@ def accuracy_change(
     for precision, its_ranges in plans:
         compiled = compile_message(message, replace(options, precision=precision, ranges=its_ranges))
         chosen[precision] = Module(message, compiled, params)
-    sums = {name: _Sums() for name in ("bf16", "int8")}
+    sums = {precision: _Sums() for precision, _ in plans[1:]}
     for index, batch in enumerate(batches):
         found = {precision: _run(module, batch) for precision, module in chosen.items()}
         for precision, sum_ in sums.items():
             sum_.add(found[DEFAULT_PRECISION], found[precision])
         if on_batch is not None:
             on_batch(index + 1, len(batches))
-    return {precision: sum_.changes() for precision, sum_ in sums.items()}
+    return {str(precision): sum_.changes() for precision, sum_ in sums.items()}
 
 
 def _run(module: Module, batch: Batch) -> dict[str, Array]:

@@ -1,7 +1,7 @@
 """Chooses the range of a tensor from what it was on samples.
 
-``max``: all that was seen. ``percentile``: without the rarest values at both ends, which then are cut. ``mse``:
-the cut whose codes differ least from the values, in the mean of the squares.
+``max``: all that was seen. ``percentile``: without the rarest values at both ends, which then are cut.
+``mse``: the cut whose codes differ least from the values, in the mean of the squares.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ import pytest
 
 import netc
 from netc.ir.diagnostics import NetcError
+from netc.runtime.api import filled_params, read_message
 from netc.runtime.calibration.accuracy import accuracy_change
 from netc.runtime.calibration.calibrate import ROWS_AT_ONCE, batches_of, shapes_of
-from netc.runtime.api import filled_params, read_message
 from netc.runtime.compiler import import_message
 from netc.runtime.options import CompileOptions
 

@@ -280,6 +280,7 @@ class MicroKernel:
         self.column = column
 
     def emit(self, start: Index, end: Index, first: Value | bool, last: Value | bool) -> None:
+        """The sums over some channels, and what follows them after the last."""
         with self.b.when(last):
             self.prefetch_tail()
         totals = self.accumulate(start, end, self.initial(first))
@@ -306,21 +307,25 @@ class MicroKernel:
                 self.b.prefetch(memory.pointer, offset(kernel, memory, self.point(pixel, vector)))
 
     def inverse(self, condition: Value | bool) -> Value | bool:
+        """Whether the condition does not hold."""
         if isinstance(condition, bool):
             return not condition
         yes, no = self.b.const(1, "i1"), self.b.const(0, "i1")
         return self.b.select(condition, no, yes)
 
     def cells(self) -> list[tuple[int, int]]:
+        """Pixel and vector of each accumulator."""
         return [(p, v) for p in range(self.tile.size) for v in range(self.vectors)]
 
     def point(self, pixel: int, vector: int) -> Point:
+        """Where an accumulator belongs in the result."""
         b = self.b
         row, column = self.plane.output(b, self.row, b.iadd(self.column, pixel))
         indices = (self.image, b.iadd(self.out_block, vector), row, column)
         return Point(indices, self.conv.y.type.layout, 1, self.conv.block)
 
     def out_offset(self, pixel: int, vector: int) -> Index:
+        """The same as an offset."""
         return self.b.linear(self.point(pixel, vector).indices, self.conv.y.strides[:4])
 
     def initial(self, first: Value | bool) -> list[Value]:
@@ -389,6 +394,7 @@ class MicroKernel:
         return b.iadd(b.iadd(at, b.imul(index, x.strides[1])), channel)
 
     def weight_offset(self, channel: Index, tap_row: Index) -> Index:
+        """Offset of the first vector of weights of a channel and a row of taps."""
         row, tap = self.plane.weight_tap(self.b, tap_row, 0)
         return self.b.linear([self.out_block, channel, row, tap], self.conv.w.strides[:4])
 
@@ -412,6 +418,7 @@ class MicroKernel:
     def one_tap(
         self, totals: list[Value], x_at: Index, w_at: Index, tap: Index, pixels: Sequence[int]
     ) -> list[Value]:
+        """One tap of one channel, for the pixels that have it."""
         b, conv = self.b, self.conv
         block = conv.block
         horizontal = self.plane.horizontal

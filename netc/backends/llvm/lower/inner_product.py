@@ -117,6 +117,7 @@ class Columns:
         return b.load_first(memory.pointer, column, b.isub(self.outputs, column), self.lanes)
 
     def choose(self) -> MacTile:
+        """The register tile."""
         samples = self.y.type.shape[0]
         known = samples if isinstance(samples, int) else None
         given = self.kernel.launch.attrs.schedule
@@ -141,6 +142,7 @@ class Columns:
         return [self.tile, *(tile for _, tile in near if tile != self.tile), *depths]
 
     def emit(self) -> None:
+        """The whole kernel."""
         b = self.b
         groups = -(-self.blocks // self.tile.vectors)
         rest = self.blocks % self.tile.vectors
@@ -174,6 +176,7 @@ class Columns:
                 self.cell(_Samples(sample.index, 1), block, vectors, step.index, end)
 
     def cell(self, samples: _Samples, block: Index, vectors: int, start: Index, end: Index) -> None:
+        """One register tile, over some of K."""
         b = self.b
         cells = [(m, v) for m in range(samples.size) for v in range(vectors)]
         points = [self.point(b.iadd(samples.start, m), b.iadd(block, v)) for m, v in cells]
@@ -200,6 +203,7 @@ class Columns:
                     self.store_partial(point, total)
 
     def point(self, sample: Index, block: Index) -> Point:
+        """Where a vector of outputs of a sample lies in the result."""
         column = self.b.imul(block, self.lanes)
         count = None
         if self.outputs % self.lanes:
@@ -209,6 +213,7 @@ class Columns:
     def initial(
         self, first: Value | bool, cells: list[tuple[int, int]], points: list[Point], block: Index
     ) -> list[Value]:
+        """What the accumulators begin with: nothing yet, or the sums of the earlier passes."""
         b = self.b
         vectors = max(v for _, v in cells) + 1
         starts = [self.start(b.iadd(block, v)) for v in range(vectors)]
@@ -219,6 +224,7 @@ class Columns:
         ]
 
     def load_weight(self, block: Index, k: Index) -> Value:
+        """The weights of a vector of outputs."""
         b = self.b
         if self.w.type.layout is not None:
             at = b.linear([block, k], self.w.strides[:2])
@@ -233,12 +239,14 @@ class Columns:
         return self.b.linear(point.indices, self.y.strides)
 
     def load_partial(self, point: Point) -> Value:
+        """The sums of an earlier pass."""
         at = self._partial_at(point)
         if point.count is None:
             return self.b.load(self.partials, at, self.lanes)
         return self.b.load_first(self.partials, at, point.count, self.lanes)
 
     def store_partial(self, point: Point, total: Value) -> None:
+        """Keep sums for the next pass."""
         at = self._partial_at(point)
         if point.count is None:
             self.b.store(total, self.partials, at)

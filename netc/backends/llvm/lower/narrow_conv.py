@@ -1,7 +1,7 @@
-"""Convolution of narrow factors with blocked channels: the direct convolution, a word where that has a number.
+"""Convolution of narrow factors with blocked channels: :mod:`conv`, with a word where that has a number.
 
 A word is 32 bits: two bf16 or four u8 of neighbouring channels, which lie side by side in a block. Weights
-come in words. So loads, registers and loops are those of :mod:`conv`, and each instruction does two or four
+come in words. So loads, registers and loops are the same, and each instruction does two or four
 times the work.
 """
 
@@ -112,8 +112,8 @@ class _PaddedMicroKernel(MicroKernel):
         last = b.imax(first, last)
         with b.loop(start, end, 1, sums) as word:
             sums = list(word.carried)
-            for rows in ((0, first), (last, vertical.taps)):
-                with b.loop(*rows, 1, sums) as row:
+            for begin, end in ((0, first), (last, vertical.taps)):
+                with b.loop(begin, end, 1, sums) as row:
                     sums = list(row.carried)
                     for tap in range(horizontal.taps):
                         sums = self.padding(sums, word.index, row.index, tap, range(self.tile.size))
@@ -131,8 +131,8 @@ class _PaddedMicroKernel(MicroKernel):
         b, horizontal = self.b, self.plane.horizontal
         if self.tile.taps is None:
             first, last = horizontal.tap_bounds(b, self.column, self.plane.in_columns)
-            for columns in ((0, first), (b.imax(first, last), horizontal.taps)):
-                with b.loop(*columns, 1, sums) as tap:
+            for begin, end in ((0, first), (b.imax(first, last), horizontal.taps)):
+                with b.loop(begin, end, 1, sums) as tap:
                     tap.carry(self.padding(list(tap.carried), word, row, tap.index, [0]))
                 sums = list(tap.results)
             return sums
