@@ -18,6 +18,7 @@ FOLDERS = (
     ("netc/pycaffe", "Caffe's Python interface"),
     ("netc/pycaffe/proto", "Caffe's Python interface: messages"),
     ("netc/runtime", "Runtime"),
+    ("netc/runtime/calibration", "Runtime: calibration"),
     ("netc/runtime/data", "Runtime: data sets"),
     ("netc/runtime/solver", "Runtime: solvers"),
     ("netc/runtime/tuning", "Runtime: tuning"),
