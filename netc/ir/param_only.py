@@ -14,6 +14,8 @@ _PREPARABLE = frozenset(
         "layout.convert",
         "nn.adjoint_weight",
         "nn.bf16_weight",
+        "nn.int8_scale",
+        "nn.int8_start",
         "nn.int8_weight",
         "nn.winograd_weight",
         "tensor.concat",

@@ -54,7 +54,9 @@ from typing import Any, Literal
 
 from netc.ir.core import Func, Module, Op, Value, definitions, users
 from netc.ir.opdef import NoAttrs, opdef
+from netc.ir.ops.elementwise import AffineAttrs
 from netc.ir.ops.int8 import LARGEST_INPUT, LEAST_SCALE, MAX_PRODUCTS, AffineCode, Int8ConvAttrs, ZeroAttrs
+from netc.ir.ops.shape import FillAttrs
 from netc.ir.param_only import param_only
 from netc.ir.rewrite import Rewriter
 from netc.ir.types import TensorType
@@ -293,16 +295,21 @@ class _Narrower:
             self.rewriter.append(replace(op, name=f"nn.bf16_{kind}", operands=operands, attrs=attrs))
             return
         code = self.plan.codes[x.name]
-        weights = self.rewriter.add(
-            "nn.int8_weight", (w,), code, hint=f"{w.name}.narrow", location=op.location
-        )
+        step = self._add("nn.int8_scale", [w], NoAttrs(), f"{w.name}.step", op)
+        words = self._add("nn.int8_weight", [w, step], NoAttrs(), f"{w.name}.narrow", op)
+        scale = self._add("math.affine", [step], AffineAttrs(code.scale, 0.0), f"{w.name}.scale", op)
+        if code.zero:
+            start = self._add("nn.int8_start", [words], ZeroAttrs(code.zero), f"{w.name}.start", op)
+        else:
+            zeros = TensorType("i32", _tensor(w).shape[:1])
+            start = self._add("tensor.fill", [], FillAttrs(zeros, 0.0), f"{w.name}.start", op)
         a = op.attrs
         attrs = (
             Int8ConvAttrs(a.stride, a.pad, a.dilation, a.group, code.zero)
             if kind == "conv"
             else ZeroAttrs(code.zero)
         )
-        operands = (self.narrowed[x.name], *weights, *bias)
+        operands = (self.narrowed[x.name], words, scale, start, *bias)
         self.rewriter.append(replace(op, name=f"nn.int8_{kind}", operands=operands, attrs=attrs))
 
 

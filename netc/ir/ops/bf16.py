@@ -13,7 +13,15 @@ from netc.ir.diagnostics import OpError
 from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, NoAttrs, OpDef, define
 from netc.ir.ops.conv import ConvAttrs, conv_reference, infer_conv
 from netc.ir.ops.inner_product import InnerProductAttrs, infer_inner_product
-from netc.ir.ops.words import check_vectors, pack_words, unpack_words, weight_of_words, words_type
+from netc.ir.ops.words import (
+    by_outputs,
+    check_vectors,
+    empty_words,
+    pack_words,
+    unpack_words,
+    weight_of_words,
+    words_type,
+)
 from netc.ir.types import TensorType
 
 PER_WORD = 2
@@ -86,7 +94,8 @@ def _inner_product(operands: tuple[Array, ...], _: NoAttrs) -> tuple[Array, ...]
 
 
 def _weight(operands: tuple[Array, ...], _: Any) -> tuple[Array, ...]:
-    return (pack_words(to_bits(operands[0])),)
+    (w,) = operands
+    return (by_outputs(lambda here: pack_words(to_bits(w[here])), w, empty_words(w, PER_WORD)),)
 
 
 TO_BF16 = define(

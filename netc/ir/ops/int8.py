@@ -11,11 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.ir.diagnostics import OpError
-from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
+from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, NoAttrs, OpDef, define
 from netc.ir.ops.conv import ConvAttrs, conv_reference, infer_conv
 from netc.ir.ops.inner_product import InnerProductAttrs, infer_inner_product
 from netc.ir.ops.window import Pads
-from netc.ir.ops.words import check_vectors, pack_words, unpack_words, weight_of_words, words_type
+from netc.ir.ops.words import (
+    by_outputs,
+    check_vectors,
+    empty_words,
+    pack_words,
+    unpack_words,
+    weight_of_words,
+    words_type,
+)
 from netc.ir.types import TensorType
 
 PER_WORD = 4
@@ -102,23 +110,50 @@ def _from(operands: tuple[Array, ...], attrs: AffineCode) -> tuple[Array, ...]:
     return ((operands[0].astype(np.float32) - np.float32(attrs.zero)) * np.float32(attrs.scale),)
 
 
-def _infer_weight(operands: tuple[TensorType, ...], attrs: AffineCode) -> tuple[TensorType, ...]:
+def _infer_scale(operands: tuple[TensorType, ...], _: NoAttrs) -> tuple[TensorType, ...]:
     (w,) = operands
-    _check_code(attrs)
+    words_type(w, PER_WORD)
+    return (TensorType("f32", w.shape[:1]),)
+
+
+def _infer_weight(operands: tuple[TensorType, ...], _: NoAttrs) -> tuple[TensorType, ...]:
+    w, scale = operands
     words = words_type(w, PER_WORD)
-    outputs = TensorType("f32", w.shape[:1])
-    return (words, outputs, TensorType("i32", w.shape[:1]))
+    if scale != TensorType("f32", w.shape[:1]):
+        raise OpError(f"a scale of f32[{w.shape[0]}] expected, got {scale}")
+    return (words,)
 
 
-def _weight(operands: tuple[Array, ...], attrs: AffineCode) -> tuple[Array, ...]:
+def _infer_start(operands: tuple[TensorType, ...], attrs: ZeroAttrs) -> tuple[TensorType, ...]:
+    (words,) = operands
+    _check_zero(attrs.zero)
+    if words.dtype != "i32" or words.rank < 2 or words.layout is not None:
+        raise OpError(f"a row-major weight in i32 words of (O, C/{PER_WORD}, ...) expected, got {words}")
+    return (TensorType("i32", words.shape[:1]),)
+
+
+def _scale(operands: tuple[Array, ...], _: NoAttrs) -> tuple[Array, ...]:
     (w,) = operands
-    axes = tuple(range(1, w.ndim))
-    largest = np.abs(w).max(axis=axes).astype(np.float32)
-    scale = np.where(largest > 0, largest / np.float32(LARGEST_WEIGHT), np.float32(1)).astype(np.float32)
-    spread = scale.reshape(-1, *[1] * len(axes))
-    codes = np.clip(np.rint(w / spread), -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8)
-    start = -attrs.zero * codes.sum(axis=axes, dtype=np.int64)
-    return (pack_words(codes), scale * np.float32(attrs.scale), start.astype(np.int32))
+    flat = w.reshape(w.shape[0], -1)
+    largest = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float32)
+    return (np.where(largest > 0, largest / np.float32(LARGEST_WEIGHT), np.float32(1)).astype(np.float32),)
+
+
+def _weight(operands: tuple[Array, ...], _: NoAttrs) -> tuple[Array, ...]:
+    w, scale = operands
+    spread = scale.reshape(-1, *[1] * (w.ndim - 1))
+
+    def codes(here: slice) -> Array:
+        whole = np.rint(w[here] / spread[here])
+        return pack_words(np.clip(whole, -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8))
+
+    return (by_outputs(codes, w, empty_words(w, PER_WORD)),)
+
+
+def _start(operands: tuple[Array, ...], attrs: ZeroAttrs) -> tuple[Array, ...]:
+    (words,) = operands
+    codes = np.ascontiguousarray(words).reshape(words.shape[0], -1).view(np.int8)
+    return ((-attrs.zero * codes.sum(axis=1, dtype=np.int64)).astype(np.int32),)
 
 
 def _check_operands(operands: tuple[TensorType, ...], zero: int) -> TensorType:
@@ -195,17 +230,41 @@ FROM_U8 = define(
         elementwise=True,
     )
 )
+SCALE = define(
+    OpDef(
+        "nn.int8_scale",
+        "tensor",
+        "What a step of the codes of a weight [O,C,*K] is worth, for each output: its largest weight is 127 "
+        "of them. 1 where all weights are 0.",
+        ("w",),
+        NoAttrs,
+        infer=_infer_scale,
+        reference=_scale,
+        vjp=NOT_DIFFERENTIABLE,
+    )
+)
 WEIGHT = define(
     OpDef(
         "nn.int8_weight",
         "tensor",
-        "A weight [O,C,*K] in i8, its largest value in each output channel being 127; in i32 words of four "
-        "neighbouring channels, [O, ceil(C/4), *K]. Then [O]: the scale of each output, which is its weights"
-        "' times the input's (the attribute), and -zero times the sum of its codes.",
-        ("w",),
-        AffineCode,
+        "A weight [O,C,*K] in steps of the scale [O], rounded to i8, in i32 words of four neighbouring "
+        "channels: [O, ceil(C/4), *K].",
+        ("w", "scale"),
+        NoAttrs,
         infer=_infer_weight,
         reference=_weight,
+        vjp=NOT_DIFFERENTIABLE,
+    )
+)
+START = define(
+    OpDef(
+        "nn.int8_start",
+        "tensor",
+        "-zero times the sum of an output's weights in words: what a sum over codes begins with, [O].",
+        ("w",),
+        ZeroAttrs,
+        infer=_infer_start,
+        reference=_start,
         vjp=NOT_DIFFERENTIABLE,
     )
 )
@@ -214,8 +273,8 @@ CONV = define(
         "nn.int8_conv",
         "tensor",
         "y[n,o,p] = b[o] + scale[o] * (nn.conv of the codes x - zero and w). x u8 [N,C,*S]; w i32 "
-        "[O,C/group/4,*K], scale f32 [O], start i32 [O] from nn.int8_weight; b f32 [O]; y f32. ``start`` is "
-        "what a sum over x instead of x - zero begins with.",
+        "[O,C/group/4,*K] from nn.int8_weight; scale f32 [O] of both codes; start i32 [O] from nn.int8_start, "
+        "what a sum over x instead of x - zero begins with; b f32 [O]; y f32.",
         ("x", "w", "scale", "start", "b?"),
         Int8ConvAttrs,
         infer=_infer_conv,
@@ -228,7 +287,7 @@ INNER_PRODUCT = define(
         "nn.int8_inner_product",
         "tensor",
         "y[m,n] = b[n] + scale[n] * sum over k of (x[m,k] - zero) * w[n,k]. x u8 [M,K]; w i32 [N,K/4], scale "
-        "f32 [N], start i32 [N] from nn.int8_weight; b f32 [N]; y f32 [M,N].",
+        "f32 [N], of both codes; start i32 [N] from nn.int8_start; b f32 [N]; y f32 [M,N].",
         ("x", "w", "scale", "start", "b?"),
         ZeroAttrs,
         infer=_infer_inner_product,

@@ -6,7 +6,7 @@ lowest bits; channels beyond C are 0. In a blocked layout the words of a block a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from netc.ir.opdef import Array
 from netc.ir.types import TensorType
 
 WORD_BYTES = 4
+PIECE_BYTES = 1 << 19  # of a weight at a time
 
 
 def words_type(w: TensorType, per_word: int) -> TensorType:
@@ -49,12 +50,29 @@ def check_vectors(vectors: Sequence[TensorType], dtypes: Sequence[str], words: T
             raise OpError(f"{vector} is neither row-major nor blocked like the weight {words}")
 
 
+def by_outputs(narrow: Callable[[slice], Array], w: Array, result: Array) -> Array:
+    """Fill ``result``, whose first axis is that of the weight w, some outputs at a time: within the cache."""
+    outputs = w.shape[0]
+    step = max(1, PIECE_BYTES * outputs // max(1, w.nbytes))
+    for first in range(0, outputs, step):
+        here = slice(first, first + step)
+        result[here] = narrow(here)
+    return result
+
+
+def empty_words(w: Array, per_word: int) -> Array:
+    """Room for the words of a weight [O,C,*K]."""
+    return np.empty((w.shape[0], -(-w.shape[1] // per_word), *w.shape[2:]), np.int32)
+
+
 def pack_words(numbers: Array) -> Array:
     """[O,C,*K] of 1 or 2 bytes each as i32 [O, words, *K]."""
     per_word = WORD_BYTES // numbers.itemsize
     missing = -numbers.shape[1] % per_word
-    padding = [(0, missing if axis == 1 else 0) for axis in range(numbers.ndim)]
-    last = np.moveaxis(np.pad(numbers, padding), 1, -1)
+    if missing:
+        padding = [(0, missing if axis == 1 else 0) for axis in range(numbers.ndim)]
+        numbers = np.pad(numbers, padding)
+    last = np.moveaxis(numbers, 1, -1)
     words = np.ascontiguousarray(last).view("<i4")
     return np.ascontiguousarray(np.moveaxis(words, -1, 1))
 

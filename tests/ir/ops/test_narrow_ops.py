@@ -32,6 +32,13 @@ def run(name: str, operands: tuple[Array, ...], attrs: Any) -> tuple[Array, ...]
     return rule(operands, attrs)
 
 
+def int8_weight(w: Array, code: AffineCode) -> tuple[Array, Array, Array]:
+    """Words, scale and start."""
+    (step,) = run("nn.int8_scale", (w,), NoAttrs())
+    (words,) = run("nn.int8_weight", (w, step), NoAttrs())
+    return words, step * np.float32(code.scale), run("nn.int8_start", (words,), ZeroAttrs(code.zero))[0]
+
+
 def random(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
@@ -99,7 +106,7 @@ def test_an_int8_convolution_is_near_that_of_f32_at_the_padding_too(zero: int) -
     x, w, bias = random(2, 12, 5, 6), random(4, 6, 3, 2, seed=1), random(4, seed=2)
     x = np.abs(x) if zero == 0 else x
     code = AffineCode(float(np.abs(x).max()) / (255 - zero) * (1 if zero == 0 else 1.6), zero)
-    words, scale, start = run("nn.int8_weight", (w,), code)
+    words, scale, start = int8_weight(w, code)
     (codes,) = run("math.to_u8", (x,), code)
     attrs = Int8ConvAttrs(CONV.stride, CONV.pad, CONV.dilation, CONV.group, zero)
     (got,) = run("nn.int8_conv", (codes, words, scale, start, bias), attrs)
@@ -110,7 +117,7 @@ def test_an_int8_convolution_is_near_that_of_f32_at_the_padding_too(zero: int) -
 def test_the_start_of_a_sum_over_codes_makes_it_one_over_codes_less_zero() -> None:
     x = np.random.default_rng(0).integers(0, 256, (2, 8)).astype(np.uint8)
     w, code = random(3, 8, seed=1), AffineCode(0.1, 77)
-    words, scale, start = run("nn.int8_weight", (w,), code)
+    words, scale, start = int8_weight(w, code)
     (got,) = run("nn.int8_inner_product", (x, words, scale, start), ZeroAttrs(77))
     codes = unpack_words(words, "i1", 8).astype(np.int64)
     np.testing.assert_allclose(got, (x.astype(np.int64) @ codes.T + start) * scale, rtol=1e-6)
@@ -120,7 +127,7 @@ def test_every_output_has_the_weight_scale_of_its_own_largest_weight() -> None:
     w = random(3, 4, 2, 2)
     w[1] *= 1000
     w[2] = 0
-    words, scale, _ = run("nn.int8_weight", (w,), AffineCode(0.5))
+    words, scale, _ = int8_weight(w, AffineCode(0.5))
     codes = unpack_words(words, "i1", 4)
     assert np.abs(codes[0]).max() == np.abs(codes[1]).max() == 127
     assert (codes[2] == 0).all()
@@ -158,7 +165,9 @@ def test_the_maximum_of_narrow_numbers_is_that_of_their_values() -> None:
             [T("u8", (1, 8, 4, 4)), T("i32", (4, 2, 1, 1)), T("f32", (4,)), T("f32", (4,))],
             r"i32\[4\] expected",
         ),
-        ("nn.int8_weight", AffineCode(0.0), [T("f32", (4, 8, 1, 1))], "scale must be"),
+        ("nn.int8_weight", NoAttrs(), [T("f32", (4, 8, 1, 1)), T("f32", (5,))], r"scale of f32\[4\]"),
+        ("nn.int8_start", ZeroAttrs(1), [T("f32", (4, 8, 1, 1))], "i32 words"),
+        ("math.to_u8", AffineCode(0.0), [T("f32", (4,))], "scale must be"),
         ("math.to_u8", AffineCode(1.0, 256), [T("f32", (4,))], "zero must be"),
         ("math.from_u8", AffineCode(1.0), [T("f32", (4,))], "operand of u8"),
         ("math.to_bf16", NoAttrs(), [T("u8", (4,))], "operand of f32"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import LANES, TARGETS, Array, check_launch, launch_of, random, reference, run_launch
+from narrow_weights import bf16_weight, int8_weight
 
 from netc.backends.llvm.lower.table import other_schedules
 from netc.backends.llvm.target import parse_target
@@ -16,7 +17,7 @@ from netc.ir.core import Op, Value
 from netc.ir.dim import Dim, symbol
 from netc.ir.layout import Blocked
 from netc.ir.opdef import NoAttrs
-from netc.ir.ops import bf16, int8
+from netc.ir.ops import bf16
 from netc.ir.ops.conv import ConvAttrs
 from netc.ir.ops.elementwise import ReluAttrs
 from netc.ir.ops.int8 import AffineCode, Int8ConvAttrs
@@ -55,7 +56,7 @@ def weight(shape: tuple[Any, ...]) -> Array:
 
 def bf16_case(shape: tuple[Any, ...], lanes: int, narrow_result: int = 0) -> tuple[Op, list[Array]]:
     x, w = bf16.to_bits(random(shape[0])), weight(shape)
-    words = bf16.WEIGHT.reference((w,), NoAttrs())[0]
+    words = bf16_weight(w)
     bias = random(w.shape[:1], 2)
 
     def build(b: FuncBuilder, args: list[Value]) -> Value:
@@ -74,7 +75,7 @@ def int8_case(
     w = weight(shape)
     code = AffineCode(0.02, zero)
     x = np.random.default_rng(3).integers(0, 256, shape[0]).astype(np.uint8)
-    words, scale, start = int8.WEIGHT.reference((w,), code)
+    words, scale, start = int8_weight(w, code)
     arrays = [x, words, scale, start, random(scale.shape, 2)]
 
     def build(b: FuncBuilder, args: list[Value]) -> Value:

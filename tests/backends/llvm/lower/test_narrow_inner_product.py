@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from harness import LANES, TARGETS, check_launch, launch_of, one_op, random
+from narrow_weights import bf16_weight, int8_weight
 
 from netc.ir.dim import symbol
 from netc.ir.layout import Blocked
 from netc.ir.opdef import NoAttrs
-from netc.ir.ops import bf16, int8
+from netc.ir.ops import bf16
 from netc.ir.ops.int8 import AffineCode, ZeroAttrs
 from netc.ir.types import TensorType
 
@@ -24,7 +25,7 @@ def test_a_bf16_inner_product_adds_up_the_products_of_rounded_factors(
 ) -> None:
     m, k, n = shape
     blocked = Blocked(0, LANES.get(target, 16))
-    words = bf16.WEIGHT.reference((random((n, k), 1),), NoAttrs())[0]
+    words = bf16_weight(random((n, k), 1))
     types = [
         TensorType("bf16", (m, k)),
         TensorType("i32", words.shape, blocked),
@@ -42,7 +43,7 @@ def test_an_int8_inner_product_adds_up_exactly(shape: tuple[int, int, int], targ
     m, k, n = shape
     samples = symbol("M") if m == 5 else m
     blocked = Blocked(0, LANES.get(target, 16))
-    words, scale, start = int8.WEIGHT.reference((random((n, k), 1),), AffineCode(0.02, zero))
+    words, scale, start = int8_weight(random((n, k), 1), AffineCode(0.02, zero))
     types = [
         TensorType("u8", (samples, k)),
         TensorType("i32", words.shape, blocked),
