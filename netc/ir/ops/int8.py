@@ -273,7 +273,7 @@ CONV = define(
         "nn.int8_conv",
         "tensor",
         "y[n,o,p] = b[o] + scale[o] * (nn.conv of the codes x - zero and w). x u8 [N,C,*S]; w i32 "
-        "[O,C/group/4,*K] from nn.int8_weight; scale f32 [O] of both codes; start i32 [O] from nn.int8_start, "
+        "[O,C/group/4,*K] from nn.int8_weight; scale f32 [O] of both codes; start i32 [O] of nn.int8_start, "
         "what a sum over x instead of x - zero begins with; b f32 [O]; y f32.",
         ("x", "w", "scale", "start", "b?"),
         Int8ConvAttrs,
