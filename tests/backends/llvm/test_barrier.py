@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from netc.backends.llvm.barrier import PROBE
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.engine import compile_to_object
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.native_runtime import native
 from netc.backends.llvm.spmd import Executor, Program, Step
 from netc.backends.llvm.sync_block import GENERATION, LINE_WORDS, WORKER

@@ -7,7 +7,8 @@ import pytest
 
 from netc.backends.llvm import cores, spmd
 from netc.backends.llvm.cores import bound_to, cores_to_bind, parse_list
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.engine import compile_to_object
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.spmd import Executor, Program, Step, executor_for
 from netc.backends.llvm.target import host_target
 from netc.ir.diagnostics import NetcError

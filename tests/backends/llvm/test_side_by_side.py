@@ -7,7 +7,8 @@ import pytest
 
 from netc.backends.llvm import spmd
 from netc.backends.llvm.core_budget import CoreBudget
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.engine import compile_to_object
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.spmd import Executor, Program, Step
 from netc.backends.llvm.target import host_target
 
