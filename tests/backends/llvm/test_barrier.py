@@ -6,7 +6,7 @@ from netc.backends.llvm.engine import compile_to_object
 from netc.backends.llvm.library import Library
 from netc.backends.llvm.native_runtime import native
 from netc.backends.llvm.spmd import Executor, Program, Step
-from netc.backends.llvm.sync_block import GENERATION, LINE_WORDS, WORKER
+from netc.backends.llvm.sync_block import CONFIG, GENERATION, LINE_WORDS, WORKER
 from netc.backends.llvm.target import host_target
 
 # late: thread 0 counts to slots[1] and adds 1 to cell[0]; others copy cell[0] of the step before to cell[tid]
@@ -41,6 +41,7 @@ define void @copy(ptr %slots, i64 %tid, i64 %nth) {{
 }}
 """
 LONG, SHORT = 10_000_000, 1
+SPINS, ASLEEP = CONFIG + 5, GENERATION + 1
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,9 @@ def sleeps(executor):
 def test_a_thread_that_waits_for_long_sleeps_and_is_woken_and_trusts_again_after_a_short_wait(library):
     executor = Executor(2)
     slow, cells = late(library, executor, LONG)
+    assert executor._start(executor._groups)
+    sync = executor._groups.all[0]._sync
+    sync[SPINS] = 1
     for number in range(1, 50):  # on a busy machine the other thread may be the late one
         slow.run()
         assert cells.tolist() == [number, number]
@@ -73,12 +77,12 @@ def test_a_thread_that_waits_for_long_sleeps_and_is_woken_and_trusts_again_after
             break
     assert sleeps(executor)[0] > 0
     quick, _ = late(library, executor, SHORT, steps=4)
-    asleep = executor._groups.all[0]._sync[GENERATION + 1 :]
+    sync[SPINS] = 1 << 40
     for _ in range(500):
         quick.run()
-        if not sleeps(executor)[0] and not asleep[0]:
+        if not sleeps(executor)[0] and not sync[ASLEEP]:
             break
-    assert sleeps(executor)[0] == asleep[0] == 0
+    assert sleeps(executor)[0] == sync[ASLEEP] == 0
     executor.close()
 
 
