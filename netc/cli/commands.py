@@ -145,7 +145,10 @@ BENCH = command(
         "--margin", default="10%", show_default=True, help="By how much a ratio may be worse in --check."
     ),
     click.option("--history", metavar="DIR", help="Run nothing: show how the runs in a folder went."),
-    click.option("-o", "--output", metavar="FILE", help="Draw --history there: .png, .svg or .pdf."),
+    click.option("--draw", metavar="FILE", help="Run nothing: draw the run that --json wrote, in -o."),
+    click.option(
+        "-o", "--output", metavar="FILE", help="Draw --history or --draw there: .png, .svg or .pdf."
+    ),
 )
 
 INSPECT = net_command(
