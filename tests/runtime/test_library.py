@@ -11,7 +11,7 @@ from c_machines import MACHINES, Machine, native, undefined_symbols
 from golden_cases import CASES, COMPILED_TOLERANCE, FOLDER, load, phase_of, under, weights_of
 
 import netc
-from netc.backends.llvm.engine import IMPORTS
+from netc.backends.llvm.library import IMPORTS
 from netc.ir.diagnostics import NetcError
 from netc.runtime.c_interface import header_text
 from netc.runtime.library import c_name, write_library
