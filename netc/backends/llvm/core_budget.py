@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 import numpy as np
 
 POLL_S = 0.02  # a program that is interrupted may end without waking who waits
+
+Turn = SimpleQueue[None]
 
 
 class CoreBudget:
     """``cores`` cores. A program takes its share of them when it starts, in native code (`lock_step`).
 
     Who finds too few waits here, behind those who came earlier: many small programs do not keep a large one
-    waiting for ever.
+    waiting for ever. There are no locks, which a signal could leave behind: each change is one call of C.
     """
 
     def __init__(self, cores: int) -> None:
         self.cores = cores
-        self.waiting: deque[object] = deque()
+        self.waiting: deque[Turn] = deque()
         self._free = np.array([cores], dtype=np.int64)
-        self._change = threading.Condition()
 
     @property
     def address(self) -> int:
@@ -40,17 +42,18 @@ class CoreBudget:
 
     def wait(self, ready: Callable[[], bool], *, again: bool = False) -> None:
         """Return when the caller is first, and ready. Who then comes too late waits ``again``, in front."""
-        turn = object()
-        with self._change:
+        turn: Turn = SimpleQueue()
+        try:
             (self.waiting.appendleft if again else self.waiting.append)(turn)
-            try:
-                while self.waiting[0] is not turn or not ready():
-                    self._change.wait(POLL_S)
-            finally:
+            while self.waiting[0] is not turn or not ready():
+                with suppress(Empty):
+                    turn.get(timeout=POLL_S)
+        finally:
+            if turn in self.waiting:
                 self.waiting.remove(turn)
-                self._change.notify_all()
+            self.wake()
 
     def wake(self) -> None:
-        """Let those who wait look again."""
-        with self._change:
-            self._change.notify_all()
+        """Let who is first look again."""
+        with suppress(IndexError):
+            self.waiting[0].put(None)

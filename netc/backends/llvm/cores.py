@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from netc.ir.diagnostics import NetcError
@@ -38,20 +36,6 @@ def bind_thread(native_id: int | None, core: int) -> None:
         os.sched_setaffinity(native_id, {core})
     except OSError as error:
         raise NetcError(f"a thread cannot be bound to core {core}: {error.strerror}") from None
-
-
-@contextmanager
-def bound_to(core: int) -> Iterator[None]:
-    """Bind the calling thread to a core of its mask, and give it the mask back; of no other core."""
-    mask = os.sched_getaffinity(0)
-    if mask == {core} or core not in mask:
-        yield
-        return
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, mask)
 
 
 def _siblings(core: int) -> set[int]:

@@ -14,6 +14,7 @@ mode: kernels are not slowed down by subnormals, and results do not depend on wh
 from __future__ import annotations
 
 from netc.backends.llvm.barrier import BARRIER_TEXT
+from netc.backends.llvm.caller_core import CALLER_CORE_TEXT, MASK_BYTES
 from netc.backends.llvm.sync_block import BUSY, CONFIG, EPOCH, JOB, LINE_WORDS, WORKER
 
 STEP_WORDS = 4  # kernel address, slots address, flags, nothing
@@ -40,7 +41,7 @@ def runtime_text(triple: str) -> str:
     """
     arch = triple.partition("-")[0]
     machine = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(arch, _OTHER)
-    return BARRIER_TEXT + _PORTABLE + machine
+    return BARRIER_TEXT + CALLER_CORE_TEXT + _PORTABLE + machine
 
 
 _X86 = """
@@ -210,6 +211,7 @@ out:
 }}
 
 define i64 @{RUN}(ptr %sync, ptr %steps, i64 %n, ptr %clock, i64 %nth) {{
+  %mask = alloca [{MASK_BYTES} x i8], align 8
   %many = icmp ugt i64 %nth, 1
   br i1 %many, label %look, label %alone
 alone:
@@ -246,12 +248,18 @@ try:
   %taken = extractvalue {{ i64, i1 }} %swapped, 1
   br i1 %taken, label %run, label %take
 run:
+  %bound = call i1 @bind_caller(ptr %sync, ptr %mask)
   %steps.p = getelementptr i64, ptr %sync, i64 {JOB}
   %n.p = getelementptr i64, ptr %sync, i64 {JOB + 1}
   store ptr %steps, ptr %steps.p
   store i64 %n, ptr %n.p
   call void @publish(ptr %sync, i64 %nth)
   call void @run_steps(ptr %steps, i64 %n, i64 0, i64 %nth, ptr %sync, ptr %clock)
+  br i1 %bound, label %unbind, label %ran
+unbind:
+  call void @set_caller_mask(ptr %sync, ptr %mask)
+  br label %ran
+ran:
   br i1 %limited, label %give, label %out
 give:
   %before = atomicrmw add ptr %free.p, i64 %share release

@@ -46,6 +46,7 @@ class Native:
         self.release_lock = _address(python.PyThread_release_lock)
         self.yield_core = _yield_address()
         self.system_call, self.futex_number = _futex(target.architecture)
+        self.get_mask, self.set_mask = _affinity()
 
     def held_lock(self) -> int:
         """A new lock, already taken."""
@@ -87,6 +88,15 @@ def _yield_address() -> int:
         return _address(ctypes.CDLL(None).sched_yield)
     except (AttributeError, OSError):
         return 0
+
+
+def _affinity() -> tuple[int, int]:
+    """What asks for the mask of the calling thread, and what sets it; zeros where there is neither."""
+    try:
+        library = ctypes.CDLL(None)
+        return _address(library.sched_getaffinity), _address(library.sched_setaffinity)
+    except (AttributeError, OSError, TypeError):
+        return 0, 0
 
 
 def _futex(architecture: str) -> tuple[int, int]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from netc.backends.llvm import lock_step
 from netc.backends.llvm.core_budget import CoreBudget
-from netc.backends.llvm.cores import bound_to, check_can_bind, cores_to_bind
+from netc.backends.llvm.cores import check_can_bind, cores_to_bind
 from netc.backends.llvm.native_runtime import native, seconds_per_tick
 from netc.backends.llvm.target import available_cores
 from netc.backends.llvm.thread_group import ThreadGroup
@@ -112,20 +112,18 @@ class Executor:
 
     def run_steps(self, steps: int, count: int, clock: int) -> None:
         """Run ``count`` (at least 1) steps of a table at an address; see `lock_step` for its layout."""
+        if self.threads == 1:
+            self._run(0, steps, count, clock, 1)
+            return
         groups = self._groups
-        if self.threads == 1 or groups.ended:  # a process that is ending takes no new threads
+        if groups.ended:  # the process is ending, and takes no new threads
             self._run(0, steps, count, clock, 1)
             return
         budget, waited = groups.budget, False
         while True:
             if waited or not budget.waiting:  # else somebody came earlier
                 for group in groups.all:
-                    if self.pinned:
-                        with bound_to(group.first_core):
-                            refused = self._run(group.sync_address, steps, count, clock, self.threads)
-                    else:
-                        refused = self._run(group.sync_address, steps, count, clock, self.threads)
-                    if not refused:
+                    if not self._run(group.sync_address, steps, count, clock, self.threads):
                         if budget.waiting:
                             budget.wake()
                         return

@@ -8,10 +8,11 @@ One *sync block* of 64-bit words per group, each hot word on cache lines of its 
 `GENERATION`          barriers completed; waiters wait for it to change; next word: how many sleep
 `JOB` + 0, 1, 2, 3    steps, number of steps, clock array or null, stop flag
 `BUSY`                1 while a program runs; whoever wants to run one sets it first
-`CONFIG` + 0 … 9      threads, yield function or null, lock acquire, lock release,
+`CONFIG` + 0 … 12     threads, yield function or null, lock acquire, lock release,
                       ticks to spin before parking, spins at a barrier before sleeping or yielding,
                       the C library's ``syscall`` where there are futexes or null, the call's number,
-                      how many cores the group takes, where the number of free ones is or null
+                      how many cores the group takes, where the number of free ones is or null,
+                      to bind the caller: ``sched_getaffinity`` or null, ``sched_setaffinity``, the core
 `WORKER` + 16 tid     1 while the worker is parked; next words: the lock on which it parks, and at how
                       many barriers the thread has slept in a row
 ====================  =========================================================================

@@ -29,8 +29,8 @@ Words = npt.NDArray[np.int64]
 class ThreadGroup:
     """The worker threads 1 … ``threads`` - 1, their sync block and their locks.
 
-    They take cores of ``budget``. With ``cores`` thread i is bound to ``cores[i]``, but for the caller, whom
-    who runs something has to bind.
+    They take cores of ``budget``. With ``cores`` thread i is bound to ``cores[i]``, the caller while a
+    program runs.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class ThreadGroup:
     ) -> None:
         self._native = native
         self.budget = budget
-        self.first_core = cores[0] if cores else 0
         size = sync_block.sync_words(threads) + sync_block.LINE_WORDS
         memory = np.zeros(size, dtype=np.int64)
         start = -(int(memory.ctypes.data) // 8) % sync_block.LINE_WORDS  # to the next whole line
@@ -46,7 +45,7 @@ class ThreadGroup:
         self._sync = sync
         self.sync_address = int(sync.ctypes.data)
         crowded = threads > budget.cores
-        sync[sync_block.CONFIG : sync_block.CONFIG + 10] = (
+        sync[sync_block.CONFIG : sync_block.CONFIG + 13] = (
             threads,
             native.yield_core,
             native.acquire_lock,
@@ -57,6 +56,9 @@ class ThreadGroup:
             native.futex_number,
             budget.share(threads),
             budget.address,
+            native.get_mask if cores else 0,
+            native.set_mask,
+            cores[0] if cores else 0,
         )
         self._workers: list[threading.Thread] = []
         try:

@@ -1,6 +1,9 @@
 """Programs that Python threads run at the same time: side by side while there are cores, else in turn."""
 
+import os
+import signal
 import threading
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from netc.backends.llvm.engine import compile_to_object
 from netc.backends.llvm.library import Library
 from netc.backends.llvm.spmd import Executor, Program, Step
 from netc.backends.llvm.target import host_target
+
+needs_linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 
 # meet:  tid 0 sets its flag and looks for the other's, ``limit`` times at most; says whether it saw it
 # count: adds itself to the threads that run, notes the most there were, works a while, and leaves
@@ -185,21 +190,70 @@ def test_a_large_program_is_not_kept_waiting_by_small_ones():
     assert not budget.waiting
 
 
-def test_who_is_interrupted_while_it_waits_leaves_the_queue(monkeypatch):
+def test_who_is_interrupted_while_it_waits_leaves_the_queue():
     budget = CoreBudget(2)
 
-    def interrupt(_timeout):
+    def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(budget._change, "wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        budget.wait(lambda: False)
+        budget.wait(interrupt)
     assert not budget.waiting
     budget.wait(lambda: True)  # who comes next is not behind it
 
 
 def test_who_comes_too_late_for_the_cores_waits_in_front():
     budget = CoreBudget(2)
-    budget.waiting.append("earlier")
-    budget.wait(lambda: True, again=True)
-    assert list(budget.waiting) == ["earlier"]
+    earlier = SimpleQueue()
+    budget.waiting.append(earlier)
+    budget.wait(lambda: budget.waiting[1] is earlier, again=True)
+    assert list(budget.waiting) == [earlier]
+    assert earlier.get(timeout=1) is None  # it may look now
+
+
+class Interrupt(Exception):
+    """What the signal raises, in the middle of whatever the main thread does."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+@pytest.mark.parametrize("pinned", [False, pytest.param(True, marks=needs_linux)])
+def test_programs_go_on_after_signals_interrupted_them_anywhere(kernels, cores, pinned):
+    cores(4)
+    state = np.zeros(2, dtype=np.int64)
+    count = Step("count", kernels.address("count"), np.array([state.ctypes.data, 100], dtype=np.int64))
+    executor = Executor(3, pinned=pinned)
+    program, other = (Program(executor, [count], [kernels, state]) for _ in range(2))
+    program.run()
+    mask = os.sched_getaffinity(0) if pinned else None
+    ended = threading.Event()
+
+    def compete():
+        while not ended.is_set():
+            other.run()
+
+    def interrupt(*_):
+        raise Interrupt
+
+    rival = threading.Thread(target=compete)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    rival.start()
+    interrupted = 0
+    try:
+        while interrupted < 100:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 50e-6 * (1 + interrupted % 10))
+                while True:
+                    program.run()
+            except Interrupt:
+                interrupted += 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        ended.set()
+        rival.join()
+    program.run()
+    budget = executor._groups.budget
+    assert (budget.free, list(budget.waiting), int(state[0])) == (4, [], 0)
+    assert not executor._groups.all[0].busy
+    if pinned:
+        assert os.sched_getaffinity(0) == mask
+    executor.close()
