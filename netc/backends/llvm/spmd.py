@@ -116,11 +116,11 @@ class Executor:
             self._run(0, steps, count, clock, 1)
             return
         groups = self._groups
-        if groups.ended:  # the process is ending, and takes no new threads
-            self._run(0, steps, count, clock, 1)
-            return
         budget, waited = groups.budget, False
         while True:
+            if groups.ended:  # the process is ending, and takes no new threads
+                self._run(0, steps, count, clock, 1)
+                return
             if waited or not budget.waiting:  # else somebody came earlier
                 for group in groups.all:
                     if not self._run(group.sync_address, steps, count, clock, self.threads):
