@@ -24,6 +24,7 @@ from netc.ir.verify import verify
 from netc.passes.assign_layouts import assign_layouts
 from netc.passes.bufferize import bufferize
 from netc.passes.canonicalize import canonicalize
+from netc.passes.conv_to_inner_product import conv_to_inner_product
 from netc.passes.cse import cse
 from netc.passes.dce import dce
 from netc.passes.deconv_to_conv import deconv_to_conv
@@ -71,6 +72,7 @@ def tensor_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    winograd_each_run: ChooseTile | None = None,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
@@ -93,7 +95,12 @@ def tensor_pipeline(
             Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
             Stage("join_pads", join_pads, "before layouts: differentiation leaves a sum for every slice"),
             Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
-            Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
+            Stage(
+                "conv_to_inner_product",
+                conv_to_inner_product,
+                "fold_affine is done with convolutions; layouts come later",
+            ),
+            Stage("canonicalize", canonicalize, "both leave reshapes and constants behind"),
             Stage(
                 "deconv_to_conv",
                 lambda m: deconv_to_conv(m, fractional=opt_level >= 3),
@@ -117,7 +124,9 @@ def tensor_pipeline(
             choose = winograd
             stages.append(
                 Stage(
-                    "use_winograd", lambda m: use_winograd(m, choose=choose), "groups are as wide as they get"
+                    "use_winograd",
+                    lambda m: use_winograd(m, choose=choose, choose_each_run=winograd_each_run),
+                    "groups are as wide as they get",
                 )
             )
         stages.append(
@@ -152,6 +161,7 @@ def run_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    winograd_each_run: ChooseTile | None = None,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -175,6 +185,7 @@ def run_pipeline(
         forward=forward,
         segments=segments,
         winograd=winograd,
+        winograd_each_run=winograd_each_run,
     )
     for stage in stages:
         module = step(stage.name, stage.run(module))
