@@ -23,11 +23,7 @@ class Native:
 
     def __init__(self) -> None:
         target = host_target()
-        text = lock_step.runtime_text(target.triple)
-        # level 0: these few loops wait for memory, so better code would gain nothing and cost 30 ms
-        job, cache = Job(text, lambda: text), ObjectCache(default_cache_dir())
-        library = Library({lock_step.RUN: compile_all([job], target, 0, cache, 1)[text]}, target)
-        self._library = library
+        self._library = library = Library({lock_step.RUN: compile_runtime()}, target)
         pointer, word = ctypes.c_void_p, ctypes.c_int64
 
         def function(name: str, result: type | None, *arguments: type) -> Any:
@@ -56,6 +52,15 @@ class Native:
         if not lock or not take(lock, 1):
             raise RuntimeError("no more locks")
         return int(lock)
+
+
+def compile_runtime() -> bytes:
+    """The runtime's object file, from the cache on disk if it is there: then a first run needs no compiler."""
+    target = host_target()
+    text = lock_step.runtime_text(target.triple)
+    # level 0: these few loops wait for memory, so better code would gain nothing and cost 30 ms
+    job, cache = Job(text, lambda: text), ObjectCache(default_cache_dir())
+    return compile_all([job], target, 0, cache, 1)[text]
 
 
 @functools.cache
