@@ -55,7 +55,7 @@ class Native:
 
 
 def compile_runtime() -> bytes:
-    """The runtime's object file, from the cache on disk if it is there: a first run then needs no compiler."""
+    """The runtime's object file; where the cache on disk has it, a first run needs no compiler."""
     target = host_target()
     text = lock_step.runtime_text(target.triple)
     # level 0: these few loops wait for memory, so better code would gain nothing and cost 30 ms
