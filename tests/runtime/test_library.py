@@ -22,7 +22,7 @@ LENET = ROOT / "examples/lenet/lenet.prototxt"
 LENET_WEIGHTS = ROOT / "examples/lenet/lenet_iter_10000.caffemodel"
 TOLERANCE = 1e-5
 C_LIBRARY = {
-    "aligned_alloc", "free", "sched_yield", "sem_init", "sem_wait", "sem_post", "sem_destroy",
+    "aligned_alloc", "free", "sched_yield", "syscall", "sem_init", "sem_wait", "sem_post", "sem_destroy",
     "pthread_create", "pthread_join",
 }  # fmt: skip
 
