@@ -43,7 +43,7 @@ from netc.runtime.compiler import Compiled
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 NET, TENSOR, BUFFER = "net.prototxt", "tensor.ir", "buffer.ir"
 KERNEL = "kernels/{}.o"

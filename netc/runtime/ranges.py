@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from netc.ir.diagnostics import NetcError
 
 FORMAT = 1
 MAX_BYTES = 64 << 20
+LARGEST = 3.4e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,7 @@ class ActivationRanges:
             raise _unreadable(name, "net, digest, method, samples or ranges are missing")
         values = []
         for value, bounds in ranges.items():
-            numbers = isinstance(bounds, list) and all(type(b) in (int, float) for b in bounds)
-            if (
-                not numbers
-                or len(bounds) != 2
-                or not all(map(math.isfinite, bounds))
-                or bounds[0] > bounds[1]
-            ):
+            if not _is_range(bounds):
                 raise _unreadable(name, f"the range of '{value}' is not [least, largest]")
             values.append((str(value), float(bounds[0]), float(bounds[1])))
         return ActivationRanges(str(net), str(digest), tuple(values), str(method), samples)
@@ -109,6 +103,14 @@ def net_digest(net: ImportedNet) -> str:
     layers = [[layer.name, layer.type, list(layer.bottoms), list(layer.tops)] for layer in net.layers]
     params = [[info.layer, info.index, list(info.shape)] for info in net.params]
     return hashlib.sha256(json.dumps([layers, params]).encode()).hexdigest()
+
+
+def _is_range(bounds: object) -> bool:
+    if not isinstance(bounds, list) or len(bounds) != 2 or any(type(b) not in (int, float) for b in bounds):
+        return False
+    low, high = bounds
+    # comparisons, as whole numbers of JSON may be larger than any float
+    return bool(-LARGEST <= low <= high <= LARGEST)
 
 
 def _unreadable(name: str, why: str) -> NetcError:

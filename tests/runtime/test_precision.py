@@ -179,6 +179,12 @@ def test_ranges_serve_other_batches(data: Any, ranges: ActivationRanges) -> None
             '{"format": 1, "net": "n", "digest": "d", "method": "max", "samples": 1, "ranges": {"x": [0, NaN]}}',
             "range of 'x'",
         ),
+        (
+            '{"format": 1, "net": "n", "digest": "d", "method": "max", "samples": 1, "ranges": {"x": [0, 1'
+            + 400 * "0"
+            + "]}}",
+            "range of 'x'",
+        ),
     ],
 )
 def test_a_file_that_holds_no_ranges_is_refused(text: str, message: str, tmp_path: Path) -> None:
