@@ -83,6 +83,11 @@ class ParamStore:
             return self.arrays.nbytes
         return sum(a.nbytes for a in self.arrays.values())
 
+    @property
+    def in_file(self) -> bool:
+        """Whether parameters that nobody edits are left in a file."""
+        return isinstance(self.arrays, FiledParams)
+
     def by_layer(self) -> dict[str, list[Array]]:
         """Layer name -> its parameters, writable; layers that share a parameter have the same memory."""
         lent = {entry.value: self.lend(entry.value) for entry in self.entries}
@@ -106,6 +111,8 @@ class ParamStore:
             lent.digest = digest
             if not alive:
                 del self._lent[value]
+                if isinstance(self.arrays, FiledParams):
+                    self.arrays.leave(value)
         return self.versions
 
     @property
