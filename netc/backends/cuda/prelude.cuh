@@ -222,12 +222,27 @@ NETC_DEVICE unsigned short float_to_bfloat16(float v) {
 
 // A word of two 16-bit floats, `low` in the lower half: an element pair of a fragment.
 NETC_DEVICE unsigned pack_half2(float low, float high) {
+#if !defined(NETC_EMULATOR) && __CUDA_ARCH__ >= 800
+    unsigned pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
     return (unsigned)float_to_half(low) | (unsigned)float_to_half(high) << 16;
+#endif
 }
 
 NETC_DEVICE unsigned pack_bfloat162(float low, float high) {
+#if !defined(NETC_EMULATOR) && __CUDA_ARCH__ >= 800
+    unsigned pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
     return (unsigned)float_to_bfloat16(low) | (unsigned)float_to_bfloat16(high) << 16;
+#endif
 }
+
+NETC_DEVICE unsigned pack_half2(float2 v) { return pack_half2(v.x, v.y); }
+NETC_DEVICE unsigned pack_bfloat162(float2 v) { return pack_bfloat162(v.x, v.y); }
 
 NETC_DEVICE int netc_lane() { return (int)(threadIdx.x & (NETC_WARP_SIZE - 1)); }
 NETC_DEVICE int netc_warp() { return (int)(threadIdx.x / NETC_WARP_SIZE); }

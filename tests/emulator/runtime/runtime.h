@@ -128,6 +128,8 @@ extern bool profiling;
 void start_profile(Traffic* into, int entries);
 void end_profile();
 void note_access(uintptr_t at, size_t bytes, bool shared, bool write, const void* pc);
+// The running lane takes part in a request without asking for anything.
+void note_absent(const void* pc, bool shared);
 
 // ---- what runs -----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from netc.ir.core import Op
 from netc.ir.dim import Dim, ceildiv, exact_quotient
 
 PADDING = 4  # floats behind a row of a tile, so that columns written lie in different banks
+CROSSED_DEPTH = 16  # of a tile: with this padding columns 8 apart lie in the same banks
+WARP = 32
 
 
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> None:
@@ -30,8 +32,8 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> N
 def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Schedule) -> None:
     """Emit the kernel of a product by a schedule."""
     tile = schedule.tile
-    a = SideLoads(kernel, "a", product.a, tile.m, tile, product.m, product.k)
-    b = SideLoads(kernel, "b", product.b, tile.n, tile, product.n, product.k)
+    a = SideLoads(kernel, "a", product.a, tile.m, tile, product.m, product.k, by_depth=True)
+    b = SideLoads(kernel, "b", product.b, tile.n, tile, product.n, product.k, by_depth=True)
     with product_function(kernel, product, schedule, blocks=1):
         kernel.line(f"NETC_SHARED(float, a_tile, {2 * tile.k * (tile.m + PADDING)});")
         kernel.line(f"NETC_SHARED(float, b_tile, {2 * tile.k * (tile.n + PADDING)});")
@@ -112,11 +114,22 @@ def _emit_multiply(kernel: Kernel, tile: Tile) -> None:
 class SideLoads:
     """How the threads of a block share the elements of one operand's tile, ``rows`` x ``tile.k``.
 
-    A thread moves ``count`` runs of ``run`` elements; neighbours in memory go to neighbouring threads.
+    A thread moves ``count`` runs of ``run`` elements; neighbours in memory go to neighbouring threads. With
+    ``by_depth`` the tile lies as [k][row] whatever the operand: half of the threads along k then take other
+    rows than the rest of their warp, whose banks they would meet.
     """
 
     def __init__(
-        self, kernel: Kernel, name: str, operand: Operand, rows: int, tile: Tile, extent: Dim, depth: Dim
+        self,
+        kernel: Kernel,
+        name: str,
+        operand: Operand,
+        rows: int,
+        tile: Tile,
+        extent: Dim,
+        depth: Dim,
+        *,
+        by_depth: bool = False,
     ) -> None:
         self.kernel, self.name, self.operand, self.rows, self.tile = kernel, name, operand, rows, tile
         self.extent, self.depth = extent, depth
@@ -128,6 +141,9 @@ class SideLoads:
         if self.count == 0:
             self.run, self.line, self.count = 1, fast, rows * tile.k // tile.threads
         self.step = tile.threads // self.line  # how far apart a thread's runs are across it
+        apart = WARP // self.line if self.line < WARP else 0  # rows of a warp
+        crossed = by_depth and operand.fast == "column" and tile.k == CROSSED_DEPTH
+        self.apart = apart if crossed and self.step % (2 * apart) == 0 else 0
         self.row_varies = operand.fast == "column" and self.count > 1
         self.held = len(operand.fields) * (self.count if self.row_varies else 1)  # registers of a thread
 
@@ -138,6 +154,8 @@ class SideLoads:
         across = f"int(threadIdx.x / {self.line})"
         if i != "0":
             across = f"({across} + {i} * {self.step})"
+        if self.apart:
+            across = f"({across} ^ int(threadIdx.x % {self.line} / {self.line // 2} * {self.apart}))"
         return (along, across) if self.operand.fast == "row" else (across, along)
 
     def declare_rows(self) -> None:
