@@ -23,6 +23,7 @@ from netc.ir.types import DTYPE_BYTES, BufferType
 
 REFERENCE_KERNEL = "reference"
 """The kernel name of a launch that has no kernel: the runtime runs it by the reference, on the host."""
+HEADERS = ("prelude.cuh", "wgmma.cuh", "library.cuh")
 ALIGNMENT = 16  # bytes that one thread moves at once
 
 
@@ -64,7 +65,7 @@ def precision_on(architecture: Architecture, wanted: Precision) -> Precision:
 def library_text() -> str:
     """What stands before the kernels: the names they are written in, and the functions they share."""
     folder = resources.files("netc.backends.cuda")
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("prelude.cuh", "library.cuh"))
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in HEADERS)
 
 
 def translation_unit(kernels: list[str]) -> str:

@@ -52,12 +52,13 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One ``__global__`` function, and how it is started."""
+    """One ``__global__`` function, and how it is started: ``shared_bytes`` of dynamic shared memory."""
 
     name: str
     text: str
     grid: Grid
     threads: int
+    shared_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +96,24 @@ class Kernel:
     """The functions of a launch in the making.
 
     ``reads`` and ``writes`` are the operands in order. ``aligned`` says of each operand whether its memory
-    begins at a multiple of 16 bytes.
+    begins at a multiple of 16 bytes. ``warpgroups``: whether matrix products may be computed by them.
     """
 
-    def __init__(self, name: str, launch: Op, precision: Precision, aligned: Sequence[bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        launch: Op,
+        precision: Precision,
+        aligned: Sequence[bool],
+        *,
+        warpgroups: bool = False,
+    ) -> None:
         assert launch.body is not None
         self.name = name
         self.launch = launch
         self.body = launch.body
         self.precision = precision
+        self.warpgroups = warpgroups
         self.symbols = launch_symbols(launch)
         self.stages: list[Stage] = []
         self.scratch_bytes: Dim = 0
@@ -179,6 +189,7 @@ class Kernel:
         suffix: str = "",
         scratch: bool = False,
         blocks: int = 0,
+        shared_bytes: int = 0,
     ) -> Iterator[None]:
         """A ``__global__`` function; ``blocks`` is how many are to fit on a processor at once."""
         name = f"{self.name}{suffix}"
@@ -195,7 +206,7 @@ class Kernel:
         self.line(f'extern "C" __global__ void __launch_bounds__({bounds})')
         with self.block(f"{name}({', '.join(params)})"):
             yield
-        self.stages.append(Stage(name, "\n".join(self._lines) + "\n", grid, threads))
+        self.stages.append(Stage(name, "\n".join(self._lines) + "\n", grid, threads, shared_bytes))
         self._lines = outer
 
     @contextmanager

@@ -20,7 +20,7 @@
 // An array of `count` (a constant) elements in static shared memory, 16-byte aligned.
 #define NETC_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 
-extern __shared__ __align__(128) unsigned char netc_dynamic_shared[];
+extern __shared__ __align__(1024) unsigned char netc_dynamic_shared[];
 
 // The array at `offset` bytes (a multiple of 16) of the shared memory whose size the launch gives.
 #define NETC_DYNAMIC_SHARED_AT(type, name, offset, count) \

@@ -9,17 +9,12 @@ import pytest
 from cuda_harness import lowered, needs_emulator
 from emulator import Emulator
 from emulator.profile import LineTraffic
-from harness import launch_of, one_op
-from windows import Conv, conv
+from products import conv_launch, gradient_launch, inner_product_launch, zeros
+from windows import conv
 
 from netc.backends.cuda.backend import translation_unit
-from netc.ir.builder import infer_types
-from netc.ir.core import Op, Value
+from netc.ir.core import Op
 from netc.ir.dim import evaluate
-from netc.ir.ops.conv import ConvAttrs
-from netc.ir.ops.conv_gradient import ConvWeightGradientAttrs
-from netc.ir.ops.inner_product import InnerProductAttrs
-from netc.ir.types import BufferType, TensorType
 
 pytestmark = needs_emulator
 ALIGNED, GATHERED, CUT = (
@@ -27,31 +22,6 @@ ALIGNED, GATHERED, CUT = (
     1.25,
     1.5,
 )  # sectors for each needed: whole rows, windows in rows, odd or short rows
-
-
-def conv_launch(case: Conv) -> Op:
-    args, attrs = _conv(case)
-    return launch_of(args, one_op("nn.deconv" if case.transposed else "nn.conv", attrs))
-
-
-def gradient_launch(case: Conv) -> Op:
-    args, attrs = _conv(case)
-    (dy,) = infer_types("nn.conv", tuple(Value(f"p{i}", t) for i, t in enumerate(args)), attrs)
-    assert isinstance(dy, TensorType)
-    made = ConvWeightGradientAttrs(case.kernel, case.stride, case.pad, case.dilation, case.group)
-    return launch_of([args[0], dy], one_op("nn.conv_weight_gradient", made))
-
-
-def _conv(case: Conv) -> tuple[list[TensorType], ConvAttrs]:
-    weight = (case.outputs, case.shape[1] // case.group, *case.kernel)
-    attrs = ConvAttrs(case.stride, case.pad, case.dilation, case.group)
-    return [TensorType("f32", case.shape), TensorType("f32", weight)], attrs
-
-
-def inner_product_launch(samples: int, depth: int, outputs: int, transpose: bool = False) -> Op:
-    weight = (depth, outputs) if transpose else (outputs, depth)
-    args = [TensorType("f32", shape) for shape in ((samples, depth), weight)]
-    return launch_of(args, one_op("nn.inner_product", InnerProductAttrs(transpose)))
 
 
 PRODUCTS = {
@@ -66,21 +36,24 @@ PRODUCTS = {
 }
 
 
-def traffic(launch: Op, precision: Any) -> list[LineTraffic]:
+def traffic(launch: Op, precision: Any, **options: Any) -> list[LineTraffic]:
     """What the first stage's first block asks for."""
-    kernel = lowered(launch, precision)
-    args = []
-    for i in kernel.operands:
-        type_ = launch.operands[i].type
-        assert isinstance(type_, BufferType)
-        args.append(np.zeros(type_.tensor.static_shape, np.float32))
+    kernel = lowered(launch, precision, **options)
+    arrays = zeros(launch)
+    args = [arrays[i] for i in kernel.operands]
     scratch = evaluate(kernel.scratch_bytes, {})
     if scratch:
         args.append(np.zeros(scratch // 4, np.float32))
     stage = kernel.stages[0]
     grid = [evaluate(d, {}) for d in stage.grid]
     emulator = Emulator(translation_unit([kernel.text]))
-    return emulator.profile(stage.name, grid=grid, block=(stage.threads, 1, 1), args=args)
+    return emulator.profile(
+        stage.name,
+        grid=grid,
+        block=(stage.threads, 1, 1),
+        args=args,
+        shared_bytes=stage.shared_bytes,
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
@@ -98,3 +71,15 @@ def test_operands_of_a_product_are_read_in_few_sectors(name: str, precision: str
     copies = [line for line in traffic(launch, precision) if not line.shared and not line.write]
     assert sum(line.least for line in copies) > 0
     assert not [str(line) for line in copies if line.excess > allowed]
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_copies_for_warpgroups_meet_in_no_bank_and_read_few_sectors(name: str) -> None:
+    launch, allowed = PRODUCTS[name]
+    allowed = (
+        CUT if allowed == GATHERED else allowed
+    )  # eight pixels of a window at a time, wherever it begins
+    found = traffic(launch, "tf32", warpgroups=True, schedule="wgmma_m=64 wgmma_n=128 parts=1")
+    copies = [line for line in found if line.shared or not line.write]
+    assert any(line.shared for line in copies)
+    assert not [str(line) for line in copies if line.excess > (1 if line.shared else allowed)]

@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.backends.cuda.kernel import Kernel
-from netc.backends.cuda.lower.gemm import (
-    SideLoads,
-    join_parts,
-    product_function,
-    result_columns,
-    store_result,
-)
+from netc.backends.cuda.lower.gemm import join_parts, product_function, result_columns, store_result
 from netc.backends.cuda.lower.product import Product
-from netc.backends.cuda.lower.tiling import TENSOR_SPEED, TENSOR_TILES, Schedule, choose
+from netc.backends.cuda.lower.side_loads import SideLoads
+from netc.backends.cuda.lower.tiling import Tiling
 from netc.ir.core import Op
 
 STAGES = 3  # of the pipeline: 48 KiB at most, what every block may have
@@ -32,14 +27,7 @@ def pays(product: Product) -> bool:
     return all(not isinstance(extent, int) or extent >= LEAST_ROWS for extent in (product.m, product.n))
 
 
-def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> None:
-    """Emit the kernel of a product."""
-    extents = (product.m, product.n, product.k)
-    schedule = choose(TENSOR_TILES, *extents, product.groups, speed=TENSOR_SPEED)
-    emit(kernel, anchor, tail, product, schedule)
-
-
-def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Schedule) -> None:
+def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Tiling) -> None:
     """Emit the kernel of a product by a schedule."""
     tile = schedule.tile
     a = SideLoads(kernel, "a", product.a, tile.m, tile, product.m, product.k)
@@ -71,17 +59,32 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
             kernel.line("copy_async_commit();")
             kernel.line(f"const int stage = step % {STAGES};")
             _emit_multiply(kernel, a, b)
-        n = "n0 + wn + j * 8 + lane % 4 * 2 + e"
-        with (
-            kernel.unrolled("j", tile.tn // 8),
-            kernel.unrolled("e", 2),
-            result_columns(kernel, product, n) as columns,
-            kernel.unrolled("i", tile.tm // 8),
-        ):
-            kernel.line("const int m = m0 + wm + i * 8 + lane / 4;")
-            value = "sum[i / 2][j][i % 2 * 2 + e]"
-            store_result(kernel, anchor, tail, product, schedule, value, columns)
+        store_fragments(kernel, anchor, tail, product, schedule, tile.tm // 8, "sum[i / 2][j][i % 2 * 2 + e]")
     join_parts(kernel, anchor, tail, product, schedule)
+
+
+def store_fragments(
+    kernel: Kernel,
+    anchor: Op,
+    tail: Sequence[Op],
+    product: Product,
+    schedule: Tiling,
+    bands: int,
+    value: str,
+) -> None:
+    """What becomes of the sums of a warp at row ``wm`` and column ``wn``, of ``bands`` of eight rows.
+
+    ``value`` is the sum of row ``i * 8 + lane / 4`` and column ``j * 8 + lane % 4 * 2 + e``.
+    """
+    n = "n0 + wn + j * 8 + lane % 4 * 2 + e"
+    with (
+        kernel.unrolled("j", schedule.tile.tn // 8),
+        kernel.unrolled("e", 2),
+        result_columns(kernel, product, n) as columns,
+        kernel.unrolled("i", bands),
+    ):
+        kernel.line("const int m = m0 + wm + i * 8 + lane / 4;")
+        store_result(kernel, anchor, tail, product, schedule, value, columns)
 
 
 def _place(kernel: Kernel, side: SideLoads, row: str, k: str) -> str:
