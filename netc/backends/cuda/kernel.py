@@ -62,8 +62,25 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class LibraryProduct:
+    """A matrix product that a library computes: C[m, n] = sum over k of A[m, k] B[n, k], in scratch memory.
+
+    ``a`` and ``b`` are numbers of the kernel's pointers, their strides those of (row, column), one of them 1.
+    """
+
+    m: int
+    n: int
+    k: int
+    a: int
+    a_strides: tuple[int, int]
+    b: int
+    b_strides: tuple[int, int]
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True)
 class CudaKernel:
-    """A launch's stages, run one after the other on one stream.
+    """A launch's stages, run one after the other on one stream, behind the product of a library if any.
 
     Each takes a pointer for every distinct operand in order (``operands``: the number of the first of equal
     ones), the scratch memory where there is some (``scratch_bytes``), then the symbols as ints.
@@ -75,6 +92,7 @@ class CudaKernel:
     operands: tuple[int, ...]
     symbols: tuple[str, ...]
     scratch_bytes: Dim = 0
+    library: LibraryProduct | None = None
 
     @property
     def text(self) -> str:
@@ -117,6 +135,7 @@ class Kernel:
         self.symbols = launch_symbols(launch)
         self.stages: list[Stage] = []
         self.scratch_bytes: Dim = 0
+        self.library: LibraryProduct | None = None
         self._lines: list[str] = []
         self._depth = 0
         split = len(launch.operands) - launch.attrs.writes
@@ -140,6 +159,10 @@ class Kernel:
     def operand(self, value: Value) -> Memory:
         """The memory behind a body argument."""
         return self.arguments[value.name]
+
+    def pointer_number(self, memory: Memory) -> int:
+        """Which of the functions' pointers leads to an operand."""
+        return [pointer for pointer, *_ in self._params.values()].index(memory.pointer)
 
     def bias(self, anchor: Op) -> Memory | None:
         """The third operand of a product with weights, which may have none."""
@@ -232,7 +255,13 @@ class Kernel:
     def finish(self, lowering: str) -> CudaKernel:
         """The kernel; ``lowering`` names how it was made."""
         return CudaKernel(
-            self.name, lowering, tuple(self.stages), self.operands, self.symbols, self.scratch_bytes
+            self.name,
+            lowering,
+            tuple(self.stages),
+            self.operands,
+            self.symbols,
+            self.scratch_bytes,
+            self.library,
         )
 
 

@@ -181,14 +181,18 @@ def _finish(
 
 
 def join_parts(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Tiling) -> None:
-    """The second stage, where there are parts: their sum in order, and what follows."""
-    if schedule.parts == 1:
-        return
+    """The second stage, where there are parts."""
+    if schedule.parts > 1:
+        emit_join(kernel, anchor, tail, product, schedule.parts)
+
+
+def emit_join(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, parts: int) -> None:
+    """The sum of parts in scratch memory, in order, and what follows."""
     extents = (product.groups, product.m, product.n)
     with kernel.elements(extents, [GROUP, "m", "n"], suffix="_join", scratch=True) as (_, m, n):
         kernel.line("float total = 0.0f;")
         size = product.m * product.n * product.groups
-        with kernel.block(f"for (int part = 0; part < {schedule.parts}; ++part)"):
+        with kernel.block(f"for (int part = 0; part < {parts}; ++part)"):
             kernel.line(f"total += scratch[part * {c_dim(size)} + item];")
         columns = split_index(n, product.columns)
         grouped = [f"({c})" if c != "0" else c for c in columns]

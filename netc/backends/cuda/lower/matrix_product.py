@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from netc.backends.cuda.kernel import Kernel
 from netc.backends.cuda.lower import gemm, gemm_tensor, gemm_wgmma
+from netc.backends.cuda.lower.library_product import library_product
 from netc.backends.cuda.lower.product import Product
 from netc.backends.cuda.lower.tiling import (
     SIMT_TILES,
@@ -54,8 +55,15 @@ class WgmmaCut(Schedule):
     parts: int
 
 
+@dataclass(frozen=True, slots=True)
+class ByLibrary(Schedule):
+    """By cuBLAS, where operands are plain matrices; a kernel of ours adds the bias and what follows."""
+
+    cublas: int
+
+
 Cut = SimtCut | MmaCut | WgmmaCut
-_KINDS = (SimtCut, MmaCut, WgmmaCut)
+_KINDS: tuple[type[Cut | ByLibrary], ...] = (SimtCut, MmaCut, WgmmaCut, ByLibrary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,11 @@ class _Way:
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> None:
     """Emit the kernel of a product."""
     cut = _chosen(kernel, product)
+    if isinstance(cut, ByLibrary):
+        kernel.library = library_product(kernel, product)
+        kernel.scratch_bytes = product.m * product.n * 4
+        gemm.emit_join(kernel, anchor, tail, product, 1)
+        return
     for way in _ways(kernel, product):
         if isinstance(cut, way.kind):
             emit = {SimtCut: gemm.emit, MmaCut: gemm_tensor.emit, WgmmaCut: gemm_wgmma.emit}[way.kind]
@@ -89,7 +102,8 @@ def candidates(kernel: Kernel, product: Product) -> list[Schedule]:
     own = _own_choice(kernel, product)
     least = min(costs.values())
     others = sorted((c for c in costs if c != own and costs[c] <= HOPELESS * least), key=costs.__getitem__)
-    return [own, *others[: MOST_CANDIDATES - 1]]
+    best: list[Schedule] = [own, *others[: MOST_CANDIDATES - 1]]
+    return [*best, ByLibrary(1)] if library_product(kernel, product) is not None else best
 
 
 def _ways(kernel: Kernel, product: Product) -> list[_Way]:
@@ -104,12 +118,14 @@ def _ways(kernel: Kernel, product: Product) -> list[_Way]:
     return [*found, simt]
 
 
-def _chosen(kernel: Kernel, product: Product) -> Cut:
+def _chosen(kernel: Kernel, product: Product) -> Cut | ByLibrary:
     """The launch's own schedule, where these units can follow it, else the model's choice."""
     text = kernel.launch.attrs.schedule
     if text is None:
         return _own_choice(kernel, product)
     cut = read_any_schedule(text, _KINDS)
+    if isinstance(cut, ByLibrary):
+        return cut if library_product(kernel, product) is not None else _own_choice(kernel, product)
     possible = any(isinstance(cut, way.kind) for way in _ways(kernel, product))
     return cut if possible else _own_choice(kernel, product)
 
