@@ -66,7 +66,7 @@ def test_warpgroups_compute_a_product(name: str, schedule: str) -> None:
 def test_every_candidate_computes_the_same(name: str, precision: str) -> None:
     launch = PRODUCTS[name]
     found = others(launch, precision, warpgroups=True)
-    assert len(found) >= 3
+    assert len(found) >= 2
     for schedule in found:
         check_launch(
             launch, operands(launch), precision=precision, warpgroups=True, schedule=schedule, tolerance=5e-6

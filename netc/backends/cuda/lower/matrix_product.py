@@ -10,6 +10,7 @@ from netc.backends.cuda.lower import gemm, gemm_tensor, gemm_wgmma
 from netc.backends.cuda.lower.library_product import library_product
 from netc.backends.cuda.lower.product import Product
 from netc.backends.cuda.lower.tiling import (
+    MOST_PARTS,
     SIMT_TILES,
     TENSOR_SPEED,
     TENSOR_TILES,
@@ -24,8 +25,7 @@ from netc.ir.core import Op
 from netc.ir.schedule import Schedule, read_any_schedule
 
 CLEARLY = 0.8  # of the other units' time: what wgmma must promise, as its model is the least certain
-MOST_CANDIDATES = 10
-HOPELESS = 2.5  # times the least cost
+MOST_TILES = 3  # of a family, that are measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +91,24 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> N
 
 
 def candidates(kernel: Kernel, product: Product) -> list[Schedule]:
-    """What a product may be cut into, the model's own choice first, the most promising before the others."""
+    """What a product may be cut into, the model's own choice first: of all units the tiles it likes best.
+
+    The best of each with fewer and with more parts of k, too: what starting a second function and passing
+    sums through memory take is what the model knows least about.
+    """
     extents = (product.m, product.n, product.k, product.groups)
-    costs: dict[Cut, float] = {}
+    found: dict[Cut, None] = {_own_choice(kernel, product): None}
     for way in _ways(kernel, product):
-        for tile in way.tiles:
-            for whole in (False, True):
-                found = choose((tile,), *extents, speed=way.speed, whole=whole)
-                costs[_cut(way.kind, found)] = found.cost
-    own = _own_choice(kernel, product)
-    least = min(costs.values())
-    others = sorted((c for c in costs if c != own and costs[c] <= HOPELESS * least), key=costs.__getitem__)
-    best: list[Schedule] = [own, *others[: MOST_CANDIDATES - 1]]
-    return [*best, ByLibrary(1)] if library_product(kernel, product) is not None else best
+        tilings = [choose((tile,), *extents, speed=way.speed) for tile in way.tiles]
+        tilings.sort(key=lambda tiling: tiling.cost)
+        best = tilings[0]
+        for parts in (best.parts // 2, 1, best.parts * 2):
+            if best.parts > 1 and 1 <= parts <= MOST_PARTS:
+                tilings.append(choose((best.tile,), *extents, speed=way.speed, parts=parts))
+        kept = tilings[:MOST_TILES] + tilings[len(way.tiles) :]
+        found.update(dict.fromkeys(_cut(way.kind, tiling) for tiling in kept))
+    plain: list[Schedule] = [*found]
+    return [*plain, ByLibrary(1)] if library_product(kernel, product) is not None else plain
 
 
 def _ways(kernel: Kernel, product: Product) -> list[_Way]:
