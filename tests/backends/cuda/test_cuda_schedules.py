@@ -74,6 +74,18 @@ def test_every_candidate_computes_the_same(name: str, precision: str) -> None:
 
 
 @needs_emulator
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize(
+    "schedule", ["wgmma_m=128 wgmma_n=128 parts=1", *WGMMA[1:], "wgmma_m=64 wgmma_n=64 parts=2"]
+)
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_warpgroups_compute_a_product_of_rounded_factors(name: str, schedule: str, precision: str) -> None:
+    launch = PRODUCTS[name]
+    kernel = check_launch(launch, operands(launch), precision=precision, warpgroups=True, schedule=schedule)
+    assert "wgmma_" in kernel.text
+
+
+@needs_emulator
 def test_warpgroups_and_warps_differ_by_rounding_alone() -> None:
     launch = PRODUCTS["inner product"]
     kernels = [lowered(launch, "tf32", True, True, s) for s in ("mma_m=64 mma_n=64 parts=1", WGMMA[1])]

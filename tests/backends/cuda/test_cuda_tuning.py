@@ -145,7 +145,8 @@ def test_candidates_are_timed_on_the_device_and_what_was_found_is_remembered(tmp
         assert model.compiled.cuda is not None
         (kernel,) = model.compiled.cuda.main_code.kernels.values()
         assert len(kernel.stages) == 2
-        first = compiled(text, tuner(tmp_path, DeviceTimer()))
+        with mock.patch.object(device_timer, "TURNS", device_timer.FIRST_TURNS):
+            first = compiled(text, tuner(tmp_path, DeviceTimer()))
         assert [schedule.rpartition(" ")[2] for schedule in schedules(first)] == ["parts=1"]
         again = compiled(text, tuner(tmp_path, prefers(lambda s: s.startswith("simt"))))
         assert schedules(again) == schedules(first)

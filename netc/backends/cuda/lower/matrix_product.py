@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.backends.cuda.kernel import Kernel
-from netc.backends.cuda.lower import gemm, gemm_tensor, gemm_wgmma
+from netc.backends.cuda.lower import gemm, gemm_tensor, gemm_wgmma, gemm_wgmma_pairs
 from netc.backends.cuda.lower.library_product import library_product
 from netc.backends.cuda.lower.product import Product
 from netc.backends.cuda.lower.tiling import (
@@ -85,7 +85,8 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> N
         return
     for way in _ways(kernel, product):
         if isinstance(cut, way.kind):
-            emit = {SimtCut: gemm.emit, MmaCut: gemm_tensor.emit, WgmmaCut: gemm_wgmma.emit}[way.kind]
+            by_warpgroups = gemm_wgmma.emit if kernel.precision == "tf32" else gemm_wgmma_pairs.emit
+            emit = {SimtCut: gemm.emit, MmaCut: gemm_tensor.emit, WgmmaCut: by_warpgroups}[way.kind]
             emit(kernel, anchor, tail, product, _tiling(cut, way.tiles, product))
             return
 
@@ -117,8 +118,9 @@ def _ways(kernel: Kernel, product: Product) -> list[_Way]:
     if kernel.precision == "fp32" or not gemm_tensor.pays(product):
         return [simt]
     found = [_Way(MmaCut, TENSOR_TILES, TENSOR_SPEED)]
-    if kernel.warpgroups and kernel.precision == "tf32":
-        tiles = tuple(tile for tile in WGMMA_TILES if gemm_wgmma.fits(kernel, product, tile))
+    if kernel.warpgroups:
+        fits = gemm_wgmma.fits if kernel.precision == "tf32" else gemm_wgmma_pairs.fits
+        tiles = tuple(tile for tile in WGMMA_TILES if fits(kernel, product, tile))
         found += [_Way(WgmmaCut, tiles, WGMMA_SPEED)] if tiles else []
     return [*found, simt]
 
