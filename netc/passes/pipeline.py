@@ -24,6 +24,7 @@ from netc.ir.verify import verify
 from netc.passes.assign_layouts import assign_layouts
 from netc.passes.bufferize import bufferize
 from netc.passes.canonicalize import canonicalize
+from netc.passes.conv_to_inner_product import conv_to_inner_product
 from netc.passes.cse import cse
 from netc.passes.dce import dce
 from netc.passes.deconv_to_conv import deconv_to_conv
@@ -93,7 +94,12 @@ def tensor_pipeline(
             Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
             Stage("join_pads", join_pads, "before layouts: differentiation leaves a sum for every slice"),
             Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
-            Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
+            Stage(
+                "conv_to_inner_product",
+                conv_to_inner_product,
+                "fold_affine is done with convolutions; layouts come later",
+            ),
+            Stage("canonicalize", canonicalize, "both leave reshapes and constants behind"),
             Stage(
                 "deconv_to_conv",
                 lambda m: deconv_to_conv(m, fractional=opt_level >= 3),

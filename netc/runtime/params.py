@@ -16,9 +16,10 @@ import numpy as np
 
 from netc.backends.numpy_reference import run_func
 from netc.frontend.imported_net import ImportedNet
-from netc.ir.core import Func, Op, Value, definitions
+from netc.ir.core import Func, Op, Value, definitions, ops_for, walk
 from netc.ir.layout import Layout
-from netc.runtime.memory import Array, aligned_zeros, pack_aligned
+from netc.runtime.filed_params import FiledParams
+from netc.runtime.memory import Array, aligned_zeros, pack_aligned, release_free_memory
 from netc.runtime.shapes import tensor_of
 
 
@@ -64,18 +65,22 @@ def own_params(arrays: dict[str, Array]) -> dict[str, Array]:
 class ParamStore:
     """The parameters of a net by value name; ``versions`` grow whenever a content was seen to change.
 
-    ``arrays`` are aligned and belong to the store from now on.
+    ``arrays`` are aligned and belong to the store from now on, or lie in a file.
     """
 
     def __init__(self, entries: Sequence[ParamEntry], arrays: Mapping[str, Array]) -> None:
         self.entries = tuple(entries)
-        self.arrays = {entry.value: arrays[entry.value] for entry in self.entries}
+        self.arrays: Mapping[str, Array] = arrays
+        if not isinstance(arrays, FiledParams):
+            self.arrays = {entry.value: arrays[entry.value] for entry in self.entries}
         self.versions = dict.fromkeys(self.arrays, 0)
         self._lent: dict[str, _Lent] = {}
 
     @property
     def nbytes(self) -> int:
-        """The size of all parameters."""
+        """The memory of the parameters: of those that are not left in a file."""
+        if isinstance(self.arrays, FiledParams):
+            return self.arrays.nbytes
         return sum(a.nbytes for a in self.arrays.values())
 
     def by_layer(self) -> dict[str, list[Array]]:
@@ -89,7 +94,7 @@ class ParamStore:
 
     def assign(self, value: str, array: Array) -> None:
         """Give a parameter new content."""
-        self.arrays[value][...] = array
+        self._own(value)[...] = array
         self.versions[value] += 1
 
     def refresh(self) -> Mapping[str, int]:
@@ -110,7 +115,7 @@ class ParamStore:
 
     def lend(self, value: str) -> Array:
         """One parameter, writable, as :meth:`by_layer` hands it out."""
-        array = self.arrays[value]
+        array = self._own(value)
         lent = self._lent.get(value)
         base = lent.array() if lent is not None else None
         if base is None and array.size:
@@ -119,6 +124,10 @@ class ParamStore:
             digest = lent.digest if lent is not None else _digest(array)
             self._lent[value] = _Lent(weakref.ref(base), digest)
         return array if base is None else base.reshape(array.shape)
+
+    def _own(self, value: str) -> Array:
+        """The one array that holds this parameter from now on."""
+        return self.arrays.keep(value) if isinstance(self.arrays, FiledParams) else self.arrays[value]
 
 
 class PreparedParams:
@@ -139,9 +148,12 @@ class PreparedParams:
             for name, value in zip(prepare.result_names, prepare.results, strict=True)
         }
         args = {a.name for a in prepare.args}
-        computed = {root.name: root for root in self._roots.values() if root.name not in args}
-        self._compute = replace(prepare, results=tuple(computed.values()), result_names=tuple(computed))
+        # one function each: memory holds the operands of one at a time, an edit computes what depends on it
+        self._makers = {
+            root.name: _maker(prepare, root) for root in self._roots.values() if root.name not in args
+        }
         self.update()
+        release_free_memory()
 
     def update(self) -> None:
         """Prepare again what depends on parameters that have changed."""
@@ -149,14 +161,16 @@ class PreparedParams:
         changed = {name for name, version in versions.items() if self._seen.get(name) != version}
         if not changed and self.storages:
             return
-        arrays = {name: self.params.arrays[name] for name in changed}
-        if self._compute.results:
-            args = {a.name: self.params.arrays[a.name] for a in self.prepare.args}
-            arrays.update(run_func(self._compute, args))
         for name, value in zip(self.prepare.result_names, self.prepare.results, strict=True):
-            array = arrays.get(self._roots[name].name)
-            if array is not None:
-                self._store(name, array, tensor_of(value.type).layout)
+            root = self._roots[name].name
+            maker = self._makers.get(root)
+            if maker is None and root in changed:
+                self._store(name, self.params.arrays[root], tensor_of(value.type).layout)
+            elif maker is not None and (
+                name not in self.storages or not changed.isdisjoint(a.name for a in maker.args)
+            ):
+                args = {a.name: self.params.arrays[a.name] for a in maker.args}
+                self._store(name, run_func(maker, args)[root], tensor_of(value.type).layout)
         self._seen = dict(versions)
 
     def _store(self, name: str, array: Array, layout: Layout) -> None:
@@ -169,6 +183,15 @@ class PreparedParams:
 
 PreparedCache = weakref.WeakValueDictionary[Func, PreparedParams]
 """Prepared parameters by their ``@prepare``: modules for several sizes mostly prepare alike."""
+
+
+def _maker(prepare: Func, value: Value) -> Func:
+    """The part of a function that computes one value."""
+    func = replace(prepare, results=(value,), result_names=(value.name,))
+    ops = tuple(ops_for(func, {value.name}))
+    read = {v.name for op in walk(ops) for v in op.operands}
+    read_args = [(a, r) for a, r in zip(prepare.args, prepare.roles, strict=True) if a.name in read]
+    return replace(func, args=tuple(a for a, _ in read_args), roles=tuple(r for _, r in read_args), ops=ops)
 
 
 def _without_converts(value: Value, makers: Mapping[str, Op]) -> Value:
