@@ -163,9 +163,6 @@ class Driver:
 class Cublas:
     """``cupy.cuda.cublas``: matrices of float32, column by column; no call can be captured."""
 
-    CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
-    CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32 = 68, 77
-
     def __init__(self, cupy: FakeCupy) -> None:
         self.cupy, self.products = cupy, 0
 
@@ -192,13 +189,14 @@ class Cublas:
         algo: int,
     ) -> None:
         assert handle == HANDLE
-        assert (Atype, Btype, Ctype) == (0, 0, 0)
+        assert (Atype, Btype, Ctype, algo) == (0, 0, 0, -1)
+        assert computeType in (68, 74, 75, 77)
         assert [np.ctypeslib.as_array((c_float * 1).from_address(p))[0] for p in (alpha, beta)] == [1, 0]
         assert self.cupy.current[-1].captured is None, "calling cuBLAS API during stream capture"
         self.products += 1
-        a = self._columns(A, lda, *((m, k) if transa == self.CUBLAS_OP_N else (k, m)))
-        b = self._columns(B, ldb, *((k, n) if transb == self.CUBLAS_OP_N else (n, k)))
-        product = (a if transa == self.CUBLAS_OP_N else a.T) @ (b if transb == self.CUBLAS_OP_N else b.T)
+        a = self._columns(A, lda, *((m, k) if transa == 0 else (k, m)))
+        b = self._columns(B, ldb, *((k, n) if transb == 0 else (n, k)))
+        product = (a if transa == 0 else a.T) @ (b if transb == 0 else b.T)
         self._columns(C, ldc, m, n)[...] = product
 
     def _columns(self, address: int, pitch: int, rows: int, columns: int) -> Any:
