@@ -72,6 +72,7 @@ def tensor_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    winograd_each_run: ChooseTile | None = None,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
@@ -123,7 +124,9 @@ def tensor_pipeline(
             choose = winograd
             stages.append(
                 Stage(
-                    "use_winograd", lambda m: use_winograd(m, choose=choose), "groups are as wide as they get"
+                    "use_winograd",
+                    lambda m: use_winograd(m, choose=choose, choose_each_run=winograd_each_run),
+                    "groups are as wide as they get",
                 )
             )
         stages.append(
@@ -158,6 +161,7 @@ def run_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    winograd_each_run: ChooseTile | None = None,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -181,6 +185,7 @@ def run_pipeline(
         forward=forward,
         segments=segments,
         winograd=winograd,
+        winograd_each_run=winograd_each_run,
     )
     for stage in stages:
         module = step(stage.name, stage.run(module))

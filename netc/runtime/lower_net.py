@@ -7,7 +7,11 @@ from dataclasses import replace
 
 from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
-from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile, winograd_costs
+from netc.backends.llvm.lower.winograd_schedule import (
+    choose_winograd_tile,
+    choose_winograd_tile_each_run,
+    winograd_costs,
+)
 from netc.backends.llvm.target import available_cores, parse_target
 from netc.ir.core import Module, Op
 from netc.passes.pipeline import Lowered, run_pipeline
@@ -42,8 +46,12 @@ def lower_net(
             forward=forward,
             segments=segments,
             winograd=winograd,
+            winograd_each_run=cheapest_each_run,
             on_stage=on_stage,
         )
+
+    def cheapest_each_run(conv: Op) -> int | None:
+        return choose_winograd_tile_each_run(conv, target, weight_bytes)
 
     if is_cuda(options.target):  # it has no kernels for Winograd's convolution
         lowered = run(None, on_stage)
@@ -52,7 +60,8 @@ def lower_net(
         on_gpu = cuda_setting(lowered.buffer, cuda_target(options))
         return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, on_gpu))
     target = parse_target(options.target)
-    sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
+    main = module.func("main")
+    sizes = [tensor_of(param.type).storage_bytes for param in (*main.params, *main.states)]
     weight_bytes = sum(size for size in sizes if isinstance(size, int))
 
     def costs(conv: Op) -> dict[int | None, float]:

@@ -119,7 +119,7 @@ class KernelRunner:
                 dict(binding),
                 self._loaded(),
                 {**prepared.storages, **self.states},
-                executor_for(self.threads),
+                executor_for(self.threads, pinned=self.compiled.options.pin_threads),
                 self.compiled.late.values(),
                 self.compiled.parts,
             )

@@ -38,6 +38,7 @@ from netc.backends.llvm.lower import (
     softmax_loss,
     transpose,
     winograd,
+    winograd_weight,
 )
 from netc.backends.llvm.lower.body import parts_of
 from netc.backends.llvm.lower.kernel import Kernel
@@ -125,6 +126,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.winograd_conv": (
         Lowering("winograd", winograd.applies, winograd.lower, winograd.scratch_bytes, winograd.candidates),
     ),
+    "nn.winograd_weight": (Lowering("winograd_weight", winograd_weight.applies, winograd_weight.lower),),
     "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
     "random.next": (Lowering("next", _always, random.lower_next),),
     "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),
