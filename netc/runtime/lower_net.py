@@ -18,9 +18,14 @@ from netc.passes.lower_precision import NarrowPrecision
 from netc.passes.pipeline import Lowered, Narrow, run_pipeline
 from netc.passes.use_winograd import ChooseTile, winograd_taps
 from netc.runtime.options import CompileOptions
+<<<<<<< HEAD
 from netc.runtime.pass_settings import pass_settings
 from netc.runtime.precision import NARROW
+=======
+from netc.runtime.pass_settings import cuda_target, pass_settings
+>>>>>>> cudagemm
 from netc.runtime.shapes import tensor_of
+from netc.runtime.tuning.cuda_setting import cuda_setting
 from netc.runtime.tuning.setting import Setting, cold_bytes
 
 # how many times quicker than in f32 the direct convolution is in narrow numbers
@@ -61,7 +66,11 @@ def lower_net(
         return choose_winograd_tile_each_run(conv, target, weight_bytes)
 
     if is_cuda(options.target):  # it has no kernels for Winograd's convolution
-        return run(None, on_stage)
+        lowered = run(None, on_stage)
+        if options.tuner is None:
+            return lowered
+        on_gpu = cuda_setting(lowered.buffer, cuda_target(options))
+        return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, on_gpu))
     target = parse_target(options.target)
     main = module.func("main")
     sizes = [tensor_of(param.type).storage_bytes for param in (*main.params, *main.states)]

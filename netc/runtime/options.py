@@ -36,7 +36,7 @@ class CompileOptions:
     ``pin_threads`` each is bound to a core while it computes (Linux), which no file keeps. ``keep`` names
     intermediate blobs to be had after a run. ``fully_convolutional`` turns inner products into convolutions.
     ``exact`` forbids algorithms that round more than sums of products do: Winograd's convolution. With a
-    ``tuner`` a processor's schedules are measured instead of chosen by a model.
+    ``tuner`` schedules are measured, on the processor or the GPU, instead of chosen by a model.
     ``precision`` is what the factors of matrix products are rounded to, see `netc.runtime.precision`;
     ``int8`` needs ``ranges``. ``python_layers`` says which classes may be run as layers, and remembers their
     objects: one net, one of these.
@@ -73,7 +73,7 @@ class CompileOptions:
                 )
             check_can_bind()
         check_precision(self)
-        if self.tuner is not None and not self.target.strip().lower().startswith("cpu"):
+        if self.tuner is not None and self.target == NUMPY_TARGET:
             raise NetcError(f"the target {self.target} has no schedules to measure", remedy="leave out tune")
         if not _is_int(self.level):
             raise NetcError(f"the level is a number, got {self.level!r}")

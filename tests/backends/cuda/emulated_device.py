@@ -10,9 +10,10 @@ from unittest import mock
 import numpy as np
 from emulator import Emulator
 
+from netc.backends.cuda.kernel import LibraryProduct
 from netc.runtime import cuda_build, cuda_runner
 from netc.runtime.cuda_build import CudaBuild
-from netc.runtime.cuda_device import Call, Recording, Region
+from netc.runtime.cuda_device import Call, LibraryCall, Recording, Region
 
 DTYPES = {"float": np.float32, "int": np.int32, "long long": np.int64, "unsigned char": np.uint8}
 
@@ -38,13 +39,18 @@ class EmulatedDevice:
     def download(self, region: Region, array: Any) -> None:
         array.reshape(-1).view(np.uint8)[:] = self._part(region)
 
-    def record(self, calls: Sequence[Call]) -> Recording:
+    def record(self, calls: Sequence[Call | LibraryCall]) -> Recording:
         return _Calls(self, calls)
 
     def _part(self, region: Region) -> Any:
         return region.memory[region.offset : region.offset + region.nbytes]
 
-    def run(self, call: Call) -> None:
+    def run(self, call: Call | LibraryCall) -> None:
+        if isinstance(call, LibraryCall):
+            self.calls.append("cublas")
+            flat = (self._part(r).view(np.float32) for r in (call.a, call.b, call.result))
+            multiply(call.product, *flat)
+            return
         self.calls.append(call.function)
         kinds = [p.type for p in self.emulator.kernels[call.function].parameters if p.pointer]
         arrays = [self._part(r).view(DTYPES[k]) for r, k in zip(call.pointers, kinds, strict=True)]
@@ -53,11 +59,19 @@ class EmulatedDevice:
             grid=call.grid,
             block=(call.threads, 1, 1),
             args=[*arrays, *call.integers],
+            shared_bytes=call.shared_bytes,
         )
 
 
+def multiply(product: LibraryProduct, a: Any, b: Any, result: Any) -> None:
+    """A product of a library, on flat arrays."""
+    left = np.lib.stride_tricks.as_strided(a, (product.m, product.k), [4 * s for s in product.a_strides])
+    right = np.lib.stride_tricks.as_strided(b, (product.n, product.k), [4 * s for s in product.b_strides])
+    result[: product.m * product.n] = (left @ right.T).reshape(-1)
+
+
 class _Calls:
-    def __init__(self, device: EmulatedDevice, calls: Sequence[Call]) -> None:
+    def __init__(self, device: EmulatedDevice, calls: Sequence[Call | LibraryCall]) -> None:
         self.device, self.calls = device, calls
 
     def run(self) -> None:

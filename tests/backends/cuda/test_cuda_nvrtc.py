@@ -11,11 +11,11 @@ from cuda_nets import NETS
 
 import netc
 from netc.backends.cuda import nvrtc
-from netc.backends.cuda.backend import CudaCode, lower_module, translation_unit
+from netc.backends.cuda.backend import CudaCode, lower_for, lower_module, translation_unit
 from netc.backends.cuda.compile_pool import compile_kernels
 from netc.backends.cuda.nvrtc import compile_cuda, has_nvrtc
 from netc.backends.cuda.resources import Resources, parse_resources
-from netc.backends.cuda.target import parse_cuda_target
+from netc.backends.cuda.target import Units, parse_cuda_target
 from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
 from netc.passes.pipeline import run_pipeline
@@ -134,12 +134,13 @@ def test_an_artefact_holds_code_for_each_architecture_and_ptx_of_the_last() -> N
         opt_level=2,
         block=1,
     ).buffer
-    code = {p: lower_module(module, p) for p in ("tf32", "fp32")}
+    code = lower_for(module, target)
     done: list[tuple[int, int]] = []
     images = compile_kernels(code, target, Nothing(), 2, lambda *counts: done.append(counts))  # type: ignore[arg-type]
     assert list(images) == ["sm_70", "sm_90", "compute_90"]
-    assert images["sm_70"].keys() == code["fp32"].kernels.keys()
-    assert images["sm_90"].keys() == images["compute_90"].keys() == code["tf32"].kernels.keys()
+    assert images["sm_70"].keys() == code[Units("fp32")].kernels.keys()
+    assert images["sm_90"].keys() == code[Units("tf32", warpgroups=True)].kernels.keys()
+    assert images["compute_90"].keys() == code[Units("tf32")].kernels.keys()
     assert all(data.startswith(b"\x7fELF") for data in images["sm_90"].values())
     assert all(b".target sm_90" in data for data in images["compute_90"].values())
     assert done[-1][0] == done[-1][1] == sum(map(len, images.values()))

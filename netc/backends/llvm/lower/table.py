@@ -45,11 +45,11 @@ from netc.backends.llvm.lower import (
 from netc.backends.llvm.lower.body import parts_of
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE, Emitter
-from netc.backends.llvm.lower.schedule import Schedule, show_schedule
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op
 from netc.ir.diagnostics import NetcError
 from netc.ir.opdef import opdef
+from netc.ir.schedule import Schedule, show_schedule
 
 
 @dataclass(frozen=True, slots=True)
