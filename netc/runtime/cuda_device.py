@@ -15,6 +15,7 @@ from netc.ir.diagnostics import NetcError
 from netc.ir.opdef import numpy_dtype
 from netc.ir.types import TensorType
 from netc.runtime.memory import Array, show_bytes
+from netc.runtime.program_parts import Part
 
 Memory = Any
 """What a device hands out for :meth:`Device.allocate`."""
@@ -41,11 +42,8 @@ class Call:
     integers: tuple[int, ...]
 
 
-class Recording(Protocol):
+class Recording(Part, Protocol):
     """Calls that run again and again."""
-
-    def run(self) -> None:
-        """Run them in order."""
 
     def run_timed(self) -> list[float]:
         """Run them and wait; the seconds that each took."""

@@ -19,11 +19,12 @@ from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
 from netc.runtime.cuda_device import Call, Device, Recording, Region
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.program import Launch, dependent, view_elements
+from netc.runtime.program_parts import PartsProgram
 from netc.runtime.reference_launch import ReferenceLaunch
 from netc.runtime.shapes import tensor_of
 
 
-class CudaProgram:
+class CudaProgram(PartsProgram):
     """The buffers of a static module (offsets set) on a device, and its launches ready to run.
 
     ``code`` holds the kernels that the launches name, ``values`` what their symbols stand for. ``persistent``
@@ -90,37 +91,12 @@ class CudaProgram:
         ]
 
     # --- running ---
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs for these inputs, as new arrays."""
-        self.fill(arrays)
-        for part in self._parts:
-            part.run()
-        return self.outputs()
-
     def run_on_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs as arrays of the device, for inputs that lie there."""
         given = [(self._regions[v.name], arrays[v.name]) for v in self.func.inputs if v.name in arrays]
         wanted = [(self._regions[v.name], tensor_of(v.type)) for v in self.func.outputs]
-
-        def run() -> None:
-            for part in self._parts:
-                part.run()
-
-        return dict(zip(self.result_names, self.device.exchange(given, wanted, run), strict=True))
-
-    def run_forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs that do not depend on late inputs."""
-        self.fill(arrays)
-        for part in self._parts[: self._backward]:
-            part.run()
-        return self.outputs(late=False)
-
-    def run_backward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs that do, after :meth:`run_forward`."""
-        self.fill(arrays)
-        for part in self._parts[self._backward :] if self._backward is not None else ():
-            part.run()
-        return self.outputs(late=True)
+        results = self.device.exchange(given, wanted, self.run_parts)
+        return dict(zip(self.result_names, results, strict=True))
 
     def run_timed(self) -> list[float]:
         """Run on the inputs of last time; the seconds that each launch took."""

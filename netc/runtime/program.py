@@ -20,6 +20,7 @@ from netc.ir.opdef import numpy_dtype
 from netc.ir.ops.buffer import AllocAttrs, LaunchAttrs, ViewAttrs
 from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
 from netc.runtime.memory import Array, aligned_zeros
+from netc.runtime.program_parts import PartsProgram
 from netc.runtime.reference_launch import ReferenceLaunch
 from netc.runtime.shapes import tensor_of
 
@@ -33,7 +34,7 @@ class Launch:
     op: Op
 
 
-class KernelProgram:
+class KernelProgram(PartsProgram):
     """The buffers of a static module (offsets set) allocated, and its launches ready to run.
 
     ``result_names`` names the results, in order. ``kernel_symbols`` gives for each kernel the names of its
@@ -108,30 +109,9 @@ class KernelProgram:
                 else:
                     parts.append([step])
         alive = [library, arena, shared, *persistent.values()]
-        self._parts = [
+        self._parts: list[StepProgram | ReferenceLaunch] = [
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
         ]
-
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs for these inputs, as new arrays."""
-        self.fill(arrays)
-        for part in self._parts:
-            part.run()
-        return self.outputs()
-
-    def run_forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs that do not depend on late inputs."""
-        self.fill(arrays)
-        for part in self._parts[: self._backward]:
-            part.run()
-        return self.outputs(late=False)
-
-    def run_backward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs that do, after :meth:`run_forward`."""
-        self.fill(arrays)
-        for part in self._parts[self._backward :] if self._backward is not None else ():
-            part.run()
-        return self.outputs(late=True)
 
     def run_timed(self) -> list[float]:
         """Run on the inputs of last time; the seconds that each launch took, for all parts of the batch."""
