@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ import netc
 from netc.backends.cuda import nvrtc
 from netc.backends.cuda.backend import CudaCode, lower_module, translation_unit
 from netc.backends.cuda.compile_pool import compile_kernels
-from netc.backends.cuda.nvrtc import compile_cuda, has_nvrtc
+from netc.backends.cuda.kernel import CudaKernel
+from netc.backends.cuda.nvrtc import compile_cuda, has_nvrtc, nvrtc_version
 from netc.backends.cuda.resources import Resources, parse_resources
 from netc.backends.cuda.target import parse_cuda_target
+from netc.backends.llvm.object_cache import ObjectCache
 from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
 from netc.passes.pipeline import run_pipeline
@@ -54,17 +55,38 @@ def code_of(
     return lower_module(run_pipeline(module, opt_level=2, block=1, forward=forward).buffer, precision)
 
 
-@cache
-def compiled(text: str, architecture: str) -> tuple[Resources, ...]:
-    return parse_resources(compile_cuda(text, architecture).log)
+class Compiler:
+    """Compiles each distinct text once for an architecture, however its kernel is named; a folder remembers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.reports = ObjectCache(folder)
+
+    def resources(self, kernel: CudaKernel, architecture: str) -> tuple[Resources, ...]:
+        """What the functions take; that of the first stage is called ``kernel``."""
+        text = translation_unit([kernel.text.replace(kernel.name, "kernel")])
+        key = "\n".join((nvrtc_version(), *nvrtc.OPTIONS, architecture, text))
+        report = self.reports.get(key)
+        if report is None:
+            report = compile_cuda(text, architecture).log.encode()
+            self.reports.put(key, report)
+        return parse_resources(report.decode())
+
+    def check(self, code: CudaCode, architecture: str) -> None:
+        """Every launch has a kernel, which compiles, without spills and without a stack."""
+        assert not code.without_kernel
+        for kernel in code.kernels.values():
+            used = self.resources(kernel, architecture)
+            assert {r.function for r in used} == {
+                s.name.replace(kernel.name, "kernel") for s in kernel.stages
+            }
+            spilling = [r for r in used if r.spill_bytes or r.stack_bytes]
+            assert not spilling, f"{architecture}\n{kernel.text}"
 
 
-def check_code(code: CudaCode, architecture: str) -> None:
-    assert not code.without_kernel
-    used = compiled(code.text, architecture)
-    assert {r.function for r in used} == {s.name for k in code.kernels.values() for s in k.stages}
-    spilling = [r for r in used if r.spill_bytes or r.stack_bytes]
-    assert not spilling
+@pytest.fixture
+def compiler(pytestconfig: pytest.Config) -> Compiler:
+    assert pytestconfig.cache is not None
+    return Compiler(pytestconfig.cache.mkdir("nvrtc"))
 
 
 @needs_nvrtc
@@ -76,9 +98,11 @@ def check_code(code: CudaCode, architecture: str) -> None:
         for a in ARCHITECTURES
     ],
 )
-def test_every_kernel_of_a_small_net_compiles_without_spills(name: str, architecture: str) -> None:
+def test_every_kernel_of_a_small_net_compiles_without_spills(
+    name: str, architecture: str, compiler: Compiler
+) -> None:
     precision = "tf32" if architecture in WITH_TENSOR_CORES else "fp32"
-    check_code(code_of(NETS[name], "TRAIN", precision), architecture)
+    compiler.check(code_of(NETS[name], "TRAIN", precision), architecture)
 
 
 @needs_nvrtc
@@ -110,11 +134,13 @@ FCN = Path(netc.__file__).parent / "zoo" / "fcn8s.net"
         *(pytest.param(FCN, b, id=f"fcn8s-{b}") for b in (1, 16)),
     ],
 )
-def test_every_kernel_of_a_large_net_compiles_without_spills(path: Path, batch: int, precision: str) -> None:
+def test_every_kernel_of_a_large_net_compiles_without_spills(
+    path: Path, batch: int, precision: str, compiler: Compiler
+) -> None:
     code = code_of(path, "TEST", precision, batch, backward=True)
     for architecture in ARCHITECTURES:
         if precision == "fp32" or architecture in WITH_TENSOR_CORES:
-            check_code(code, architecture)
+            compiler.check(code, architecture)
 
 
 @needs_nvrtc
