@@ -60,6 +60,9 @@ class Device(Protocol):
     def upload(self, region: Region, array: Array) -> None:
         """Copy a contiguous array to the device."""
 
+    def clear(self, region: Region) -> None:
+        """Fill a region with zeros."""
+
     def download(self, region: Region, array: Array) -> None:
         """Copy to a contiguous array, and wait for it."""
 
@@ -78,12 +81,13 @@ class Device(Protocol):
 class CupyDevice:
     """The current GPU, through CuPy: its pool's memory, a stream of our own, a graph for each run of kernels.
 
-    ``images`` as :func:`netc.backends.cuda.compile_pool.compile_kernels` makes them.
+    ``images`` as :func:`netc.backends.cuda.compile_pool.compile_kernels` makes them. ``stream``: that of
+    another device object, whose order this one is to share.
     """
 
-    def __init__(self, images: Mapping[str, Mapping[str, bytes]]) -> None:
+    def __init__(self, images: Mapping[str, Mapping[str, bytes]], stream: Any = None) -> None:
         self._cupy = cupy = load_cupy()
-        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.stream = cupy.cuda.Stream(non_blocking=True) if stream is None else stream
         self.image = choose_image(cupy.cuda.Device().compute_capability, tuple(images))
         self._images = images[self.image]
         self._modules: dict[str, Any] = {}
@@ -99,6 +103,11 @@ class CupyDevice:
     def upload(self, region: Region, array: Array) -> None:
         """Through pinned memory, which CuPy keeps for such copies; in the stream's order."""
         self._part(region).set(array.reshape(-1).view(np.uint8), stream=self.stream)
+
+    def clear(self, region: Region) -> None:
+        """In the stream's order."""
+        with self.stream:
+            self._part(region).fill(0)
 
     def download(self, region: Region, array: Array) -> None:
         """In the stream's order; returns when the array is there."""

@@ -18,6 +18,7 @@ from netc.backends.numpy_reference import run_func
 from netc.frontend.imported_net import ImportedNet
 from netc.ir.core import Func, Op, Value, definitions
 from netc.ir.layout import Layout
+from netc.runtime.lasting import LastingArray
 from netc.runtime.memory import Array, aligned_zeros, pack_aligned
 from netc.runtime.shapes import tensor_of
 
@@ -29,14 +30,6 @@ class ParamEntry:
     value: str
     shape: tuple[int, ...]
     uses: tuple[tuple[str, int], ...]
-
-
-@dataclass(slots=True)
-class _Lent:
-    """An array that a caller may hold: gone when ``array`` is dead."""
-
-    array: weakref.ref[Array]
-    digest: int
 
 
 def param_entries(net: ImportedNet) -> tuple[ParamEntry, ...]:
@@ -64,19 +57,31 @@ def own_params(arrays: dict[str, Array]) -> dict[str, Array]:
 class ParamStore:
     """The parameters of a net by value name; ``versions`` grow whenever a content was seen to change.
 
-    ``arrays`` are aligned and belong to the store from now on.
+    ``arrays`` are aligned and belong to the store from now on, but for those that ``lasting`` gives: they
+    belong to another store too.
     """
 
-    def __init__(self, entries: Sequence[ParamEntry], arrays: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        entries: Sequence[ParamEntry],
+        arrays: Mapping[str, Array],
+        lasting: Mapping[str, LastingArray] | None = None,
+    ) -> None:
         self.entries = tuple(entries)
-        self.arrays = {entry.value: arrays[entry.value] for entry in self.entries}
-        self.versions = dict.fromkeys(self.arrays, 0)
-        self._lent: dict[str, _Lent] = {}
+        known = lasting or {}
+        self.lasting = {e.value: known.get(e.value) or LastingArray(arrays[e.value]) for e in self.entries}
+        self.versions = dict.fromkeys(self.lasting, 0)
+        self._digests: dict[str, int] = {}  # of what callers hold
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The parameters as they are now; they may be changed until the next run."""
+        return {name: param.look() for name, param in self.lasting.items()}
 
     @property
     def nbytes(self) -> int:
         """The size of all parameters."""
-        return sum(a.nbytes for a in self.arrays.values())
+        return sum(param.memory.nbytes for param in self.lasting.values())
 
     def by_layer(self) -> dict[str, list[Array]]:
         """Layer name -> its parameters, writable; layers that share a parameter have the same memory."""
@@ -89,36 +94,31 @@ class ParamStore:
 
     def assign(self, value: str, array: Array) -> None:
         """Give a parameter new content."""
-        self.arrays[value][...] = array
+        self.lasting[value].look()[...] = array
         self.versions[value] += 1
 
     def refresh(self) -> Mapping[str, int]:
         """The versions after looking at the arrays that callers hold, or held since the last look."""
-        for value, lent in list(self._lent.items()):
-            alive = lent.array() is not None
-            digest = _digest(self.arrays[value])
-            self.versions[value] += digest != lent.digest
-            lent.digest = digest
-            if not alive:
-                del self._lent[value]
+        for value, known in list(self._digests.items()):
+            param = self.lasting[value]
+            held = param.home.held
+            digest = self._digests[value] = _digest(param.look())
+            self.versions[value] += digest != known
+            if not held:
+                del self._digests[value]
         return self.versions
 
     @property
     def is_lent(self) -> bool:
         """Whether a caller holds any of the arrays."""
-        return any(lent.array() is not None for lent in self._lent.values())
+        return any(param.home.held for param in self.lasting.values())
 
     def lend(self, value: str) -> Array:
         """One parameter, writable, as :meth:`by_layer` hands it out."""
-        array = self.arrays[value]
-        lent = self._lent.get(value)
-        base = lent.array() if lent is not None else None
-        if base is None and array.size:
-            # the base of every view that the caller makes: it lives as long as any of them
-            base = np.frombuffer(array.reshape(-1).data, array.dtype)
-            digest = lent.digest if lent is not None else _digest(array)
-            self._lent[value] = _Lent(weakref.ref(base), digest)
-        return array if base is None else base.reshape(array.shape)
+        param = self.lasting[value]
+        if value not in self._digests:
+            self._digests[value] = _digest(param.look())
+        return param.lend()
 
 
 class PreparedParams:
@@ -132,6 +132,8 @@ class PreparedParams:
         self.prepare = prepare
         self.params = params
         self.storages: dict[str, Array] = {}
+        self.revisions: dict[str, int] = {}
+        """How often each of the storages got new content."""
         self._seen: dict[str, int] = {}
         makers = definitions(prepare)
         self._roots = {
@@ -149,9 +151,9 @@ class PreparedParams:
         changed = {name for name, version in versions.items() if self._seen.get(name) != version}
         if not changed and self.storages:
             return
-        arrays = {name: self.params.arrays[name] for name in changed}
+        arrays = {name: self.params.lasting[name].look() for name in changed}
         if self._compute.results:
-            args = {a.name: self.params.arrays[a.name] for a in self.prepare.args}
+            args = {a.name: self.params.lasting[a.name].look() for a in self.prepare.args}
             arrays.update(run_func(self._compute, args))
         for name, value in zip(self.prepare.result_names, self.prepare.results, strict=True):
             array = arrays.get(self._roots[name].name)
@@ -161,6 +163,7 @@ class PreparedParams:
 
     def _store(self, name: str, array: Array, layout: Layout) -> None:
         known = self.storages.get(name)
+        self.revisions[name] = self.revisions.get(name, 0) + 1
         if known is None:
             self.storages[name] = pack_aligned(array, layout, what=f"prepared parameter {name}")
         elif known.ctypes.data != array.ctypes.data:  # else it is the parameter itself

@@ -169,7 +169,7 @@ class TrainNet:
 
     def _separate_step(self) -> TrainingStep:
         """A step whose gradients are there before the update."""
-        if self.step.gradients:
+        if self.step.has_gradients:
             return self.step
         if self._separate is None:
             self._separate = TrainingStep(
