@@ -31,6 +31,7 @@ from netc.passes.eliminate_dropout import eliminate_dropout
 from netc.passes.fold_affine import fold_affine
 from netc.passes.forward_first import forward_first
 from netc.passes.fuse import fuse
+from netc.passes.group_updates import group_updates
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.join_pads import join_pads
@@ -71,11 +72,13 @@ def tensor_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    one_update: bool = False,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
     What the results ``forward`` need is the forward pass, which is computed before all else; its activations
-    are kept at the ends of ``segments`` runs and otherwise computed again.
+    are kept at the ends of ``segments`` runs and otherwise computed again. With ``one_update`` the small
+    updates of states are few kernels.
     """
     stages = [Stage("eliminate_dropout", eliminate_dropout, "no kernel exists for an op that does nothing")]
     if fully_convolutional is not None:
@@ -140,6 +143,14 @@ def tensor_pipeline(
                 "forward_first", lambda m: forward_first(m, names=forward), "on kernels: what fuse made stays"
             )
         )
+    if one_update and opt_level >= 2:
+        stages.append(
+            Stage(
+                "group_updates",
+                lambda m: group_updates(m, forward=forward),
+                "on kernels in their final order",
+            )
+        )
     return tuple(stages)
 
 
@@ -152,6 +163,7 @@ def run_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    one_update: bool = False,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -175,6 +187,7 @@ def run_pipeline(
         forward=forward,
         segments=segments,
         winograd=winograd,
+        one_update=one_update,
     )
     for stage in stages:
         module = step(stage.name, stage.run(module))

@@ -41,6 +41,7 @@ def lower_net(
             forward=forward,
             segments=segments,
             winograd=winograd,
+            one_update=is_cuda(options.target),
             on_stage=on_stage,
         )
 

@@ -52,7 +52,8 @@ def code_of(
     elif backward:
         module, _ = differentiable_module(imported)
         forward = forward_results(imported, carried=False)
-    return lower_module(run_pipeline(module, opt_level=2, block=1, forward=forward).buffer, precision)
+    lowered = run_pipeline(module, opt_level=2, block=1, forward=forward, one_update=True)
+    return lower_module(lowered.buffer, precision)
 
 
 class Compiler:

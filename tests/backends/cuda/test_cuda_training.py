@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import netc
 from netc.frontend.net_file import load_net
 from netc.frontend.solver_state import load_solver_state
 from netc.frontend.weights import load_weights
+from netc.passes import pipeline
 from netc.passes.update_params import UpdateRule
 from netc.runtime.api import filled_params
 from netc.runtime.compiler import import_message
@@ -88,6 +90,26 @@ def test_an_iteration_copies_its_inputs_and_results_and_nothing_that_lasts(iter_
     for iteration in range(4):
         iterate(cpu, iteration)
     close(found, content(cpu))
+
+
+# with Adam the decay of weights is added where the gradient is made, that of biases in their sweep
+@pytest.mark.parametrize(("kind", "kernels"), [("SGD", 1), ("Adam", 2)])
+def test_updates_in_few_kernels_give_the_bits_of_updates_one_by_one(kind: Any, kernels: int) -> None:
+    rule = UpdateRule(kind, momentum=0.9, weight_decay=0.01)
+
+    def trained() -> tuple[dict[str, Any], int]:
+        with emulated_gpu() as devices:
+            step = small_step(rule, **CUDA)
+            for iteration in range(3):
+                iterate(step, iteration)
+            return content(step), len(devices[0].calls)
+
+    together, calls = trained()
+    with mock.patch.object(pipeline, "group_updates", lambda module, **_: module):
+        apart, more_calls = trained()
+    assert more_calls - calls == 3 * (4 - kernels)
+    for name, array in apart.items():
+        np.testing.assert_array_equal(together[name], array)
 
 
 def test_a_look_brings_everything_once_and_sends_back_only_what_was_changed() -> None:

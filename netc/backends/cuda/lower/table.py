@@ -23,6 +23,7 @@ from netc.backends.cuda.lower import (
     random,
     reduce,
     softmax,
+    sweeps,
     transpose,
 )
 from netc.backends.cuda.lower.scalar_ops import ELEMENTWISE
@@ -128,7 +129,8 @@ def _find(launch: Op) -> Lowering | None:
     anchor, _ = split_body(launch)
     if anchor.name not in _MIXED and not all(_is_float(v.type) for v in launch.operands):
         return None
-    return find_row(launch, LOWERINGS, ELEMENTWISE, MAP)
+    found = find_row(launch, LOWERINGS, ELEMENTWISE, MAP)
+    return None if found is MAP and not sweeps.fit_one_kernel(launch) else found
 
 
 def _is_float(type_: object) -> bool:
