@@ -24,7 +24,7 @@ class ParamSlot:
     @property
     def array(self) -> Array:
         """The parameter itself, not to be handed out."""
-        return self.store.lasting[self.name].look()
+        return self.store.last(self.name).look()
 
     def lend(self) -> Array:
         """The parameter, to be edited by the caller."""
@@ -49,7 +49,7 @@ class ParamView(ParamStore):
     def __init__(self, entries: Sequence[ParamEntry], slots: Mapping[str, ParamSlot]) -> None:
         slot_of = {e.value: slots[e.value] for e in entries}
         lasting = {
-            e.value: slot_of[e.value].store.lasting[slot_of[e.value].name].shaped(e.shape) for e in entries
+            e.value: slot_of[e.value].store.last(slot_of[e.value].name).shaped(e.shape) for e in entries
         }
         super().__init__(entries, {}, lasting)
         self._slots = dict(slots)
@@ -63,7 +63,7 @@ class ParamView(ParamStore):
 
     def lend(self, value: str) -> Array:
         """One parameter, to be edited by the caller."""
-        return self._slots[value].lend().reshape(self.lasting[value].shape)
+        return self._slots[value].lend().reshape(self.last(value).shape)
 
     def assign(self, value: str, array: Array) -> None:
         """Give a parameter new content."""

@@ -152,4 +152,6 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Module:
     params = ParamStore(param_entries(compiled.net), found.params)
     states = StateStore(found.seed)
     states.restore(found.states)
-    return Module(found.message, compiled, params, states=states)
+    module = Module(found.message, compiled, params, states=states)
+    module.prepare()
+    return module

@@ -80,6 +80,9 @@ class CudaRunner:
         """All results for these late inputs."""
         return self._programs[binding].run_backward(arrays)
 
+    def prepare(self) -> None:
+        """Nothing: the machine that compiled may have no GPU."""
+
     def program(self, binding: Binding) -> CudaProgram:
         """The program for these sizes, its parameters up to date."""
         device = self._device = self._device or self._copies.open(self.build, open_cupy)

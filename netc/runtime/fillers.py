@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,12 @@ from netc.frontend.suggest import did_you_mean
 from netc.frontend.variance_norm import fan
 from netc.ir.diagnostics import NetcError
 
+if TYPE_CHECKING:
+    from numpy.random import Generator  # loaded where numbers are drawn
+
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
-Draw = Callable[[Shape, Message, np.random.Generator], Array]
+Draw = Callable[[Shape, Message, "Generator"], Array]
 
 
 def fill(array: Array, filler: Message | None, name: str, seed: int = 0) -> None:
@@ -40,15 +43,15 @@ def fill(array: Array, filler: Message | None, name: str, seed: int = 0) -> None
     array[...] = draw(array.shape, filler, generator)
 
 
-def _constant(shape: Shape, filler: Message, _: np.random.Generator) -> Array:
+def _constant(shape: Shape, filler: Message, _: Generator) -> Array:
     return np.full(shape, filler.number("value"), np.float32)
 
 
-def _uniform(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
+def _uniform(shape: Shape, filler: Message, generator: Generator) -> Array:
     return _between(filler.number("min"), filler.number("max"), shape, generator)
 
 
-def _gaussian(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
+def _gaussian(shape: Shape, filler: Message, generator: Generator) -> Array:
     """Normal; with ``sparse`` only so many inputs of every output, on average, are not zero."""
     values = _normal(filler.number("mean"), filler.number("std"), shape, generator)
     sparse = filler.integer("sparse")
@@ -60,7 +63,7 @@ def _gaussian(shape: Shape, filler: Message, generator: np.random.Generator) -> 
     return np.asarray(values * kept)
 
 
-def _positive_unitball(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
+def _positive_unitball(shape: Shape, filler: Message, generator: Generator) -> Array:
     """Non-negative; the values of every output sum to 1."""
     del filler
     values = generator.random(shape, np.float32)
@@ -69,18 +72,18 @@ def _positive_unitball(shape: Shape, filler: Message, generator: np.random.Gener
     return values
 
 
-def _xavier(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
+def _xavier(shape: Shape, filler: Message, generator: Generator) -> Array:
     """Uniform with the variance 1 / n."""
     scale = math.sqrt(3 / fan(shape, filler))
     return _between(-scale, scale, shape, generator)
 
 
-def _msra(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
+def _msra(shape: Shape, filler: Message, generator: Generator) -> Array:
     """Normal with the variance 2 / n."""
     return _normal(0.0, math.sqrt(2 / fan(shape, filler)), shape, generator)
 
 
-def _bilinear(shape: Shape, filler: Message, generator: np.random.Generator) -> Array:
+def _bilinear(shape: Shape, filler: Message, generator: Generator) -> Array:
     """The kernel of a Deconvolution that interpolates, the same for all channels."""
     del generator
     if len(shape) != 4 or shape[2] != shape[3]:
@@ -106,9 +109,9 @@ FILLERS: Mapping[str, Draw] = {
 }
 
 
-def _between(low: float, high: float, shape: Shape, generator: np.random.Generator) -> Array:
+def _between(low: float, high: float, shape: Shape, generator: Generator) -> Array:
     return generator.random(shape, np.float32) * np.float32(high - low) + np.float32(low)
 
 
-def _normal(mean: float, deviation: float, shape: Shape, generator: np.random.Generator) -> Array:
+def _normal(mean: float, deviation: float, shape: Shape, generator: Generator) -> Array:
     return generator.standard_normal(shape, np.float32) * np.float32(deviation) + np.float32(mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import os
@@ -54,6 +55,13 @@ def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32, *, 
         raise NetcError(f"{what} takes {show_bytes(size)}, which cannot be allocated") from None
     start = -raw.ctypes.data % ALIGN_BYTES
     return raw[start : start + size].view(item).reshape(shape)
+
+
+def release_free_memory() -> None:
+    """Give freed memory back to the system: glibc would keep tens of megabytes of it."""
+    trim = getattr(ctypes.pythonapi, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def is_aligned(array: Array) -> bool:

@@ -68,6 +68,11 @@ class Module:
         """In a forked child: whoever held the lock lives in the parent only; what it computed is not read."""
         self._lock = threading.RLock()
 
+    def prepare(self) -> None:
+        """Bring the parameters into the layouts of the kernels now, not at the first run."""
+        with self._lock:
+            self._base.runner.prepare()
+
     @property
     def name(self) -> str:
         """The net's name."""

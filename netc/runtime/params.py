@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import weakref
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from netc.backends.numpy_reference import run_func
 from netc.frontend.imported_net import ImportedNet
-from netc.ir.core import Func, Op, Value, definitions
+from netc.ir.core import Func, Op, Value, definitions, ops_for, walk
 from netc.ir.layout import Layout
+from netc.runtime.filed_params import FiledParams
 from netc.runtime.lasting import LastingArray
-from netc.runtime.memory import Array, aligned_zeros, pack_aligned
+from netc.runtime.memory import Array, aligned_zeros, pack_aligned, release_free_memory
 from netc.runtime.shapes import tensor_of
 
 
@@ -57,8 +58,8 @@ def own_params(arrays: dict[str, Array]) -> dict[str, Array]:
 class ParamStore:
     """The parameters of a net by value name; ``versions`` grow whenever a content was seen to change.
 
-    ``arrays`` are aligned and belong to the store from now on, but for those that ``lasting`` gives: they
-    belong to another store too.
+    ``arrays`` are aligned and belong to the store from now on, or lie in a file. What ``lasting`` gives
+    belongs to another store too.
     """
 
     def __init__(
@@ -68,20 +69,41 @@ class ParamStore:
         lasting: Mapping[str, LastingArray] | None = None,
     ) -> None:
         self.entries = tuple(entries)
-        known = lasting or {}
-        self.lasting = {e.value: known.get(e.value) or LastingArray(arrays[e.value]) for e in self.entries}
-        self.versions = dict.fromkeys(self.lasting, 0)
+        self._filed = arrays if isinstance(arrays, FiledParams) else None
+        self._lasting = dict(lasting or {})
+        if self._filed is None:
+            missing = (e.value for e in self.entries if e.value not in self._lasting)
+            self._lasting.update({value: LastingArray(arrays[value]) for value in missing})
+        self.versions = dict.fromkeys((entry.value for entry in self.entries), 0)
         self._digests: dict[str, int] = {}  # of what callers hold
 
     @property
-    def arrays(self) -> dict[str, Array]:
-        """The parameters as they are now; they may be changed until the next run."""
-        return {name: param.look() for name, param in self.lasting.items()}
+    def arrays(self) -> Mapping[str, Array]:
+        """The parameters as they are when somebody takes one; it may be changed until the next run."""
+        return _Newest(self)
+
+    @property
+    def lasting(self) -> Mapping[str, LastingArray]:
+        """The parameters, wherever their newest content is; none is left in a file."""
+        return {entry.value: self.last(entry.value) for entry in self.entries}
+
+    def last(self, value: str) -> LastingArray:
+        """One parameter, which is the same array from now on."""
+        if value not in self._lasting:
+            assert self._filed is not None
+            self._lasting[value] = LastingArray(self._filed[value])
+        return self._lasting[value]
+
+    def read(self, value: str) -> Array:
+        """The newest content of one parameter; one that lies in a file is left there."""
+        if self._filed is not None and value not in self._lasting:
+            return self._filed[value]
+        return self._lasting[value].look()
 
     @property
     def nbytes(self) -> int:
-        """The size of all parameters."""
-        return sum(param.memory.nbytes for param in self.lasting.values())
+        """The memory of the parameters: of those that are not left in a file."""
+        return sum(param.memory.nbytes for param in self._lasting.values())
 
     def by_layer(self) -> dict[str, list[Array]]:
         """Layer name -> its parameters, writable; layers that share a parameter have the same memory."""
@@ -94,13 +116,13 @@ class ParamStore:
 
     def assign(self, value: str, array: Array) -> None:
         """Give a parameter new content."""
-        self.lasting[value].look()[...] = array
+        self.last(value).look()[...] = array
         self.versions[value] += 1
 
     def refresh(self) -> Mapping[str, int]:
         """The versions after looking at the arrays that callers hold, or held since the last look."""
         for value, known in list(self._digests.items()):
-            param = self.lasting[value]
+            param = self.last(value)
             held = param.home.held
             digest = self._digests[value] = _digest(param.look())
             self.versions[value] += digest != known
@@ -111,14 +133,30 @@ class ParamStore:
     @property
     def is_lent(self) -> bool:
         """Whether a caller holds any of the arrays."""
-        return any(param.home.held for param in self.lasting.values())
+        return any(param.home.held for param in self._lasting.values())
 
     def lend(self, value: str) -> Array:
         """One parameter, writable, as :meth:`by_layer` hands it out."""
-        param = self.lasting[value]
+        param = self.last(value)
         if value not in self._digests:
             self._digests[value] = _digest(param.look())
         return param.lend()
+
+
+class _Newest(Mapping[str, Array]):
+    """The arrays of a store, each looked at when it is taken."""
+
+    def __init__(self, store: ParamStore) -> None:
+        self._store = store
+
+    def __len__(self) -> int:
+        return len(self._store.versions)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.versions)
+
+    def __getitem__(self, value: str) -> Array:
+        return self._store.read(value)
 
 
 class PreparedParams:
@@ -141,9 +179,12 @@ class PreparedParams:
             for name, value in zip(prepare.result_names, prepare.results, strict=True)
         }
         args = {a.name for a in prepare.args}
-        computed = {root.name: root for root in self._roots.values() if root.name not in args}
-        self._compute = replace(prepare, results=tuple(computed.values()), result_names=tuple(computed))
+        # one function each: memory holds the operands of one at a time, an edit computes what depends on it
+        self._makers = {
+            root.name: _maker(prepare, root) for root in self._roots.values() if root.name not in args
+        }
         self.update()
+        release_free_memory()
 
     def update(self) -> None:
         """Prepare again what depends on parameters that have changed."""
@@ -151,14 +192,16 @@ class PreparedParams:
         changed = {name for name, version in versions.items() if self._seen.get(name) != version}
         if not changed and self.storages:
             return
-        arrays = {name: self.params.lasting[name].look() for name in changed}
-        if self._compute.results:
-            args = {a.name: self.params.lasting[a.name].look() for a in self.prepare.args}
-            arrays.update(run_func(self._compute, args))
         for name, value in zip(self.prepare.result_names, self.prepare.results, strict=True):
-            array = arrays.get(self._roots[name].name)
-            if array is not None:
-                self._store(name, array, tensor_of(value.type).layout)
+            root = self._roots[name].name
+            maker = self._makers.get(root)
+            if maker is None and root in changed:
+                self._store(name, self.params.read(root), tensor_of(value.type).layout)
+            elif maker is not None and (
+                name not in self.storages or not changed.isdisjoint(a.name for a in maker.args)
+            ):
+                args = {a.name: self.params.read(a.name) for a in maker.args}
+                self._store(name, run_func(maker, args)[root], tensor_of(value.type).layout)
         self._seen = dict(versions)
 
     def _store(self, name: str, array: Array, layout: Layout) -> None:
@@ -172,6 +215,15 @@ class PreparedParams:
 
 PreparedCache = weakref.WeakValueDictionary[Func, PreparedParams]
 """Prepared parameters by their ``@prepare``: modules for several sizes mostly prepare alike."""
+
+
+def _maker(prepare: Func, value: Value) -> Func:
+    """The part of a function that computes one value."""
+    func = replace(prepare, results=(value,), result_names=(value.name,))
+    ops = tuple(ops_for(func, {value.name}))
+    read = {v.name for op in walk(ops) for v in op.operands}
+    read_args = [(a, r) for a, r in zip(prepare.args, prepare.roles, strict=True) if a.name in read]
+    return replace(func, args=tuple(a for a, _ in read_args), roles=tuple(r for _, r in read_args), ops=ops)
 
 
 def _without_converts(value: Value, makers: Mapping[str, Op]) -> Value:

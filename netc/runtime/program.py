@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.backends.llvm.backend import REFERENCE_KERNEL
-from netc.backends.llvm.engine import Library
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.spmd import Executor, Step
 from netc.backends.llvm.spmd import Program as StepProgram
 from netc.ir.arena import arena_bytes, unshared_bytes

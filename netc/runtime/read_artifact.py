@@ -6,10 +6,12 @@ import hashlib
 import json
 import math
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -42,6 +44,7 @@ from netc.runtime.artifact import (
 )
 from netc.runtime.compiler import Compiled, compile_imported, compile_message, import_message
 from netc.runtime.cuda_build import CudaBuild
+from netc.runtime.filed_params import FiledParams, Place
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.options import CompileOptions
 from netc.runtime.params import ParamEntry, param_entries
@@ -49,6 +52,7 @@ from netc.runtime.pass_settings import cuda_target
 from netc.runtime.shapes import show_shape, tensor_of
 
 MAX_MANIFEST_BYTES = 16 << 20
+_ZIP_HEADER_BYTES = 30  # of a member, before its name
 
 T = TypeVar("T")
 
@@ -60,8 +64,8 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     """
     name = os.fspath(path)
     try:
-        with zipfile.ZipFile(name) as archive:
-            return _Reader(name, archive).artifact()
+        with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
+            return _Reader(name, file, archive).artifact()
     except OSError as error:
         raise NetcError(f"{name}: {error.strerror or error}") from None
     # whatever a damaged zip or member may raise on its way through zipfile, json and numpy
@@ -70,8 +74,9 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
 
 
 class _Reader:
-    def __init__(self, name: str, archive: zipfile.ZipFile) -> None:
+    def __init__(self, name: str, file: BinaryIO, archive: zipfile.ZipFile) -> None:
         self._name = name
+        self._file = file
         self._archive = archive
         self._infos = self._checked_infos()
         self._manifest = self._read_manifest()
@@ -101,7 +106,7 @@ class _Reader:
                 machine,
                 parts=self._parts(net, tensor),
             )
-        params = self._params(param_entries(net))
+        params = self._params(param_entries(net), stay=compiled.objects is not None)
         seed = self._get(self._manifest, "seed", int)
         return Artifact(message, compiled, params, seed, self._states(net))
 
@@ -209,10 +214,14 @@ class _Reader:
 
     # --- parameters
 
-    def _params(self, entries: tuple[ParamEntry, ...]) -> dict[str, Array]:
+    def _params(self, entries: tuple[ParamEntry, ...], *, stay: bool) -> Mapping[str, Array]:
+        """With ``stay`` they are left in the file, where the system can read at a place."""
         stated = self._get(self._manifest, "params", list)
         if [(p.get("value"), p.get("shape")) for p in stated] != [(e.value, list(e.shape)) for e in entries]:
             raise self._damaged("its parameters are not those of its net")
+        if stay and hasattr(os, "preadv"):
+            places = {e.value: self._place_of(PARAM.format(i), e.shape) for i, e in enumerate(entries)}
+            return FiledParams(self._name, os.dup(self._file.fileno()), places)
         return {
             entry.value: self._array(
                 PARAM.format(i), entry.shape, np.dtype(np.float32), f"parameter {entry.value}"
@@ -235,21 +244,7 @@ class _Reader:
 
     def _array(self, member: str, wanted: tuple[int, ...], kind: np.dtype[Any], what: str) -> Array:
         """Read straight into aligned memory; the zip's checksum is compared at the end of the member."""
-        info = self._infos.get(member)
-        if info is None:
-            raise self._damaged(f"{member} is missing")
-        with self._archive.open(info) as file:
-            assert isinstance(file, zipfile.ZipExtFile)
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0):
-                raise self._damaged(f"{member} is of version {version}")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            if shape != wanted or fortran or dtype != kind.newbyteorder("<"):
-                raise self._damaged(
-                    f"{member} is {dtype} {show_shape(shape)}, not {kind} {show_shape(wanted)}"
-                )
-            if info.file_size < math.prod(wanted) * kind.itemsize:
-                raise self._damaged(f"{member} ends early")
+        with self._opened(member, wanted, kind) as file:
             array = aligned_zeros(wanted, kind, what=what)
             target = array.reshape(-1).view(np.uint8).data
             done = 0
@@ -261,6 +256,37 @@ class _Reader:
             if file.read(1):
                 raise self._damaged(f"{member} is longer than its array")
         return array
+
+    def _place_of(self, member: str, wanted: tuple[int, ...]) -> Place:
+        """Where a parameter lies in the file; its content is compared with the checksum when it is read."""
+        kind = np.dtype(np.float32)
+        with self._opened(member, wanted, kind) as file:
+            header_bytes = file.tell()
+        info = self._infos[member]
+        if info.file_size != header_bytes + math.prod(wanted) * kind.itemsize:
+            raise self._damaged(f"{member} is longer than its array")
+        handle = self._file.fileno()
+        names = struct.unpack_from("<HH", os.pread(handle, _ZIP_HEADER_BYTES, info.header_offset), 26)
+        start = info.header_offset + _ZIP_HEADER_BYTES + sum(names)
+        crc = zlib.crc32(os.pread(handle, header_bytes, start))
+        return Place(start + header_bytes, wanted, crc, info.CRC)
+
+    def _opened(self, member: str, wanted: tuple[int, ...], kind: np.dtype[Any]) -> zipfile.ZipExtFile:
+        """A member that holds such an array, read up to its first element."""
+        info = self._infos.get(member)
+        if info is None:
+            raise self._damaged(f"{member} is missing")
+        file = self._archive.open(info)
+        assert isinstance(file, zipfile.ZipExtFile)
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise self._damaged(f"{member} is of version {version}")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if shape != wanted or fortran or dtype != kind.newbyteorder("<"):
+            raise self._damaged(f"{member} is {dtype} {show_shape(shape)}, not {kind} {show_shape(wanted)}")
+        if info.file_size < math.prod(wanted) * kind.itemsize:
+            raise self._damaged(f"{member} ends early")
+        return file
 
     # --- manifest
 

@@ -53,7 +53,7 @@ class ReferenceProgram:
         return results
 
     def _lasting(self, func: Func) -> dict[str, Array]:
-        params = {a.name: self._params.lasting[a.name].look() for a in func.params}
+        params = {a.name: self._params.read(a.name) for a in func.params}
         return params | {name: state.look() for name, state in self._states.items()}
 
 

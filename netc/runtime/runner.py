@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Protocol
 
-from netc.backends.llvm.engine import Library
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.lower.kernel import launch_symbols
 from netc.backends.llvm.lower.table import scratch_bytes
 from netc.backends.llvm.spmd import executor_for
@@ -41,6 +41,9 @@ class Runner(Protocol):
 
     def backward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """All results for these late inputs, after :meth:`forward`."""
+
+    def prepare(self) -> None:
+        """Do what does not depend on sizes and needs no other machine."""
 
     def memory(self, binding: Binding) -> Memory:
         """What a run at these sizes takes."""
@@ -104,6 +107,10 @@ class KernelRunner:
     def backward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """All results for these late inputs."""
         return self._programs[binding].run_backward(arrays)
+
+    def prepare(self) -> None:
+        """Pack the parameters."""
+        self._up_to_date()
 
     def program(self, binding: Binding) -> KernelProgram:
         """The program for these sizes, its parameters up to date."""
@@ -186,6 +193,9 @@ class ReferenceRunner:
     def backward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The results that do, for these late inputs."""
         return self._program(binding).run_backward(arrays)
+
+    def prepare(self) -> None:
+        """Nothing: the reference reads the parameters themselves."""
 
     def _program(self, binding: Binding) -> ReferenceProgram:
         found = self._programs.get(binding)

@@ -72,7 +72,7 @@ class TrainingStep:
         self._states: dict[str, LastingArray] = {}
         self._sums: dict[str, LastingArray] = {}
         self._copies = DeviceCopies()
-        arrays = {p.name: params.lasting[p.name].memory for p in trained}
+        arrays = {p.name: params.last(p.name).memory for p in trained}
         if like is not None:
             self._history, self._states, self._copies = like._history, like._states, like._copies
         else:

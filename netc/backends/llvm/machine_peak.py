@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.engine import compile_to_object
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.spmd import Program, Step, executor_for
 from netc.backends.llvm.target import Target
 

@@ -25,7 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from netc.backends.llvm import lock_step
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.compile_pool import Job, compile_all
+from netc.backends.llvm.library import Library
+from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import available_cores, host_target
 from netc.ir.diagnostics import NetcError
 
@@ -201,7 +203,8 @@ class _Native:
         target = host_target()
         text = lock_step.runtime_text(target.triple)
         # level 0: these few loops wait for memory, so better code would gain nothing and cost 30 ms
-        library = Library({lock_step.RUN: compile_to_object(text, target, 0)}, target)
+        job, cache = Job(text, lambda: text), ObjectCache(default_cache_dir())
+        library = Library({lock_step.RUN: compile_all([job], target, 0, cache, 1)[text]}, target)
         self._library = library
         pointer, word = ctypes.c_void_p, ctypes.c_int64
 

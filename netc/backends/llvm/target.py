@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from netc.backends.llvm.binding import LLVMLITE_VERSION, TargetMachine, llvm
+from netc.backends.llvm import binding
+from netc.backends.llvm.binding import LLVMLITE_VERSION, TargetMachine
+from netc.backends.llvm.host_cpu import host_cpu
 from netc.ir.diagnostics import NetcError
 
 SMALLEST_L1_BYTES = 32 << 10
@@ -51,9 +53,8 @@ class Target:
 
         The sizes of caches decide schedules, and with them how much scratch memory a kernel expects.
         """
-        version = ".".join(map(str, llvm.llvm_version_info))
         sizes = "/".join(map(str, (self.vector_bytes, self.l1_bytes, self.l2_bytes, self.l3_bytes)))
-        return "|".join((f"llvm {version}", LLVMLITE_VERSION, self.triple, self.cpu, self.features, sizes))
+        return "|".join((f"llvmlite {LLVMLITE_VERSION}", self.triple, self.cpu, self.features, sizes))
 
     def machine(self, opt_level: int) -> TargetMachine:
         """LLVM's code generator for this target; each belongs to one thread.
@@ -63,7 +64,7 @@ class Target:
         """
         _initialize_llvm()
         try:
-            found = llvm.Target.from_triple(self.triple)
+            found = binding.llvm.Target.from_triple(self.triple)
         except RuntimeError as error:
             raise NetcError(
                 f"target '{self.name}': this LLVM generates no code for '{self.triple}': {error}"
@@ -87,10 +88,10 @@ class Target:
         level = _LEVELS.get(self.name.removeprefix("cpu:"))
         if level is None:
             return
-        here = _architecture(llvm.get_process_triple())
+        here = _architecture(host_cpu().triple)
         if here != level.architecture:
             lacks = f"it lacks the {_SHOWN[level.architecture]} instruction set"
-        elif missing := [feature for feature in level.needs if not _host_features().get(feature)]:
+        elif missing := [feature for feature in level.needs if not host_cpu().features.get(feature)]:
             lacks = f"it lacks {', '.join(missing)}"
         else:
             return
@@ -147,8 +148,8 @@ def parse_target(text: str) -> Target:
 @functools.cache
 def host_target() -> Target:
     """The machine that this process runs on, with every instruction set it has."""
-    triple = llvm.get_process_triple()
-    features = dict(_host_features())
+    here = host_cpu()
+    triple, features = here.triple, dict(here.features)
     wide = bool(features.get("avx512f")) and bool(features.get("avx512vl"))
     if wide:
         # tuning of several Intel models, under which LLVM would split zmm operations in two
@@ -162,7 +163,7 @@ def host_target() -> Target:
     return Target(
         name="cpu",
         triple=triple,
-        cpu=llvm.get_host_cpu_name(),
+        cpu=here.name,
         features=",".join(("+" if on else "-") + name for name, on in sorted(features.items())),
         vector_bytes=vector_bytes,
         vector_registers=registers,
@@ -189,7 +190,7 @@ def available_cores() -> int:
 
 def _level_target(name: str) -> Target:
     level = _LEVELS[name]
-    here = llvm.get_process_triple()
+    here = host_cpu().triple
     fits = _architecture(here) == level.architecture and level.system is None
     return Target(
         name=f"cpu:{name}",
@@ -208,18 +209,10 @@ def _architecture(triple: str) -> str:
 
 
 @functools.cache
-def _host_features() -> Mapping[str, bool]:
-    try:
-        return dict(llvm.get_host_cpu_features())
-    except RuntimeError:
-        return {}  # LLVM does not know how to ask this machine; the cpu name alone then decides
-
-
-@functools.cache
 def _initialize_llvm() -> None:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    llvm.initialize_native_asmparser()
+    binding.llvm.initialize_all_targets()
+    binding.llvm.initialize_all_asmprinters()
+    binding.llvm.initialize_native_asmparser()
 
 
 def _cache_bytes(level: int, fallback: int) -> int:

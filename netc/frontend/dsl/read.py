@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from netc.frontend.dsl.evaluate import evaluate
-from netc.frontend.dsl.syntax import parse_dsl_syntax
 from netc.frontend.message import Message
 from netc.ir.location import Source
 
@@ -18,6 +16,10 @@ _STATEMENT = re.compile(
 
 def parse_dsl(source: Source) -> Message:
     """The net that a text makes; everything that is wrong is a ``NetcError`` at its place."""
+    # only here: most nets are not of this language
+    from netc.frontend.dsl.evaluate import evaluate
+    from netc.frontend.dsl.syntax import parse_dsl_syntax
+
     return evaluate(source, parse_dsl_syntax(source))
 
 

@@ -75,7 +75,7 @@ class DetailedStep:
         blobs = {name: results[name] for name in values if name in results}
         blobs.update({name: batch[value] for name, value in values.items() if value in batch})
         gradients = {name: results[gradient_name(values[name])] for name in self._gradients}
-        names = self._step.params.lasting
+        names = self._step.params.versions
         steps = {name: results[step_name(name)] for name in names if step_name(name) in results}
         return Details(blobs, gradients, steps)
 

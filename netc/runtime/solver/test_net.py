@@ -113,6 +113,6 @@ def _by_layer(trained: TrainNet) -> dict[str, list[Array]]:
     found: dict[str, list[Array]] = {}
     for info in trained.net.params:
         if info.learnable and owners.setdefault(info.layer, info.owner) == info.owner:
-            array = trained.store.lasting[info.value.name].memory.reshape(info.shape)
+            array = trained.store.last(info.value.name).memory.reshape(info.shape)
             found.setdefault(info.layer, []).append(array)
     return found

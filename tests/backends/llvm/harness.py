@@ -18,7 +18,8 @@ from arm_kernel import EmulatedKernel
 from arm_kernel import wanted as arm_wanted
 
 from netc.backends.llvm.emit import emit_kernel
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.engine import compile_to_object
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.lower.kernel import launch_symbols
 from netc.backends.llvm.lower.table import lower_launch, scratch_bytes
 from netc.backends.llvm.spmd import Program, Step, executor_for

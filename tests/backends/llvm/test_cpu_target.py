@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from netc.backends.llvm.engine import compile_to_object, emit_assembly
+from netc.backends.llvm.host_cpu import host_cpu
 from netc.backends.llvm.target import available_cores, host_target, parse_target
 from netc.ir.diagnostics import NetcError
 
@@ -68,7 +69,8 @@ def test_an_unknown_target_is_an_error_that_lists_the_known_ones(text):
 def test_a_target_that_the_host_lacks_is_refused_before_it_can_crash(monkeypatch):
     from netc.backends.llvm import target as module
 
-    monkeypatch.setattr(module, "_host_features", lambda: {"sse2": True, "avx": True})
+    features = {"sse2": True, "avx": True}
+    monkeypatch.setattr(module, "host_cpu", lambda: dataclasses.replace(host_cpu(), features=features))
     with pytest.raises(NetcError, match="lacks avx2, bmi"):
         parse_target("cpu:avx2").check_runs_here()
 
@@ -83,7 +85,7 @@ def test_a_target_that_the_host_lacks_is_refused_before_it_can_crash(monkeypatch
 def test_a_target_of_another_architecture_is_refused(here, target, lacks, monkeypatch):
     from netc.backends.llvm import target as module
 
-    monkeypatch.setattr(module.llvm, "get_process_triple", lambda: here)
+    monkeypatch.setattr(module, "host_cpu", lambda: dataclasses.replace(host_cpu(), triple=here))
     with pytest.raises(NetcError, match=f"lacks the {lacks} instruction set"):
         parse_target(target).check_runs_here()
 
@@ -91,7 +93,8 @@ def test_a_target_of_another_architecture_is_refused(here, target, lacks, monkey
 def test_the_arm_target_is_linux_wherever_it_is_compiled(monkeypatch):
     from netc.backends.llvm import target as module
 
-    monkeypatch.setattr(module.llvm, "get_process_triple", lambda: "arm64-apple-darwin23.0.0")
+    here = dataclasses.replace(host_cpu(), triple="arm64-apple-darwin23.0.0")
+    monkeypatch.setattr(module, "host_cpu", lambda: here)
     assert parse_target("cpu:aarch64-linux").triple == "aarch64-unknown-linux-gnu"
     assert parse_target("cpu:avx2").triple == "x86_64-unknown-linux-gnu"
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from netc.backends.llvm.emit import emit_kernel
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.engine import compile_to_object
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.spmd import Program, Step, executor_for
 from netc.backends.llvm.target import parse_target
 from netc.ir.core import Module, Value

@@ -12,7 +12,8 @@ import pytest
 
 import netc
 from netc.backends.llvm import spmd
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.engine import compile_to_object
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.spmd import Executor, Program, Step, executor_for
 from netc.backends.llvm.target import host_target
 from netc.ir.diagnostics import NetcError
@@ -311,7 +312,8 @@ def wait_for(child: int) -> int:
 PRELUDE = f"""
 import os, sys, threading, time
 import numpy as np
-from netc.backends.llvm.engine import Library, compile_to_object
+from netc.backends.llvm.engine import compile_to_object
+from netc.backends.llvm.library import Library
 from netc.backends.llvm.spmd import Program, Step, executor_for
 from netc.backends.llvm.target import host_target
 text = '''{KERNELS}'''
