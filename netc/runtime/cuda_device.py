@@ -14,6 +14,7 @@ from netc.backends.cuda.target import ARCHITECTURES
 from netc.ir.diagnostics import NetcError
 from netc.ir.opdef import numpy_dtype
 from netc.ir.types import TensorType
+from netc.runtime.input_copies import InputCopies
 from netc.runtime.memory import Array, show_bytes
 from netc.runtime.program_parts import Part
 
@@ -63,6 +64,12 @@ class Device(Protocol):
     def clear(self, region: Region) -> None:
         """Fill a region with zeros."""
 
+    def stage(self, inputs: Sequence[tuple[Region, Array]]) -> None:
+        """Begin to copy what the next :meth:`feed` takes, beside kernels; it must not change until then."""
+
+    def feed(self, inputs: Sequence[tuple[Region, Array]]) -> None:
+        """Copy a run's inputs, contiguous arrays; those that are staged are on their way already."""
+
     def download(self, region: Region, array: Array) -> None:
         """Copy to a contiguous array, and wait for it."""
 
@@ -91,6 +98,7 @@ class CupyDevice:
         self.image = choose_image(cupy.cuda.Device().compute_capability, tuple(images))
         self._images = images[self.image]
         self._modules: dict[str, Any] = {}
+        self._inputs = InputCopies(cupy, self.stream)
 
     def allocate(self, nbytes: int, what: str) -> Memory:
         """Memory of CuPy's pool."""
@@ -100,8 +108,16 @@ class CupyDevice:
         except self._cupy.cuda.memory.OutOfMemoryError:
             raise NetcError(f"{what} takes {show_bytes(nbytes)}, which the GPU has not left") from None
 
+    def stage(self, inputs: Sequence[tuple[Region, Array]]) -> None:
+        """On a stream of its own."""
+        self._inputs.stage([(self._part(region), array) for region, array in inputs])
+
+    def feed(self, inputs: Sequence[tuple[Region, Array]]) -> None:
+        """In the stream's order."""
+        self._inputs.feed([(self._part(region), array) for region, array in inputs])
+
     def upload(self, region: Region, array: Array) -> None:
-        """Through pinned memory, which CuPy keeps for such copies; in the stream's order."""
+        """In the stream's order."""
         self._part(region).set(array.reshape(-1).view(np.uint8), stream=self.stream)
 
     def clear(self, region: Region) -> None:

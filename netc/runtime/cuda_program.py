@@ -109,11 +109,16 @@ class CudaProgram(PartsProgram):
 
     def fill(self, arrays: Mapping[str, Array]) -> None:
         """Copy inputs to the device, as float32."""
-        for value in self.func.inputs:
-            if value.name in arrays:
-                dtype = numpy_dtype(tensor_of(value.type).dtype)
-                given = np.ascontiguousarray(arrays[value.name], dtype)
-                self.device.upload(self._regions[value.name], given)
+        self.device.feed(self._given(arrays))
+
+    def stage(self, arrays: Mapping[str, Array]) -> None:
+        """Begin to copy inputs that the next run will be given, the same arrays then, unchanged."""
+        self.device.stage(self._given(arrays))
+
+    def _given(self, arrays: Mapping[str, Array]) -> list[tuple[Region, Array]]:
+        """The inputs among some arrays, in the types of the net's, and where they go."""
+        types = {v.name: numpy_dtype(tensor_of(v.type).dtype) for v in self.func.inputs if v.name in arrays}
+        return [(self._regions[n], np.ascontiguousarray(arrays[n], dtype)) for n, dtype in types.items()]
 
     def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
         """The outputs of the last run: all, or those that depend on late inputs or do not."""

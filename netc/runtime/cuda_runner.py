@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from netc.ir.arena import arena_bytes, unshared_bytes
@@ -20,6 +20,8 @@ from netc.runtime.params import ParamStore, PreparedCache, PreparedParams
 from netc.runtime.pass_settings import as_opt_level
 from netc.runtime.shapes import Binding, tensor_of
 
+Following = Callable[[], Mapping[str, Array] | None]
+"""Gives inputs of the next run, of the same sizes, if they are known already."""
 MAX_PROGRAMS = 4  # sizes whose memory is kept; the least recently used goes first
 
 
@@ -60,9 +62,18 @@ class CudaRunner:
         self._written = [state for name, state in states.items() if name in compiled.main.result_names]
         self._programs: OrderedDict[Binding, CudaProgram] = OrderedDict()
 
-    def run(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """All results for these inputs."""
-        results = self.program(binding).run(arrays)
+    def run(
+        self, binding: Binding, arrays: Mapping[str, Array], following: Following | None = None
+    ) -> dict[str, Array]:
+        """All results for these inputs, while the ``following`` ones are copied."""
+        program = self.program(binding)
+
+        def stage() -> None:
+            inputs = following() if following is not None else None
+            if inputs is not None:
+                program.stage(inputs)
+
+        results = program.run(arrays, stage)
         self._keep_states()
         return results
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from netc.runtime.memory import Array
@@ -30,10 +30,17 @@ class PartsProgram(ABC):
     def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
         """Copies of the outputs of the last run: all, or those that depend on late inputs or do not."""
 
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs for these inputs, as new arrays."""
+    def run(
+        self, arrays: Mapping[str, Array], meanwhile: Callable[[], object] | None = None
+    ) -> dict[str, Array]:
+        """The outputs for these inputs, as new arrays.
+
+        ``meanwhile`` is called before they are waited for.
+        """
         self.fill(arrays)
         self.run_parts()
+        if meanwhile is not None:
+            meanwhile()
         return self.outputs()
 
     def run_forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from netc.ir.opdef import numpy_dtype
 from netc.passes.accumulate_gradients import sum_name
 from netc.passes.update_params import RATE, UpdateRule, history_name
 from netc.runtime.compiler import Compiled, OnKernel, compile_imported
+from netc.runtime.cuda_runner import CudaRunner, Following
 from netc.runtime.device_copies import DeviceCopies
 from netc.runtime.lasting import LastingArray
 from netc.runtime.lower_net import OnStage
@@ -145,8 +148,12 @@ class TrainingStep:
         rate: float,
         iteration: int,
         before_update: BeforeUpdate | None = None,
+        following: Following | None = None,
     ) -> list[dict[str, Array]]:
         """One iteration, on ``iter_size`` batches: input name -> array; the results of each.
+
+        ``following`` gives the first batch of the next iteration, if it is there: a GPU copies it during this
+        one. It must not change until it is run.
 
         ``rate`` is the learning rate. ``iteration`` counts from 0; only Adam's correction depends on it.
         ``before_update``, for a step whose update is separate, gets the results when :attr:`gradients` are
@@ -157,25 +164,31 @@ class TrainingStep:
         scaled = {RATE: np.asarray(self._corrected(rate, iteration), np.float32)}
         if self._update is None:  # one batch, or nothing to learn
             given = scaled if self._history else {}
-            results = [self._run(batch, given) for batch in batches]
+            results = [self._run(batch, given, following) for batch in batches]
             if before_update is not None:
                 before_update(results)
             return results
         for total in self._sums.values():
             total.clear()
-        results = [self._run(batch, {}) for batch in batches]
+        results = []
+        for batch, after in itertools.zip_longest(batches, batches[1:]):
+            results.append(self._run(batch, {}, following if after is None else partial(_same, after)))
         if before_update is not None:
             before_update(results)
         results[-1].update(self._update.run((), scaled))
         return results
 
-    def _run(self, batch: Mapping[str, Any], more: Mapping[str, Array]) -> dict[str, Array]:
+    def _run(
+        self, batch: Mapping[str, Any], more: Mapping[str, Array], following: Following | None
+    ) -> dict[str, Array]:
         inputs = tuple(v for v in self.compiled.inputs if v.name != RATE)
         arrays = as_arrays(batch, inputs)
         if bind_shapes(arrays, inputs) != ():
             given = ", ".join(f"{n} {show_shape(a.shape)}" for n, a in arrays.items())
             want = ", ".join(f"{v.name} {show_shape(shown_shape(v))}" for v in inputs)
             raise NetcError(f"the net trains on {want}; got {given}")
+        if isinstance(self._runner, CudaRunner):
+            return self._runner.run((), {**arrays, **more}, following)
         return self._runner.run((), {**arrays, **more})
 
     def _corrected(self, rate: float, iteration: int) -> float:
@@ -192,6 +205,10 @@ class TrainingStep:
         for name, arrays in self._history.items():
             memory.update({history_name(name, i): array for i, array in enumerate(arrays)})
         return memory
+
+
+def _same(batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    return batch
 
 
 def _like(array: Array, what: str) -> LastingArray:

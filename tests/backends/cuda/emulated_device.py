@@ -24,6 +24,7 @@ class EmulatedDevice:
         self.image = build.target.architectures[-1].name
         self.calls: list[str] = []
         self.transfers: list[tuple[str, int]] = []
+        self.staged: list[Any] = []
         text = build.code_for(self.image).text
         self.emulator = Emulator(text, arch=int(self.image.removeprefix("sm_")), checks=checks)
 
@@ -39,6 +40,13 @@ class EmulatedDevice:
 
     def clear(self, region: Region) -> None:
         self._part(region)[:] = 0
+
+    def stage(self, inputs: Any) -> None:
+        self.staged = [array for _, array in inputs]
+
+    def feed(self, inputs: Any) -> None:
+        for region, array in inputs:
+            self.upload(region, array)
 
     def download(self, region: Region, array: Any) -> None:
         self.transfers.append(("down", region.nbytes))
