@@ -1,13 +1,13 @@
-"""What a compilation for GPUs makes: kernels as text for each precision, their code for each architecture."""
+"""What a compilation for GPUs makes: kernels as text for each kind of units, and their machine code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from netc.backends.cuda.backend import CudaCode, lower_for, precision_on
+from netc.backends.cuda.backend import CudaCode, lower_for
 from netc.backends.cuda.compile_pool import Images, compile_kernels
-from netc.backends.cuda.target import CudaTarget, Precision
+from netc.backends.cuda.target import CudaTarget, Units
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import available_cores
 from netc.ir.core import Module
@@ -17,22 +17,24 @@ from netc.runtime.pass_settings import cuda_target
 
 @dataclass(frozen=True)
 class CudaBuild:
-    """``code`` by precision; ``images`` by architecture, see :mod:`netc.backends.cuda.compile_pool`."""
+    """``code`` by units; ``images`` by architecture, see :mod:`netc.backends.cuda.compile_pool`."""
 
     target: CudaTarget
-    code: Mapping[Precision, CudaCode]
+    code: Mapping[Units, CudaCode]
     images: Images
 
     @property
     def main_code(self) -> CudaCode:
         """The code of the latest architecture."""
-        return self.code[precision_on(self.target.architectures[-1], self.target.precision)]
+        return self.code[self.target.architectures[-1].units(self.target.precision)]
 
     def code_for(self, image: str) -> CudaCode:
         """The code whose kernels an image, ``sm_NN`` or ``compute_NN``, holds."""
         wanted = image.replace("compute_", "sm_")
         (architecture,) = (a for a in self.target.architectures if a.name == wanted)
-        return self.code[precision_on(architecture, self.target.precision)]
+        is_ptx = image.startswith("compute_")
+        units = architecture.portable_units if is_ptx else architecture.units
+        return self.code[units(self.target.precision)]
 
     @property
     def module(self) -> Module:

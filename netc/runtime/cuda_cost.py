@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netc.backends.cuda.backend import REFERENCE_KERNEL, CudaCode, lower_module, precision_on
+from netc.backends.cuda.backend import REFERENCE_KERNEL, CudaCode, lower_module
 from netc.backends.cuda.target import Architecture, Precision
 from netc.frontend.imported_net import ImportedNet
 from netc.ir.core import Op
@@ -64,11 +64,12 @@ def net_cost(net: ImportedNet, options: CompileOptions) -> NetCost:
         )
     target = cuda_target(options)
     architecture = target.architectures[-1]
-    precision = precision_on(architecture, target.precision)
+    units = architecture.units(target.precision)
+    precision = units.precision
     level, block = pass_settings(options)
     shapes = dict(options.input_shapes) if options.fully_convolutional else None
     lowered = run_pipeline(net.module, opt_level=level, block=block, fully_convolutional=shapes)
-    code = lower_module(lowered.buffer, precision)
+    code = lower_module(lowered.buffer, precision, warpgroups=units.warpgroups)
     layers = layer_places(net)
     kernels = []
     for op in code.module.func("main").ops:
@@ -84,7 +85,7 @@ def _predict(op: Op, code: CudaCode, chip: Architecture, precision: Precision) -
         return 0, "host", 0.0
     kernel = code.kernels[op.attrs.kernel]
     what = kernel_time(op, kernel.name, {}, 0.0)
-    on_tensor_cores = kernel.lowering == "product" and "mma_" in kernel.text
+    on_tensor_cores = kernel.lowering == "product" and "mma_" in kernel.text  # mma_m…, wgmma_…
     arithmetic = what.flops / chip.peak(precision if on_tensor_cores else "fp32")
     # partial sums are written and read
     memory = (what.bytes + 2 * evaluate(kernel.scratch_bytes, {})) / chip.bandwidth

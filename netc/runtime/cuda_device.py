@@ -10,14 +10,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from netc.backends.cuda.kernel import LibraryProduct
 from netc.backends.cuda.target import ARCHITECTURES
 from netc.ir.diagnostics import NetcError
 from netc.ir.opdef import numpy_dtype
 from netc.ir.types import TensorType
+from netc.runtime.cuda_library import CublasProduct
 from netc.runtime.input_copies import InputCopies
 from netc.runtime.memory import Array, show_bytes
 from netc.runtime.program_parts import Part
 
+SHARED_BYTES_UNASKED = 48 << 10  # of dynamic shared memory, that any function may have
 Memory = Any
 """What a device hands out for :meth:`Device.allocate`."""
 
@@ -33,7 +36,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One function with all it takes; ``integers`` follow the pointers."""
+    """One function with all it takes; ``integers`` follow the pointers, ``shared_bytes`` are dynamic."""
 
     function: str
     kernel: str
@@ -41,6 +44,17 @@ class Call:
     threads: int
     pointers: tuple[Region, ...]
     integers: tuple[int, ...]
+    shared_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryCall:
+    """One product of a library with its matrices."""
+
+    product: LibraryProduct
+    a: Region
+    b: Region
+    result: Region
 
 
 class Recording(Part, Protocol):
@@ -73,7 +87,7 @@ class Device(Protocol):
     def download(self, region: Region, array: Array) -> None:
         """Copy to a contiguous array, and wait for it."""
 
-    def record(self, calls: Sequence[Call]) -> Recording:
+    def record(self, calls: Sequence[Call | LibraryCall]) -> Recording:
         """Prepare calls to be run."""
 
     def exchange(
@@ -130,9 +144,20 @@ class CupyDevice:
         self._part(region).get(stream=self.stream, out=array.reshape(-1).view(np.uint8))
         self.stream.synchronize()
 
-    def record(self, calls: Sequence[Call]) -> Recording:
-        """One CUDA graph of the calls."""
-        return _Graph(self._cupy, self.stream, [(self._function(c), c) for c in calls])
+    def record(self, calls: Sequence[Call | LibraryCall]) -> Recording:
+        """One CUDA graph of the calls, or several with products of the library between them."""
+        parts: list[Recording] = []
+        kernels: list[tuple[Any, Call]] = []
+        for call in calls:
+            if isinstance(call, Call):
+                kernels.append((self._function(call), call))
+                continue
+            parts += [_Graph(self._cupy, self.stream, kernels)] if kernels else []
+            kernels = []
+            places = (_address(region) for region in (call.a, call.b, call.result))
+            parts.append(CublasProduct(self._cupy, self.stream, call.product, *places))
+        parts += [_Graph(self._cupy, self.stream, kernels)] if kernels or not parts else []
+        return parts[0] if len(parts) == 1 else _InOrder(parts)
 
     def exchange(
         self,
@@ -167,7 +192,12 @@ class CupyDevice:
         if module is None:
             module = self._modules[call.kernel] = self._cupy.cuda.function.Module()
             module.load(self._images[call.kernel])
-        return module.get_function(call.function)
+        function = module.get_function(call.function)
+        if call.shared_bytes > SHARED_BYTES_UNASKED:
+            driver = self._cupy.cuda.driver
+            most = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            driver.funcSetAttribute(function.ptr, most, call.shared_bytes)
+        return function
 
 
 class _Graph:
@@ -205,9 +235,29 @@ class _Graph:
                 self._launch(function, call)
 
     def _launch(self, function: Any, call: Call) -> None:
-        pointers = [np.uint64(r.memory.data.ptr + r.offset) for r in call.pointers]
+        pointers = [np.uint64(_address(region)) for region in call.pointers]
         args = (*pointers, *(np.int32(i) for i in call.integers))
-        function(call.grid, (call.threads, 1, 1), args, stream=self._stream)
+        function(call.grid, (call.threads, 1, 1), args, shared_mem=call.shared_bytes, stream=self._stream)
+
+
+class _InOrder:
+    """Recordings one after the other."""
+
+    def __init__(self, parts: Sequence[Recording]) -> None:
+        self._parts = parts
+
+    def run(self) -> None:
+        """Run them in order."""
+        for part in self._parts:
+            part.run()
+
+    def run_timed(self) -> list[float]:
+        """The seconds of each call."""
+        return [seconds for part in self._parts for seconds in part.run_timed()]
+
+
+def _address(region: Region) -> int:
+    return int(region.memory.data.ptr) + region.offset
 
 
 def load_cupy() -> Any:

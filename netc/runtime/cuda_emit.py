@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from netc.backends.cuda.backend import lower_for, lower_module, precision_on
+from netc.backends.cuda.backend import lower_for
 from netc.backends.cuda.compile_pool import supported
 from netc.backends.cuda.nvrtc import compile_cuda
 from netc.backends.cuda.resources import parse_resources
@@ -20,7 +20,7 @@ _ENTRY = re.compile(r"\.entry (\w+)\(")
 def named_for_cuda(buffer: Module, options: CompileOptions) -> Module:
     """The buffer module with the kernels of the target's latest architecture named on its launches."""
     target = cuda_target(options)
-    return lower_module(buffer, precision_on(target.architectures[-1], target.precision)).module
+    return lower_for(buffer, target)[target.architectures[-1].units(target.precision)].module
 
 
 def emit_cuda(buffer: Module, options: CompileOptions, stage: str) -> str | bytes:
@@ -28,12 +28,10 @@ def emit_cuda(buffer: Module, options: CompileOptions, stage: str) -> str | byte
     target = cuda_target(options)
     code = lower_for(buffer, target)
     if stage == "cuda":
-        return code[precision_on(target.architectures[-1], target.precision)].text
+        return code[target.architectures[-1].units(target.precision)].text
     if stage == "sass-info":
         rows = [
-            row
-            for a in supported(target)
-            for row in _resource_rows(code[precision_on(a, target.precision)].text, a)
+            row for a in supported(target) for row in _resource_rows(code[a.units(target.precision)].text, a)
         ]
         header = ("architecture", "function", "registers", "spilled", "stack", "shared", "mma")
         return _table([header, *rows])
@@ -44,15 +42,15 @@ def emit_cuda(buffer: Module, options: CompileOptions, stage: str) -> str | byte
             remedy=f"write --target cuda:{target.architectures[-1].name} (or {names}, …)",
         )
     (architecture,) = supported(target)
-    text = code[precision_on(architecture, target.precision)].text
-    compiled = compile_cuda(text, architecture.name, ptx=stage == "ptx").code
+    text = code[architecture.units(target.precision)].text
+    compiled = compile_cuda(text, architecture.compiled_as, ptx=stage == "ptx").code
     return compiled.rstrip(b"\0").decode() if stage == "ptx" else compiled
 
 
 def _resource_rows(text: str, architecture: Architecture) -> list[tuple[str, ...]]:
     """What each function takes; ``mma`` counts its instructions for tensor cores."""
-    used = parse_resources(compile_cuda(text, architecture.name).log)
-    products = mma_counts(compile_cuda(text, architecture.name, ptx=True).code.decode())
+    used = parse_resources(compile_cuda(text, architecture.compiled_as).log)
+    products = mma_counts(compile_cuda(text, architecture.compiled_as, ptx=True).code.decode())
     return [
         (
             architecture.name,
@@ -70,7 +68,10 @@ def _resource_rows(text: str, architecture: Architecture) -> list[tuple[str, ...
 def mma_counts(ptx: str) -> dict[str, int]:
     """Function -> how many instructions of PTX multiply on tensor cores."""
     parts = _ENTRY.split(ptx)
-    return {name: body.count("mma.sync") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    return {
+        name: body.count("mma.sync") + body.count("wgmma.mma_async")
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

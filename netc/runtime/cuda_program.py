@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from netc.backends.cuda.backend import REFERENCE_KERNEL, CudaCode
-from netc.backends.cuda.kernel import CudaKernel
 from netc.ir.arena import arena_bytes
 from netc.ir.core import Module, Op
 from netc.ir.dim import evaluate
@@ -16,7 +15,8 @@ from netc.ir.layout import storage_shape
 from netc.ir.opdef import numpy_dtype
 from netc.ir.ops.buffer import AllocAttrs, ViewAttrs
 from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
-from netc.runtime.cuda_device import Call, Device, Recording, Region
+from netc.runtime.cuda_calls import kernel_calls
+from netc.runtime.cuda_device import Call, Device, LibraryCall, Recording, Region
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.program import Launch, dependent, view_elements
 from netc.runtime.program_parts import PartsProgram
@@ -59,7 +59,7 @@ class CudaProgram(PartsProgram):
         self._scratch = self._make_scratch(code)
         launches: list[Launch] = []
         self._calls_of: list[int] = []  # of each launch; the host's take none
-        parts: list[list[Call] | _HostLaunch] = []
+        parts: list[list[Call | LibraryCall] | _HostLaunch] = []
         backward, self._late = dependent(func, late)
         self._backward: int | None = None
         forward_launches: int | None = None
@@ -77,7 +77,7 @@ class CudaProgram(PartsProgram):
                 parts.append(_HostLaunch(device, op, regions))
                 self._calls_of.append(0)
                 continue
-            calls = self._calls(code.kernels[op.attrs.kernel], regions)
+            calls = kernel_calls(code.kernels[op.attrs.kernel], regions, self._scratch, self._values)
             self._calls_of.append(len(calls))
             if not parts or not isinstance(parts[-1], list):
                 parts.append([])
@@ -150,28 +150,6 @@ class CudaProgram(PartsProgram):
         assert isinstance(source, BufferType)
         before = view_elements(source, attrs) * DTYPE_BYTES[source.tensor.dtype]
         return Region(base.memory, base.offset + before, _span_bytes(type_))
-
-    def _calls(self, kernel: CudaKernel, regions: Sequence[Region]) -> list[Call]:
-        pointers = [regions[i] for i in kernel.operands]
-        scratch = evaluate(kernel.scratch_bytes, self._values)
-        if scratch:
-            pointers.append(Region(self._scratch.memory, 0, scratch))
-        integers = tuple(self._values[name] for name in kernel.symbols)
-        return [
-            Call(
-                stage.name,
-                kernel.name,
-                (
-                    evaluate(stage.grid[0], self._values),
-                    evaluate(stage.grid[1], self._values),
-                    evaluate(stage.grid[2], self._values),
-                ),
-                stage.threads,
-                tuple(pointers),
-                integers,
-            )
-            for stage in kernel.stages
-        ]
 
 
 class _HostLaunch:

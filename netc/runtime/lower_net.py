@@ -13,8 +13,9 @@ from netc.ir.core import Module, Op
 from netc.passes.pipeline import Lowered, run_pipeline
 from netc.passes.use_winograd import ChooseTile
 from netc.runtime.options import CompileOptions
-from netc.runtime.pass_settings import pass_settings
+from netc.runtime.pass_settings import cuda_target, pass_settings
 from netc.runtime.shapes import tensor_of
+from netc.runtime.tuning.cuda_setting import cuda_setting
 from netc.runtime.tuning.setting import Setting, cold_bytes
 
 # a pass's name and its outcome
@@ -46,7 +47,11 @@ def lower_net(
         )
 
     if is_cuda(options.target):  # it has no kernels for Winograd's convolution
-        return run(None, on_stage)
+        lowered = run(None, on_stage)
+        if options.tuner is None:
+            return lowered
+        on_gpu = cuda_setting(lowered.buffer, cuda_target(options))
+        return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, on_gpu))
     target = parse_target(options.target)
     sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
     weight_bytes = sum(size for size in sizes if isinstance(size, int))

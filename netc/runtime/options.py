@@ -33,7 +33,7 @@ class CompileOptions:
     shapes of the net's inputs; a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names
     intermediate blobs to be had after a run. ``fully_convolutional`` turns inner products into convolutions.
     ``exact`` forbids algorithms that round more than sums of products do: Winograd's convolution. With a
-    ``tuner`` a processor's schedules are measured instead of chosen by a model.
+    ``tuner`` schedules are measured, on the processor or the GPU, instead of chosen by a model.
     ``precision`` is what a GPU's tensor cores round the factors of matrix products to; processors compute in
     float32 always. ``python_layers`` says which classes may be run as layers, and remembers their objects:
     one net, one of these.
@@ -62,7 +62,7 @@ class CompileOptions:
             raise NetcError(f"the number of threads lies in 1 … {MAX_THREADS}, got {self.threads!r}")
         if self.precision not in PRECISIONS:
             raise NetcError(f"the precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        if self.tuner is not None and not self.target.strip().lower().startswith("cpu"):
+        if self.tuner is not None and self.target == NUMPY_TARGET:
             raise NetcError(f"the target {self.target} has no schedules to measure", remedy="leave out tune")
         if not _is_int(self.level):
             raise NetcError(f"the level is a number, got {self.level!r}")

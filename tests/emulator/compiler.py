@@ -22,6 +22,7 @@ RUNTIME_SOURCES = (
     "transfers.cpp",
     "threads.cpp",
     "warps.cpp",
+    "warpgroups.cpp",
     "profile.cpp",
     "launch.cpp",
 )

@@ -14,7 +14,7 @@ from importlib import resources
 
 from netc.backends.cuda.kernel import CudaKernel
 from netc.backends.cuda.lower.table import has_kernel, lower_launch
-from netc.backends.cuda.target import Architecture, CudaTarget, Precision
+from netc.backends.cuda.target import CudaTarget, Precision, Units
 from netc.backends.launch_body import split_body
 from netc.ir.core import Module, Op
 from netc.ir.dim import Dim, exact_quotient
@@ -24,6 +24,7 @@ from netc.ir.types import DTYPE_BYTES, BufferType
 
 REFERENCE_KERNEL = "reference"
 """The kernel name of a launch that has no kernel: the runtime runs it by the reference, on the host."""
+HEADERS = ("prelude.cuh", "wgmma.cuh", "library.cuh")
 ALIGNMENT = 16  # bytes that one thread moves at once
 
 
@@ -33,7 +34,6 @@ class CudaCode:
 
     module: Module
     kernels: dict[str, CudaKernel]
-    precision: Precision
 
     @property
     def text(self) -> str:
@@ -50,22 +50,18 @@ class CudaCode:
         )
 
 
-def lower_for(module: Module, target: CudaTarget) -> dict[Precision, CudaCode]:
-    """The code of each precision that the target's architectures compute in."""
-    precisions = dict.fromkeys(precision_on(a, target.precision) for a in target.architectures)
-    return {precision: lower_module(module, precision) for precision in precisions}
-
-
-def precision_on(architecture: Architecture, wanted: Precision) -> Precision:
-    """What matrix products are computed in: the one wanted where the tensor cores for it are."""
-    return wanted if architecture.has_tensor_cores else "fp32"
+def lower_for(module: Module, target: CudaTarget) -> dict[Units, CudaCode]:
+    """The code for the units of each architecture, and for those of the last one's PTX."""
+    units = [a.units(target.precision) for a in target.architectures]
+    units.append(target.architectures[-1].portable_units(target.precision))
+    return {u: lower_module(module, u.precision, warpgroups=u.warpgroups) for u in dict.fromkeys(units)}
 
 
 @functools.cache
 def library_text() -> str:
     """What stands before the kernels: the names they are written in, and the functions they share."""
     folder = resources.files("netc.backends.cuda")
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("prelude.cuh", "library.cuh"))
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in HEADERS)
 
 
 def translation_unit(kernels: list[str]) -> str:
@@ -73,9 +69,9 @@ def translation_unit(kernels: list[str]) -> str:
     return "\n".join([library_text(), *kernels])
 
 
-def lower_module(module: Module, precision: Precision) -> CudaCode:
+def lower_module(module: Module, precision: Precision, *, warpgroups: bool = False) -> CudaCode:
     """Name the launches of ``@main`` and lower each distinct one."""
-    aligned = _alignments(module)
+    aligned = alignments(module)
     kernels: dict[str, CudaKernel] = {}
     ops: list[Op] = []
     main = module.func("main")
@@ -86,14 +82,14 @@ def lower_module(module: Module, precision: Precision) -> CudaCode:
                 whole = tuple(aligned[v.name] for v in op.operands)
                 name = kernel_name(op, precision, whole)
                 if name not in kernels:
-                    kernels[name] = lower_launch(name, op, precision, whole)
+                    kernels[name] = lower_launch(name, op, precision, whole, warpgroups=warpgroups)
             op = replace(op, attrs=replace(op.attrs, kernel=name))
         ops.append(op)
-    return CudaCode(module.with_func(replace(main, ops=tuple(ops))), kernels, precision)
+    return CudaCode(module.with_func(replace(main, ops=tuple(ops))), kernels)
 
 
 def kernel_key(launch: Op, precision: Precision, aligned: tuple[bool, ...]) -> str:
-    """All that a kernel depends on: equal launches share one."""
+    """All that a kernel depends on besides its units: equal launches share one."""
     return f"{launch_text(launch)}\n{precision} {aligned}"
 
 
@@ -105,7 +101,7 @@ def kernel_name(launch: Op, precision: Precision, aligned: tuple[bool, ...]) -> 
     return f"{anchor}_{digest}"
 
 
-def _alignments(module: Module) -> dict[str, bool]:
+def alignments(module: Module) -> dict[str, bool]:
     """Which buffers of ``@main`` begin at multiples of 16 bytes: all but some views."""
     main = module.func("main")
     found = {arg.name: True for arg in main.args}

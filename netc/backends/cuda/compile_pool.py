@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Protocol
 
-from netc.backends.cuda.backend import CudaCode, precision_on, translation_unit
+from netc.backends.cuda.backend import CudaCode, translation_unit
 from netc.backends.cuda.nvrtc import OPTIONS, compile_cuda, nvrtc_version, supported_architectures
-from netc.backends.cuda.target import ARCHITECTURES, Architecture, CudaTarget, Precision
+from netc.backends.cuda.target import ARCHITECTURES, Architecture, CudaTarget, Units
 from netc.ir.diagnostics import NetcError
 
 Images = dict[str, dict[str, bytes]]
@@ -31,15 +31,16 @@ class _Job:
     image: str
     kernel: str
     text: str
+    compiled_as: str
 
     @property
     def key(self) -> str:
         """All that the code depends on."""
-        return "\n".join(("cuda", nvrtc_version(), *OPTIONS, self.image, self.text))
+        return "\n".join(("cuda", nvrtc_version(), *OPTIONS, self.image, self.compiled_as, self.text))
 
 
 def compile_kernels(
-    code: Mapping[Precision, CudaCode],
+    code: Mapping[Units, CudaCode],
     target: CudaTarget,
     cache: Cache,
     threads: int,
@@ -51,11 +52,21 @@ def compile_kernels(
     """
     jobs = []
     for architecture in supported(target):
-        chosen = code[precision_on(architecture, target.precision)]
-        jobs += [_Job(architecture.name, k.name, translation_unit([k.text])) for k in chosen.kernels.values()]
+        chosen = code[architecture.units(target.precision)]
+        jobs += _jobs(chosen, architecture.name, architecture.compiled_as)
     last = supported(target)[-1]
-    chosen = code[precision_on(last, target.precision)]
-    jobs += [_Job(ptx_name(last), k.name, translation_unit([k.text])) for k in chosen.kernels.values()]
+    jobs += _jobs(code[last.portable_units(target.precision)], ptx_name(last), last.name)
+    return _compile(jobs, cache, threads, on_done)
+
+
+def compile_for_one(code: CudaCode, architecture: Architecture, cache: Cache, threads: int) -> Images:
+    """Machine code of every kernel for one architecture."""
+    return _compile(_jobs(code, architecture.name, architecture.compiled_as), cache, threads)
+
+
+def _compile(
+    jobs: Sequence[_Job], cache: Cache, threads: int, on_done: Callable[[int, int], None] | None = None
+) -> Images:
     images: Images = {job.image: {} for job in jobs}
     missing = []
     for job in jobs:
@@ -70,7 +81,7 @@ def compile_kernels(
 
     def build(job: _Job) -> bytes:
         is_ptx = job.image.startswith("compute_")
-        data = compile_cuda(job.text, job.image.replace("compute_", "sm_"), ptx=is_ptx).code
+        data = compile_cuda(job.text, job.compiled_as, ptx=is_ptx).code
         cache.put(job.key, data)
         return data
 
@@ -87,6 +98,10 @@ def compile_kernels(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return images
+
+
+def _jobs(code: CudaCode, image: str, compiled_as: str) -> list[_Job]:
+    return [_Job(image, k.name, translation_unit([k.text]), compiled_as) for k in code.kernels.values()]
 
 
 def supported(target: CudaTarget) -> tuple[Architecture, ...]:

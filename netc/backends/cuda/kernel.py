@@ -52,17 +52,35 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One ``__global__`` function, and how it is started."""
+    """One ``__global__`` function, and how it is started: ``shared_bytes`` of dynamic shared memory."""
 
     name: str
     text: str
     grid: Grid
     threads: int
+    shared_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryProduct:
+    """A matrix product that a library computes: C[m, n] = sum over k of A[m, k] B[n, k], in scratch memory.
+
+    ``a`` and ``b`` are numbers of the kernel's pointers, their strides those of (row, column), one of them 1.
+    """
+
+    m: int
+    n: int
+    k: int
+    a: int
+    a_strides: tuple[int, int]
+    b: int
+    b_strides: tuple[int, int]
+    precision: Precision
 
 
 @dataclass(frozen=True, slots=True)
 class CudaKernel:
-    """A launch's stages, run one after the other on one stream.
+    """A launch's stages, run one after the other on one stream, behind the product of a library if any.
 
     Each takes a pointer for every distinct operand in order (``operands``: the number of the first of equal
     ones), the scratch memory where there is some (``scratch_bytes``), then the symbols as ints.
@@ -74,6 +92,7 @@ class CudaKernel:
     operands: tuple[int, ...]
     symbols: tuple[str, ...]
     scratch_bytes: Dim = 0
+    library: LibraryProduct | None = None
 
     @property
     def text(self) -> str:
@@ -95,18 +114,28 @@ class Kernel:
     """The functions of a launch in the making.
 
     ``reads`` and ``writes`` are the operands in order. ``aligned`` says of each operand whether its memory
-    begins at a multiple of 16 bytes.
+    begins at a multiple of 16 bytes. ``warpgroups``: whether matrix products may be computed by them.
     """
 
-    def __init__(self, name: str, launch: Op, precision: Precision, aligned: Sequence[bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        launch: Op,
+        precision: Precision,
+        aligned: Sequence[bool],
+        *,
+        warpgroups: bool = False,
+    ) -> None:
         assert launch.body is not None
         self.name = name
         self.launch = launch
         self.body = launch.body
         self.precision = precision
+        self.warpgroups = warpgroups
         self.symbols = launch_symbols(launch)
         self.stages: list[Stage] = []
         self.scratch_bytes: Dim = 0
+        self.library: LibraryProduct | None = None
         self._lines: list[str] = []
         self._depth = 0
         split = len(launch.operands) - launch.attrs.writes
@@ -130,6 +159,10 @@ class Kernel:
     def operand(self, value: Value) -> Memory:
         """The memory behind a body argument."""
         return self.arguments[value.name]
+
+    def pointer_number(self, memory: Memory) -> int:
+        """Which of the functions' pointers leads to an operand."""
+        return [pointer for pointer, *_ in self._params.values()].index(memory.pointer)
 
     def bias(self, anchor: Op) -> Memory | None:
         """The third operand of a product with weights, which may have none."""
@@ -179,6 +212,7 @@ class Kernel:
         suffix: str = "",
         scratch: bool = False,
         blocks: int = 0,
+        shared_bytes: int = 0,
     ) -> Iterator[None]:
         """A ``__global__`` function; ``blocks`` is how many are to fit on a processor at once."""
         name = f"{self.name}{suffix}"
@@ -195,7 +229,7 @@ class Kernel:
         self.line(f'extern "C" __global__ void __launch_bounds__({bounds})')
         with self.block(f"{name}({', '.join(params)})"):
             yield
-        self.stages.append(Stage(name, "\n".join(self._lines) + "\n", grid, threads))
+        self.stages.append(Stage(name, "\n".join(self._lines) + "\n", grid, threads, shared_bytes))
         self._lines = outer
 
     @contextmanager
@@ -221,7 +255,13 @@ class Kernel:
     def finish(self, lowering: str) -> CudaKernel:
         """The kernel; ``lowering`` names how it was made."""
         return CudaKernel(
-            self.name, lowering, tuple(self.stages), self.operands, self.symbols, self.scratch_bytes
+            self.name,
+            lowering,
+            tuple(self.stages),
+            self.operands,
+            self.symbols,
+            self.scratch_bytes,
+            self.library,
         )
 
 

@@ -20,7 +20,7 @@
 // An array of `count` (a constant) elements in static shared memory, 16-byte aligned.
 #define NETC_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 
-extern __shared__ __align__(128) unsigned char netc_dynamic_shared[];
+extern __shared__ __align__(1024) unsigned char netc_dynamic_shared[];
 
 // The array at `offset` bytes (a multiple of 16) of the shared memory whose size the launch gives.
 #define NETC_DYNAMIC_SHARED_AT(type, name, offset, count) \
@@ -222,12 +222,27 @@ NETC_DEVICE unsigned short float_to_bfloat16(float v) {
 
 // A word of two 16-bit floats, `low` in the lower half: an element pair of a fragment.
 NETC_DEVICE unsigned pack_half2(float low, float high) {
+#if !defined(NETC_EMULATOR) && __CUDA_ARCH__ >= 800
+    unsigned pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
     return (unsigned)float_to_half(low) | (unsigned)float_to_half(high) << 16;
+#endif
 }
 
 NETC_DEVICE unsigned pack_bfloat162(float low, float high) {
+#if !defined(NETC_EMULATOR) && __CUDA_ARCH__ >= 800
+    unsigned pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
     return (unsigned)float_to_bfloat16(low) | (unsigned)float_to_bfloat16(high) << 16;
+#endif
 }
+
+NETC_DEVICE unsigned pack_half2(float2 v) { return pack_half2(v.x, v.y); }
+NETC_DEVICE unsigned pack_bfloat162(float2 v) { return pack_bfloat162(v.x, v.y); }
 
 NETC_DEVICE int netc_lane() { return (int)(threadIdx.x & (NETC_WARP_SIZE - 1)); }
 NETC_DEVICE int netc_warp() { return (int)(threadIdx.x / NETC_WARP_SIZE); }

@@ -16,6 +16,15 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_PRECISION: Precision = "tf32"
 FIRST_WITH_TENSOR_CORES = 80  # mma.sync of tf32 and bf16, and cp.async, begin here
+WITH_WARPGROUPS = (90,)  # wgmma is of these alone: later ones have other units
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What matrix products are computed with: the precision of their factors, and whether by warpgroups."""
+
+    precision: Precision
+    warpgroups: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,24 @@ class Architecture:
     def has_tensor_cores(self) -> bool:
         """Whether the kernels for tensor cores run here."""
         return self.number >= FIRST_WITH_TENSOR_CORES
+
+    @property
+    def has_warpgroups(self) -> bool:
+        """Whether products of warpgroups run here."""
+        return self.number in WITH_WARPGROUPS
+
+    @property
+    def compiled_as(self) -> str:
+        """The compiler's name: ``sm_90a`` where code for this architecture alone is wanted."""
+        return f"{self.name}a" if self.has_warpgroups else self.name
+
+    def units(self, wanted: Precision) -> Units:
+        """What its machine code computes matrix products with."""
+        return Units(wanted, self.has_warpgroups) if self.has_tensor_cores else Units("fp32")
+
+    def portable_units(self, wanted: Precision) -> Units:
+        """The same for its PTX, which later architectures run, too."""
+        return Units(self.units(wanted).precision)
 
     def peak(self, precision: Precision) -> float:
         """The flop/s of matrix products in a precision."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netc.backends.llvm.backend import kernel_key
 from netc.backends.llvm.compile_pool import GENERATOR_PARTS, code_digest
+from netc.backends.llvm.lower.kernel import launch_symbols
+from netc.backends.llvm.lower.table import other_schedules
 from netc.backends.llvm.target import Target
-from netc.ir.core import Module
+from netc.ir.core import Module, Op
 from netc.ir.types import TensorType
 
 CODE = (*GENERATOR_PARTS, "runtime/tuning")  # of the package: what a measurement depends on
@@ -27,6 +30,14 @@ class Setting:
         """All that a measurement depends on besides what is measured; netc's own code is part of it."""
         parts = (code_digest(CODE), self.target, self.target.cache_key)
         return "\n".join(map(str, (*parts, self.threads, self.llvm_level, self.cold_bytes)))
+
+    def question(self, launch: Op) -> str:
+        """A launch in full."""
+        return kernel_key(launch)
+
+    def other_schedules(self, launch: Op) -> list[str]:
+        """What a launch may do instead of the model's choice; nothing where its sizes are not known."""
+        return [] if launch_symbols(launch) else other_schedules(launch, self.target)
 
 
 def cold_bytes(module: Module, target: Target) -> int:

@@ -11,10 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-from netc.backends.llvm.backend import kernel_key
-from netc.backends.llvm.lower.kernel import launch_symbols
-from netc.backends.llvm.lower.table import other_schedules
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.ir.core import Module, Op, walk
 from netc.ir.cost import macs
@@ -22,6 +20,8 @@ from netc.ir.printer import print_module
 from netc.ir.types import type_symbols
 from netc.passes.use_winograd import ChooseTile
 from netc.runtime.tuning.choice_store import ChoiceStore
+from netc.runtime.tuning.cuda_setting import CudaSetting
+from netc.runtime.tuning.device_timer import DeviceTimer
 from netc.runtime.tuning.launch_timer import LaunchTimer
 from netc.runtime.tuning.lone_conv import lone_launch, lone_module
 from netc.runtime.tuning.setting import Setting
@@ -32,8 +32,9 @@ HOPELESS_COST = 2.0  # algorithms of so much more than the model's least cost ar
 DIRECT = "direct"
 OWN = "own"  # the model's own schedule
 
-Measure = Callable[[Sequence[Op], Setting], list[float]]
-"""The seconds that each of some launches takes."""
+AnySetting = Setting | CudaSetting
+Measure = Callable[[Sequence[Op], Any], list[float]]
+"""The seconds that each of some launches takes in a setting."""
 Costs = Callable[[Op], dict[int | None, float]]
 """The model's cost of each tile for an ``nn.conv``; None: a direct convolution."""
 
@@ -71,7 +72,7 @@ class Tuner:
         self.on_progress = on_progress
         self._left_s = limit_s
         self._store = store or ChoiceStore(ObjectCache(default_cache_dir()))
-        self._measure = measure or LaunchTimer()
+        self._measure = measure
         self._clock = clock
 
     def choose_algorithms(self, convs: Sequence[Op], costs: Costs, setting: Setting) -> ChooseTile:
@@ -93,27 +94,27 @@ class Tuner:
 
         return choose
 
-    def with_schedules(self, module: Module, setting: Setting) -> Module:
+    def with_schedules(self, module: Module, setting: AnySetting) -> Module:
         """A buffer module whose launches say how they are cut where that is not the model's choice."""
         main = module.func("main")
         questions: dict[str, Question] = {}
         for op in main.ops:
-            if op.name != "buffer.launch" or launch_symbols(op):
-                continue
-            others = other_schedules(op, setting.target)
+            others = setting.other_schedules(op) if op.name == "buffer.launch" else []
             if others:
                 assert op.body is not None
                 launch = partial(_with_schedule, op)
-                question = Question(kernel_key(op), (OWN, *others), launch, _products(op.body.ops))
+                question = Question(setting.question(op), (OWN, *others), launch, _products(op.body.ops))
                 questions.setdefault(question.text, question)
         answers = self._answer(list(questions.values()), setting)
 
         def scheduled(op: Op) -> Op:
-            return _with_schedule(op, answers.get(kernel_key(op), OWN)) if op.name == "buffer.launch" else op
+            if op.name != "buffer.launch":
+                return op
+            return _with_schedule(op, answers.get(setting.question(op), OWN))
 
         return module.with_func(replace(main, ops=tuple(map(scheduled, main.ops))))
 
-    def _answer(self, questions: Sequence[Question], setting: Setting) -> dict[str, str]:
+    def _answer(self, questions: Sequence[Question], setting: AnySetting) -> dict[str, str]:
         """The choice for each question by its text."""
         known = {q.text: self._store.get(_key(q, setting), q.choices) for q in questions}
         answers = {text: choice for text, choice in known.items() if choice is not None}
@@ -133,8 +134,12 @@ class Tuner:
         if self.on_progress is not None:
             self.on_progress(done, total)
 
-    def _measured(self, question: Question, setting: Setting) -> str:
+    def _measured(self, question: Question, setting: AnySetting) -> str:
         start = self._clock()
+        if self._measure is None:
+            on_gpu = isinstance(setting, CudaSetting)
+            timer: Measure = DeviceTimer() if on_gpu else LaunchTimer()
+            self._measure = timer
         launches = [question.launch(choice) for choice in question.choices]
         seconds = dict(zip(question.choices, self._measure(launches, setting), strict=True))
         own, best = question.choices[0], min(seconds, key=seconds.__getitem__)
@@ -185,5 +190,5 @@ def _with_schedule(launch: Op, schedule: str) -> Op:
     return replace(launch, attrs=replace(launch.attrs, schedule=schedule))
 
 
-def _key(question: Question, setting: Setting) -> str:
+def _key(question: Question, setting: AnySetting) -> str:
     return f"{setting.key}\n{question.text}"

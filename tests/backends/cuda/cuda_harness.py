@@ -7,6 +7,7 @@ and scratch memory begin as NaN, and the emulator reports races and reads of wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,16 @@ class Buffer:
         assert (self.elements[~inside] == self.gap).all(), "memory between the elements was written"
 
 
-def lowered(launch: Op, precision: Any = "fp32", aligned: bool = True) -> CudaKernel:
+def lowered(
+    launch: Op,
+    precision: Any = "fp32",
+    aligned: bool = True,
+    warpgroups: bool = False,
+    schedule: str | None = None,
+) -> CudaKernel:
     assert has_kernel(launch)
-    return lower_launch("kernel", launch, precision, [aligned] * len(launch.operands))
+    launch = replace(launch, attrs=replace(launch.attrs, schedule=schedule))
+    return lower_launch("kernel", launch, precision, [aligned] * len(launch.operands), warpgroups=warpgroups)
 
 
 def run_kernel(
@@ -83,6 +91,7 @@ def run_kernel(
             grid=[evaluate(d, symbols) for d in stage.grid],
             block=(stage.threads, 1, 1),
             args=args,
+            shared_bytes=stage.shared_bytes,
         )
     for buffer in buffers.values():
         buffer.check_gaps()
@@ -98,9 +107,11 @@ def check_launch(
     precision: Any = "fp32",
     aligned: bool = True,
     symbols: Mapping[str, int] = {},
+    warpgroups: bool = False,
+    schedule: str | None = None,
 ) -> CudaKernel:
     """Compare with the float64 reference: errors relative to the largest element, or to each element."""
-    kernel = lowered(launch, precision, aligned)
+    kernel = lowered(launch, precision, aligned, warpgroups, schedule)
     got_all = run_kernel(kernel, launch, arrays, symbols)
     tolerance = max(tolerance, PRECISION_TOLERANCE.get(precision, 0))
     for got, wanted in zip(got_all, reference(bound_launch(launch, symbols), arrays), strict=True):

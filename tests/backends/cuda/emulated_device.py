@@ -12,7 +12,7 @@ from emulator import Emulator
 
 from netc.runtime import cuda_build, cuda_runner
 from netc.runtime.cuda_build import CudaBuild
-from netc.runtime.cuda_device import Call, Recording, Region
+from netc.runtime.cuda_device import Call, LibraryCall, Recording, Region
 
 DTYPES = {"float": np.float32, "int": np.int32, "long long": np.int64, "unsigned char": np.uint8}
 
@@ -52,13 +52,17 @@ class EmulatedDevice:
         self.transfers.append(("down", region.nbytes))
         array.reshape(-1).view(np.uint8)[:] = self._part(region)
 
-    def record(self, calls: Sequence[Call]) -> Recording:
+    def record(self, calls: Sequence[Call | LibraryCall]) -> Recording:
         return _Calls(self, calls)
 
     def _part(self, region: Region) -> Any:
         return region.memory[region.offset : region.offset + region.nbytes]
 
-    def run(self, call: Call) -> None:
+    def run(self, call: Call | LibraryCall) -> None:
+        if isinstance(call, LibraryCall):
+            self.calls.append("cublas")
+            self._multiply(call)
+            return
         self.calls.append(call.function)
         kinds = [p.type for p in self.emulator.kernels[call.function].parameters if p.pointer]
         arrays = [self._part(r).view(DTYPES[k]) for r, k in zip(call.pointers, kinds, strict=True)]
@@ -67,11 +71,23 @@ class EmulatedDevice:
             grid=call.grid,
             block=(call.threads, 1, 1),
             args=[*arrays, *call.integers],
+            shared_bytes=call.shared_bytes,
         )
+
+    def _multiply(self, call: LibraryCall) -> None:
+        p = call.product
+        sides = zip((call.a, call.b), (p.a_strides, p.b_strides), (p.m, p.n), strict=True)
+        a, b = (strided(self._part(r).view(np.float32), (n, p.k), s) for r, s, n in sides)
+        self._part(call.result).view(np.float32)[: p.m * p.n] = (a @ b.T).reshape(-1)
+
+
+def strided(flat: Any, shape: tuple[int, int], strides: tuple[int, int]) -> Any:
+    """The matrix of these extents and strides (elements) that begins where a flat array does."""
+    return np.lib.stride_tricks.as_strided(flat, shape, [4 * s for s in strides])
 
 
 class _Calls:
-    def __init__(self, device: EmulatedDevice, calls: Sequence[Call]) -> None:
+    def __init__(self, device: EmulatedDevice, calls: Sequence[Call | LibraryCall]) -> None:
         self.device, self.calls = device, calls
 
     def run(self) -> None:

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cuda_harness import lowered
 from cuda_nets import NETS
+from products import conv_launch, gradient_launch, inner_product_launch
+from windows import conv
 
 import netc
 from netc.backends.cuda import nvrtc
-from netc.backends.cuda.backend import CudaCode, lower_module, translation_unit
+from netc.backends.cuda.backend import CudaCode, lower_for, lower_module, translation_unit
 from netc.backends.cuda.compile_pool import compile_kernels
 from netc.backends.cuda.kernel import CudaKernel
 from netc.backends.cuda.nvrtc import compile_cuda, has_nvrtc, nvrtc_version
 from netc.backends.cuda.resources import Resources, parse_resources
-from netc.backends.cuda.target import parse_cuda_target
+from netc.backends.cuda.target import Units, parse_cuda_target
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
@@ -121,6 +124,34 @@ def test_wide_products_are_computed_on_tensor_cores(precision: str) -> None:
     assert sum("mma_m" in k.text for k in products) > len(products) / 2
 
 
+@needs_nvrtc
+@pytest.mark.parametrize(
+    ("launch", "schedule"),
+    [
+        (conv_launch(conv((4, 128, 28, 28), 256, 3, pad=1)), "wgmma_m=128 wgmma_n=256 parts=1"),
+        (conv_launch(conv((4, 128, 28, 28), 256, 1)), "wgmma_m=64 wgmma_n=128 parts=1"),
+        (
+            conv_launch(conv((2, 64, 14, 14), 128, 4, stride=2, transposed=True)),
+            "wgmma_m=128 wgmma_n=128 parts=1",
+        ),
+        (gradient_launch(conv((4, 64, 28, 28), 128, 3, pad=1)), "wgmma_m=128 wgmma_n=128 parts=2"),
+        (gradient_launch(conv((4, 64, 28, 28), 128, 1)), "wgmma_m=64 wgmma_n=64 parts=1"),
+        (inner_product_launch(256, 512, 256), "wgmma_m=128 wgmma_n=256 parts=1"),
+        (inner_product_launch(256, 512, 256, transpose=True), "wgmma_m=128 wgmma_n=64 parts=1"),
+    ],
+)
+def test_products_of_warpgroups_compile_for_sm_90a_run_at_once_and_spill_nothing(
+    launch: Any, schedule: str
+) -> None:
+    text = translation_unit([lowered(launch, "tf32", warpgroups=True, schedule=schedule).text])
+    made = compile_cuda(text, "sm_90a")
+    assert not [r for r in parse_resources(made.log) if r.spill_bytes or r.stack_bytes]
+    assert "serializ" not in made.log  # what ptxas says when it must wait behind each product
+    assert mma_counts(compile_cuda(text, "sm_90a", ptx=True).code.decode())["kernel"] > 0
+    with pytest.raises(NetcError, match="refuses"):
+        compile_cuda(text, "sm_100")
+
+
 LARGE = ["caffenet", "googlenet", "vgg16", "resnet50", "mobilenet_v1", "squeezenet_v1.1"]
 FCN = Path(netc.__file__).parent / "zoo" / "fcn8s.net"
 
@@ -161,12 +192,13 @@ def test_an_artefact_holds_code_for_each_architecture_and_ptx_of_the_last() -> N
         opt_level=2,
         block=1,
     ).buffer
-    code = {p: lower_module(module, p) for p in ("tf32", "fp32")}
+    code = lower_for(module, target)
     done: list[tuple[int, int]] = []
     images = compile_kernels(code, target, Nothing(), 2, lambda *counts: done.append(counts))  # type: ignore[arg-type]
     assert list(images) == ["sm_70", "sm_90", "compute_90"]
-    assert images["sm_70"].keys() == code["fp32"].kernels.keys()
-    assert images["sm_90"].keys() == images["compute_90"].keys() == code["tf32"].kernels.keys()
+    assert images["sm_70"].keys() == code[Units("fp32")].kernels.keys()
+    assert images["sm_90"].keys() == code[Units("tf32", warpgroups=True)].kernels.keys()
+    assert images["compute_90"].keys() == code[Units("tf32")].kernels.keys()
     assert all(data.startswith(b"\x7fELF") for data in images["sm_90"].values())
     assert all(b".target sm_90" in data for data in images["compute_90"].values())
     assert done[-1][0] == done[-1][1] == sum(map(len, images.values()))

@@ -11,7 +11,7 @@ from harness import launch_of, one_op
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netc.backends.cuda.backend import kernel_name, lower_module, precision_on
+from netc.backends.cuda.backend import kernel_name, lower_module
 from netc.backends.cuda.lower.table import lower_launch
 from netc.backends.cuda.lower.tiling import SIMT_TILES, TENSOR_TILES, choose
 from netc.backends.cuda.target import ARCHITECTURES, parse_cuda_target
@@ -89,8 +89,10 @@ def test_other_targets_are_errors_that_list_those_known(text: str) -> None:
 
 
 def test_architectures_without_the_tensor_cores_compute_in_full_precision() -> None:
-    wanted = {name: precision_on(a, "bf16") for name, a in ARCHITECTURES.items()}
-    assert {name for name, precision in wanted.items() if precision == "fp32"} == {"sm_70", "sm_75"}
+    wanted = {name: a.units("bf16") for name, a in ARCHITECTURES.items()}
+    assert {name for name, units in wanted.items() if units.precision == "fp32"} == {"sm_70", "sm_75"}
+    assert {a.compiled_as for a in ARCHITECTURES.values() if wanted[a.name].warpgroups} == {"sm_90a"}
+    assert not any(a.portable_units("bf16").warpgroups for a in ARCHITECTURES.values())
     assert ARCHITECTURES["sm_75"].peak("tf32") == ARCHITECTURES["sm_75"].fp32
     assert ARCHITECTURES["sm_90"].peak("fp16") > ARCHITECTURES["sm_90"].peak("tf32")
 

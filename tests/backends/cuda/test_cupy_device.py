@@ -31,9 +31,12 @@ DATA = {
 
 def as_text(code: Any, target: Any, *_: Any) -> dict[str, dict[str, bytes]]:
     """In place of machine code: the text of each kernel."""
-    kernels = code[target.precision].kernels.values()
     return {
-        a.name: {k.name: translation_unit([k.text]).encode() for k in kernels} for a in target.architectures
+        a.name: {
+            k.name: translation_unit([k.text]).encode()
+            for k in code[a.units(target.precision)].kernels.values()
+        }
+        for a in target.architectures
     }
 
 

@@ -42,6 +42,11 @@ EmulatorFloats4 emulator_mma_m16n8k8_tf32(EmulatorFloats4 c, EmulatorWords4 a, E
 EmulatorFloats4 emulator_mma_m16n8k16(EmulatorFloats4 c, EmulatorWords4 a, EmulatorWords2 b, int bf16);
 EmulatorFloats8 emulator_mma_m8n8k4_f16(EmulatorFloats8 c, EmulatorWords2 a, EmulatorWords2 b);
 EmulatorWords4 emulator_ldmatrix(const void* row, int matrices, int transposed);
+void emulator_wgmma_publish();
+void emulator_wgmma_issue(const float* a, const float* b, int columns);
+EmulatorFloats4 emulator_wgmma_tf32(EmulatorFloats4 sum, const float* a, const float* b, int first_column);
+void emulator_wgmma_commit();
+void emulator_wgmma_wait(int groups);
 unsigned short emulator_float_to_half(float v);
 float emulator_half_to_float(unsigned short h);
 }

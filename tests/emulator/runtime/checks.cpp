@@ -130,6 +130,7 @@ template <bool WRITE> inline void check(const void* address, size_t bytes, const
     const Region& r = regions[slot];
     if (at < r.begin || at + bytes > r.end) out_of_bounds(r, at, bytes, WRITE, pc);
     if (WRITE && r.read_only) fail_access(READ_ONLY, r, at, true, 0, pc, "the kernel's parameter is const");
+    if (WRITE && operands_in_use) check_unused(at, bytes, pc);
     if (profiling) note_access(at, bytes, r.shared, WRITE, pc);
     if (!r.shadow) return;
     const uintptr_t granule = uintptr_t(1) << r.granule_shift;

@@ -138,6 +138,20 @@ NETC_DEVICE void mma_m16n8k16_f16(float (&d)[4], const unsigned (&a)[4], const u
 }
 #endif
 
+#if __CUDA_ARCH__ == 900
+NETC_DEVICE void wgmma_publish() { emulator_wgmma_publish(); }
+NETC_DEVICE void wgmma_fence() {}
+NETC_DEVICE void wgmma_commit() { emulator_wgmma_commit(); }
+template <int N> NETC_DEVICE void wgmma_wait() { emulator_wgmma_wait(N); }
+template <int TILES> NETC_DEVICE void wgmma_tf32(float (&sum)[TILES][4], const float* a, const float* b) {
+    emulator_wgmma_issue(a, b, TILES * 8);
+    for (int j = 0; j < TILES; ++j) {
+        const EmulatorFloats4 r = emulator_wgmma_tf32({{sum[j][0], sum[j][1], sum[j][2], sum[j][3]}}, a, b, j * 8);
+        sum[j][0] = r.v[0], sum[j][1] = r.v[1], sum[j][2] = r.v[2], sum[j][3] = r.v[3];
+    }
+}
+#endif
+
 NETC_DEVICE void mma_m8n8k4_f16(float (&d)[8], const unsigned (&a)[2], const unsigned (&b)[2]) {
     const EmulatorFloats8 c = {{d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]}};
     const EmulatorFloats8 r = emulator_mma_m8n8k4_f16(c, {{a[0], a[1]}}, {{b[0], b[1]}});

@@ -21,7 +21,7 @@ struct Request {
     bool present[LANES] = {};
 };
 struct Site {
-    Traffic* traffic;
+    Traffic* traffic = nullptr;
     std::vector<uint32_t> accesses;                                // by thread
     std::map<std::pair<uint32_t, uint32_t>, Request> unfinished;  // by warp and number of the access
 };
@@ -80,9 +80,25 @@ void start_profile(Traffic* into, int entries) {
 
 void end_profile() {
     for (auto& [key, site] : sites)
-        for (auto& [place, request] : site.unfinished) count(*site.traffic, request);
+        for (auto& [place, request] : site.unfinished)
+            if (site.traffic) count(*site.traffic, request);
     profiling = false;
 }
+
+static void arrive(Site& site, const uintptr_t* at) {
+    const uint32_t warp = running.index / LANES, lane = running.index % LANES;
+    if (site.accesses.empty()) site.accesses.resize(1024);
+    const std::pair<uint32_t, uint32_t> place = {warp, site.accesses[running.index]++};
+    Request& r = site.unfinished[place];
+    r.present[lane] = at != nullptr;
+    if (at) r.addresses[lane] = *at;
+    if (++r.lanes < LANES) return;
+    // where nobody has asked yet nobody asks in this request
+    if (site.traffic) count(*site.traffic, r);
+    site.unfinished.erase(place);
+}
+
+void note_absent(const void* pc, bool shared) { arrive(sites[{pc, shared}], nullptr); }
 
 void note_access(uintptr_t at, size_t bytes, bool shared, bool write, const void* pc) {
     Site& site = sites[{pc, shared}];
@@ -90,16 +106,8 @@ void note_access(uintptr_t at, size_t bytes, bool shared, bool write, const void
         if (capacity-- == 0) fail(BAD_LAUNCH, pc, "", 0, "too many places that access memory");
         site.traffic = table++;
         *site.traffic = {offset_of(pc), shared, write, static_cast<uint32_t>(bytes), 0, 0, 0, 0};
-        site.accesses.resize(1024);
     }
-    const uint32_t warp = running.index / LANES, lane = running.index % LANES;
-    const std::pair<uint32_t, uint32_t> place = {warp, site.accesses[running.index]++};
-    Request& r = site.unfinished[place];
-    r.present[lane] = true;
-    r.addresses[lane] = at;
-    if (++r.lanes < LANES) return;
-    count(*site.traffic, r);
-    site.unfinished.erase(place);
+    arrive(site, &at);
 }
 
 }  // namespace emulator

@@ -119,6 +119,9 @@ void set_dynamic_shared(size_t bytes, int first_free_slot);
 void check_read(const void* from, size_t bytes, const void* pc);
 void check_write(const void* to, size_t bytes, const void* pc);
 void check_aligned(const void* at, size_t bytes, bool write, const void* pc);
+// Fails where a product of a warpgroup that was not waited for still reads the bytes.
+extern bool operands_in_use;
+void check_unused(uintptr_t at, size_t bytes, const void* pc);
 // Marks what an asynchronous copy will write, and what it has written.
 void mark_in_flight(const void* to, size_t bytes, bool in_flight);
 
@@ -128,6 +131,8 @@ extern bool profiling;
 void start_profile(Traffic* into, int entries);
 void end_profile();
 void note_access(uintptr_t at, size_t bytes, bool shared, bool write, const void* pc);
+// The running lane takes part in a request without asking for anything.
+void note_absent(const void* pc, bool shared);
 
 // ---- what runs -----------------------------------------------------------------------------------------------------
 
@@ -141,6 +146,9 @@ struct Lane { Operand in, out; };
 using Finish = void (*)(Lane* lanes, uint32_t arrived, const void* pc);
 const Operand& exchange(const char* what, unsigned mask, bool whole_warp, const Operand& in, Finish finish,
                         const void* pc);
+
+// A sum on tensor cores and further products, rounded toward zero: an error no smaller than theirs.
+float accumulate(float sum, double products);
 
 #ifdef EMULATOR_CHECKS
 constexpr bool CHECKS = true;

@@ -86,6 +86,8 @@ void emulator_copy_async(void* to, const void* from, int bytes, int valid, int a
         if (in_shared_memory(from)) fail(OUT_OF_BOUNDS, pc, "", 0, "an asynchronous copy from shared memory");
         if (CHECKS) check_read(from, bytes, pc);
         memcpy(c.data, from, bytes);
+    } else if (profiling) {
+        note_absent(pc, false);
     }
     if (!asynchronous) {
         memcpy(to, c.data, bytes);

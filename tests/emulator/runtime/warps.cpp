@@ -6,6 +6,18 @@
 #include <cmath>
 #include <cstring>
 
+namespace emulator {
+
+float accumulate(float sum, double products) {
+    const double exact = products + sum;
+    const float nearest = static_cast<float>(exact);
+    return std::isfinite(nearest) && std::fabs(static_cast<double>(nearest)) > std::fabs(exact)
+               ? std::nextafterf(nearest, 0.0f)
+               : nearest;
+}
+
+}  // namespace emulator
+
 using namespace emulator;
 
 namespace {
@@ -57,15 +69,6 @@ float bits_to_float(uint32_t bits) {
 float tf32(unsigned bits) { return bits_to_float(bits & 0xffffe000u); }  // the units do not see the rest
 float bf16(unsigned bits) { return bits_to_float(bits << 16); }
 float f16(unsigned bits) { return emulator_half_to_float(static_cast<unsigned short>(bits)); }
-
-// The sum rounded toward zero, as the units' accumulators do: an error no smaller than theirs.
-float accumulate(float c, double products) {
-    const double exact = products + c;
-    const float nearest = static_cast<float>(exact);
-    return std::isfinite(nearest) && std::fabs(static_cast<double>(nearest)) > std::fabs(exact)
-               ? std::nextafterf(nearest, 0.0f)
-               : nearest;
-}
 
 struct Operands4 {
     EmulatorFloats4 c;

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.backends.cuda.kernel import Kernel, Memory
-from netc.backends.cuda.lower import gemm, gemm_tensor, phases
+from netc.backends.cuda.lower import phases
 from netc.backends.cuda.lower.product import Matrix, Place, Product, Spread, WindowGeometry, Windows
 from netc.backends.cuda.text import plus, times
 from netc.ir.core import Op
 from netc.ir.dim import Dim, product
 
 
-def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel of an ``nn.conv``: outputs x pixels, summed over channels and taps."""
+def conv_product(kernel: Kernel, anchor: Op) -> Product:
+    """An ``nn.conv``: outputs x pixels, summed over channels and taps."""
     x, w = (kernel.operand(v) for v in anchor.operands[:2])
     group = anchor.attrs.group
     shape = kernel.writes[0].type.shape
@@ -23,17 +23,15 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     weight = Matrix(w, w.strides[0], _taps_of(w, depth, w.strides[1]), w.strides[0] * outputs)
     seen = Windows.of(x, _geometry(anchor, w), positions, depth, by_taps=False)
     k = product((depth, *w.type.shape[2:]))
-    made = Product(
+    return Product(
         outputs, product(positions), k, group, weight, seen, positions, _places(outputs), kernel.bias(anchor)
     )
-    lower_product(kernel, anchor, tail, made)
 
 
-def lower_deconv(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel of an ``nn.deconv``: every output gathers the inputs that reach it."""
+def deconv_product(kernel: Kernel, anchor: Op) -> Product:
+    """An ``nn.deconv``: every output gathers the inputs that reach it."""
     if phases.applies(anchor):
-        lower_product(kernel, anchor, tail, phases.as_product(kernel, anchor))
-        return
+        return phases.as_product(kernel, anchor)
     x, w = (kernel.operand(v) for v in anchor.operands[:2])
     group = anchor.attrs.group
     shape = kernel.writes[0].type.shape
@@ -43,14 +41,13 @@ def lower_deconv(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     fields = ("base", *(f"place{a}" for a in range(len(shape) - 2)))
     seen = Spread(x, _geometry(anchor, w), positions, depth, fields)
     k = product((depth, *w.type.shape[2:]))
-    made = Product(
+    return Product(
         outputs, product(positions), k, group, weight, seen, positions, _places(outputs), kernel.bias(anchor)
     )
-    lower_product(kernel, anchor, tail, made)
 
 
-def lower_weight_gradient(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel of an ``nn.conv_weight_gradient``: outputs x (channel, tap), over all pixels."""
+def weight_gradient_product(kernel: Kernel, anchor: Op) -> Product:
+    """An ``nn.conv_weight_gradient``: outputs x (channel, tap), summed over all pixels."""
     x, dy = (kernel.operand(v) for v in anchor.operands)
     attrs = anchor.attrs
     shape = kernel.writes[0].type.shape
@@ -64,18 +61,9 @@ def lower_weight_gradient(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> Non
     def place(group: str, m: str, columns: Sequence[str]) -> list[str]:
         return [plus(times(group, outputs), m), *columns]
 
-    made = Product(
+    return Product(
         outputs, product(shape[1:]), product(positions), attrs.group, gradient, seen, shape[1:], place
     )
-    lower_product(kernel, anchor, tail, made)
-
-
-def lower_product(kernel: Kernel, anchor: Op, tail: Sequence[Op], made: Product) -> None:
-    """By tensor cores, or in full precision."""
-    if kernel.precision == "fp32" or not gemm_tensor.pays(made):
-        gemm.lower(kernel, anchor, tail, made)
-    else:
-        gemm_tensor.lower(kernel, anchor, tail, made)
 
 
 def _geometry(anchor: Op, w: Memory) -> WindowGeometry:

@@ -12,26 +12,21 @@ from contextlib import contextmanager, nullcontext
 
 from netc.backends.cuda.kernel import Kernel
 from netc.backends.cuda.lower.epilogue import finish_at
-from netc.backends.cuda.lower.product import GROUP, Operand, Product
-from netc.backends.cuda.lower.tiling import SIMT_TILES, Schedule, Tile, choose
+from netc.backends.cuda.lower.product import GROUP, Product
+from netc.backends.cuda.lower.side_loads import SideLoads
+from netc.backends.cuda.lower.tiling import Tile, Tiling
 from netc.backends.cuda.text import c_dim, split_index
 from netc.ir.core import Op
-from netc.ir.dim import Dim, ceildiv, exact_quotient
+from netc.ir.dim import ceildiv
 
 PADDING = 4  # floats behind a row of a tile, so that columns written lie in different banks
 
 
-def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> None:
-    """Emit the kernel of a product."""
-    schedule = choose(SIMT_TILES, product.m, product.n, product.k, product.groups)
-    emit(kernel, anchor, tail, product, schedule)
-
-
-def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Schedule) -> None:
+def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Tiling) -> None:
     """Emit the kernel of a product by a schedule."""
     tile = schedule.tile
-    a = SideLoads(kernel, "a", product.a, tile.m, tile, product.m, product.k)
-    b = SideLoads(kernel, "b", product.b, tile.n, tile, product.n, product.k)
+    a = SideLoads(kernel, "a", product.a, tile.m, tile, product.m, product.k, by_depth=True)
+    b = SideLoads(kernel, "b", product.b, tile.n, tile, product.n, product.k, by_depth=True)
     with product_function(kernel, product, schedule, blocks=1):
         kernel.line(f"NETC_SHARED(float, a_tile, {2 * tile.k * (tile.m + PADDING)});")
         kernel.line(f"NETC_SHARED(float, b_tile, {2 * tile.k * (tile.n + PADDING)});")
@@ -109,72 +104,10 @@ def _emit_multiply(kernel: Kernel, tile: Tile) -> None:
             kernel.line("sum[i][j] = fmaf(a[i], b[j], sum[i][j]);")
 
 
-class SideLoads:
-    """How the threads of a block share the elements of one operand's tile, ``rows`` x ``tile.k``.
-
-    A thread moves ``count`` runs of ``run`` elements; neighbours in memory go to neighbouring threads.
-    """
-
-    def __init__(
-        self, kernel: Kernel, name: str, operand: Operand, rows: int, tile: Tile, extent: Dim, depth: Dim
-    ) -> None:
-        self.kernel, self.name, self.operand, self.rows, self.tile = kernel, name, operand, rows, tile
-        self.extent, self.depth = extent, depth
-        whole = operand.fast == "column" or exact_quotient(extent, 4) is not None
-        self.run = 4 if operand.fours and whole else 1
-        fast = rows if operand.fast == "row" else tile.k
-        self.line = fast // self.run  # threads along the fast direction
-        self.count = rows * tile.k // self.run // tile.threads
-        if self.count == 0:
-            self.run, self.line, self.count = 1, fast, rows * tile.k // tile.threads
-        self.step = tile.threads // self.line  # how far apart a thread's runs are across it
-        self.row_varies = operand.fast == "column" and self.count > 1
-        self.held = len(operand.fields) * (self.count if self.row_varies else 1)  # registers of a thread
-
-    def place(self, i: str) -> tuple[str, str]:
-        """Row and column, within the tile, of the first element of a thread's run ``i``."""
-        times = f" * {self.run}" if self.run > 1 else ""
-        along = f"int(threadIdx.x % {self.line}{times})"
-        across = f"int(threadIdx.x / {self.line})"
-        if i != "0":
-            across = f"({across} + {i} * {self.step})"
-        return (along, across) if self.operand.fast == "row" else (across, along)
-
-    def declare_rows(self) -> None:
-        """Take apart the rows that this thread loads, once."""
-        kernel, name = self.kernel, self.name
-        count = self.count if self.row_varies else 1
-        for field in self.operand.fields:
-            kernel.line(f"int {name}_{field}[{count}];")
-        with kernel.unrolled("i", count):
-            row, _ = self.place("i" if self.row_varies else "0")
-            origin = "m0" if name == "a" else "n0"
-            # rows beyond the last are computed from it and never stored
-            last = c_dim(self.extent - (self.run if self.operand.fast == "row" else 1))
-            kernel.line(f"const int row = min({origin} + {row}, {last});")
-            values = self.operand.row(kernel, "row")
-            for field, value in zip(self.operand.fields, values, strict=True):
-                kernel.line(f"{name}_{field}[i] = {value};")
-
-    @contextmanager
-    def elements(self) -> Iterator[tuple[str, str, str]]:
-        """A loop over this thread's runs of the step at ``k0``: number, offset and condition of each."""
-        kernel = self.kernel
-        with kernel.unrolled("i", self.count):
-            _, column = self.place("i" if self.operand.fast == "row" else "0")
-            kernel.line(f"const int k = k0 + {column};")
-            row = [f"{self.name}_{f}[{'i' if self.row_varies else 0}]" for f in self.operand.fields]
-            offset, condition = self.operand.element(row, self.operand.column(kernel, "k"))
-            conditions = [c for c in (self._within_depth(), condition) if c]
-            yield "i", offset, " && ".join(conditions)
-
-    def _within_depth(self) -> str:
-        whole = isinstance(self.depth, int) and self.depth % self.tile.k == 0
-        return "" if whole else f"k < {c_dim(self.depth)}"
-
-
 @contextmanager
-def product_function(kernel: Kernel, product: Product, schedule: Schedule, blocks: int) -> Iterator[None]:
+def product_function(
+    kernel: Kernel, product: Product, schedule: Tiling, blocks: int, shared_bytes: int = 0
+) -> Iterator[None]:
     """The function of a product's tiles, with what every thread of it knows.
 
     ``blocks`` are to fit on a processor at once: the assembler, when it is not told, saves registers for more
@@ -184,7 +117,7 @@ def product_function(kernel: Kernel, product: Product, schedule: Schedule, block
     grid = (ceildiv(product.n, tile.n), ceildiv(product.m, tile.m), product.groups * parts)
     if parts > 1:
         kernel.scratch_bytes = product.m * product.n * (4 * product.groups * parts)
-    with kernel.function(grid, tile.threads, scratch=parts > 1, blocks=blocks):
+    with kernel.function(grid, tile.threads, scratch=parts > 1, blocks=blocks, shared_bytes=shared_bytes):
         kernel.line(f"const int m0 = blockIdx.y * {tile.m}, n0 = blockIdx.x * {tile.n};")
         if product.groups > 1:
             divided = f" / {parts}" if parts > 1 else ""
@@ -213,7 +146,7 @@ def store_result(
     anchor: Op,
     tail: Sequence[Op],
     product: Product,
-    schedule: Schedule,
+    schedule: Tiling,
     value: str,
     columns: Sequence[str],
 ) -> None:
@@ -247,15 +180,19 @@ def _finish(
         finish_at(kernel, {anchor.result.name: "value"}, tail, indices)
 
 
-def join_parts(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Schedule) -> None:
-    """The second stage, where there are parts: their sum in order, and what follows."""
-    if schedule.parts == 1:
-        return
+def join_parts(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Tiling) -> None:
+    """The second stage, where there are parts."""
+    if schedule.parts > 1:
+        emit_join(kernel, anchor, tail, product, schedule.parts)
+
+
+def emit_join(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, parts: int) -> None:
+    """The sum of parts in scratch memory, in order, and what follows."""
     extents = (product.groups, product.m, product.n)
     with kernel.elements(extents, [GROUP, "m", "n"], suffix="_join", scratch=True) as (_, m, n):
         kernel.line("float total = 0.0f;")
         size = product.m * product.n * product.groups
-        with kernel.block(f"for (int part = 0; part < {schedule.parts}; ++part)"):
+        with kernel.block(f"for (int part = 0; part < {parts}; ++part)"):
             kernel.line(f"total += scratch[part * {c_dim(size)} + item];")
         columns = split_index(n, product.columns)
         grouped = [f"({c})" if c != "0" else c for c in columns]

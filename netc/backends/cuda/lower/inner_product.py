@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.backends.cuda.kernel import Kernel
-from netc.backends.cuda.lower.conv import lower_product
 from netc.backends.cuda.lower.epilogue import finish_at
 from netc.backends.cuda.lower.product import Matrix, Product
 from netc.backends.cuda.text import c_dim, linear
@@ -25,8 +24,8 @@ def has_few_samples(anchor: Op) -> bool:
     return not anchor.attrs.transpose and isinstance(x.shape[0], int) and x.shape[0] <= FEW_SAMPLES
 
 
-def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel: samples x outputs."""
+def as_product(kernel: Kernel, anchor: Op) -> Product:
+    """Samples x outputs."""
     x, w = (kernel.operand(v) for v in anchor.operands[:2])
     samples, outputs = kernel.writes[0].type.shape
     depth = x.type.shape[1]
@@ -38,8 +37,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         del group
         return [m, *columns]
 
-    made = Product(samples, outputs, depth, 1, a, b, (outputs,), place, kernel.bias(anchor))
-    lower_product(kernel, anchor, tail, made)
+    return Product(samples, outputs, depth, 1, a, b, (outputs,), place, kernel.bias(anchor))
 
 
 def lower_rows(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:

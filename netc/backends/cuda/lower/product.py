@@ -182,6 +182,16 @@ class Windows:
         whole = all(exact_quotient(d, 4) is not None for d in (plane, *memory.strides[:2]))
         return dense and not geometry.may_leave and rows.contiguous and whole and memory.aligned
 
+    @property
+    def is_one_plane(self) -> bool:
+        """Whether the windows are the elements of one image, plane by plane."""
+        geometry, memory = self.geometry, self.memory
+        dense = all(s == 1 for s in geometry.stride) and all(k == 1 for k in geometry.kernel)
+        plane = Memory(
+            memory.pointer, memory.type.with_shape(*memory.type.shape[2:]), memory.strides[2:], True
+        )
+        return dense and not geometry.may_leave and memory.type.shape[0] == 1 and plane.contiguous
+
     def _position(self, index: str) -> list[str]:
         image, *place = split_index(index, self.positions)
         scaled = [times(p, s) for p, s in zip(place, self.geometry.stride, strict=True)]

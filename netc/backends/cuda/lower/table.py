@@ -7,7 +7,7 @@ the list that applies is taken. All operands are row-major.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netc.backends.cuda.kernel import CudaKernel, Kernel
 from netc.backends.cuda.lower import (
@@ -17,6 +17,7 @@ from netc.backends.cuda.lower import (
     inner_product,
     lrn,
     map,
+    matrix_product,
     move,
     pool,
     pool_gradient,
@@ -26,21 +27,31 @@ from netc.backends.cuda.lower import (
     sweeps,
     transpose,
 )
+from netc.backends.cuda.lower.product import Product
 from netc.backends.cuda.lower.scalar_ops import ELEMENTWISE
 from netc.backends.cuda.target import Precision
 from netc.backends.cuda.text import C_TYPES
 from netc.backends.launch_body import find_row, no_kernel, split_body
 from netc.ir.core import Op
+from netc.ir.schedule import show_schedule
 from netc.ir.types import BufferType
 
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """One way to implement an op: when it fits, and how it is written."""
+    """One way to implement an op: when it fits, and how it is written, or which matrix product it is."""
 
     name: str
     applies: Callable[[Op], bool]
-    lower: Callable[[Kernel, Op, Sequence[Op]], None]
+    lower: Callable[[Kernel, Op, Sequence[Op]], None] | None
+    product: Callable[[Kernel, Op], Product] | None = None
+
+    def emit(self, kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
+        """Write the kernel's functions."""
+        if self.product is not None:
+            matrix_product.lower(kernel, anchor, tail, self.product(kernel, anchor))
+        if self.lower is not None:
+            self.lower(kernel, anchor, tail)
 
 
 def _always(_anchor: Op) -> bool:
@@ -55,19 +66,19 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.adjoint_weight": (Lowering("adjoint_weight", _always, move.lower_adjoint_weight),),
     "nn.conv": (
         Lowering("direct", direct.applies, direct.lower),
-        Lowering("product", _always, conv.lower),
+        Lowering("product", _always, None, conv.conv_product),
     ),
     "nn.deconv": (
         Lowering("direct", direct.applies, direct.lower_deconv),
-        Lowering("product", _always, conv.lower_deconv),
+        Lowering("product", _always, None, conv.deconv_product),
     ),
     "nn.conv_weight_gradient": (
         Lowering("direct", direct.gradient_applies, direct.lower_weight_gradient),
-        Lowering("product", _always, conv.lower_weight_gradient),
+        Lowering("product", _always, None, conv.weight_gradient_product),
     ),
     "nn.inner_product": (
         Lowering("rows", inner_product.has_few_samples, inner_product.lower_rows),
-        Lowering("product", _always, inner_product.lower),
+        Lowering("product", _always, None, inner_product.as_product),
     ),
     "nn.pool": (Lowering("pool", _always, pool.lower),),
     "nn.max_pool_choice": (Lowering("pool", _always, pool.lower),),
@@ -110,17 +121,36 @@ def has_kernel(launch: Op) -> bool:
     return not launch.body.ops or _find(launch) is not None
 
 
-def lower_launch(name: str, launch: Op, precision: Precision, aligned: Sequence[bool]) -> CudaKernel:
-    """The kernel of a ``buffer.launch``; ``aligned`` says which operands begin at multiples of 16 bytes."""
+def other_schedules(
+    launch: Op, precision: Precision, aligned: Sequence[bool], *, warpgroups: bool = False
+) -> list[str]:
+    """What a launch's ``schedule`` may be besides the model's own choice, the most promising first."""
     assert launch.body is not None
-    kernel = Kernel(name, launch, precision, aligned)
+    lowering = _find(launch) if launch.body.ops and has_kernel(launch) else None
+    if lowering is None or lowering.product is None:
+        return []
+    plain = replace(launch, attrs=replace(launch.attrs, schedule=None))
+    kernel = Kernel("candidates", plain, precision, aligned, warpgroups=warpgroups)
+    _, *others = matrix_product.candidates(kernel, lowering.product(kernel, split_body(plain)[0]))
+    return [show_schedule(other) for other in others]
+
+
+def lower_launch(
+    name: str, launch: Op, precision: Precision, aligned: Sequence[bool], *, warpgroups: bool = False
+) -> CudaKernel:
+    """The kernel of a ``buffer.launch``; ``aligned`` says which operands begin at multiples of 16 bytes.
+
+    ``warpgroups``: for an architecture whose warpgroups multiply together.
+    """
+    assert launch.body is not None
+    kernel = Kernel(name, launch, precision, aligned, warpgroups=warpgroups)
     if not launch.body.ops:
         map.lower_copy(kernel)
         return kernel.finish("copy")
     lowering = _find(launch)
     if lowering is None:
         raise no_kernel(launch, "CUDA")
-    lowering.lower(kernel, *split_body(launch))
+    lowering.emit(kernel, *split_body(launch))
     return kernel.finish(lowering.name)
 
 

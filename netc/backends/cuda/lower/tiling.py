@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim
 
 PROCESSORS = 128  # of the GPU that is assumed; one text serves all
@@ -18,6 +19,7 @@ MOST_PARTS = 32
 JOIN_COST = 80
 SECOND_LAUNCH = 700_000
 TENSOR_SPEED = 4  # how many times faster tensor cores multiply
+WGMMA_SPEED = 7.4  # the same by warpgroups: an H100's peaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,16 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """A tile, and the number of parts that k is cut into; each but the last has ``share`` of k."""
+class Tiling:
+    """A tile, and the number of parts that k is cut into; each but the last has ``share`` of k.
+
+    ``cost`` as the model sees it, in multiply-adds of one processor's ordinary cores.
+    """
 
     tile: Tile
     parts: int
     share: int
+    cost: float = field(default=0.0, compare=False)
 
 
 SIMT_TILES = (
@@ -64,25 +70,58 @@ TENSOR_TILES = (
     Tile(32, 128, 16, 32, 32, 128, 0.35),
     Tile(32, 64, 16, 16, 32, 128, 0.3),
 )
+# tm and tn: what a warpgroup computes. Their limit is how fast float32 operands come, so large tiles are best
+WGMMA_TILES = (
+    Tile(128, 256, 32, 64, 256, 256, 0.55),
+    Tile(128, 128, 32, 64, 128, 256, 0.45),
+    Tile(64, 128, 32, 64, 128, 128, 0.32),
+    Tile(128, 64, 32, 64, 64, 256, 0.32),
+    Tile(64, 64, 32, 64, 64, 128, 0.25),
+)
 
 
-def choose(tiles: Sequence[Tile], m: Dim, n: Dim, k: Dim, groups: int, *, speed: float = 1.0) -> Schedule:
-    """The schedule that the model finds fastest; k is not cut where an extent is not known.
+def choose(
+    tiles: Sequence[Tile],
+    m: Dim,
+    n: Dim,
+    k: Dim,
+    groups: int,
+    *,
+    speed: float = 1.0,
+    whole: bool = False,
+) -> Tiling:
+    """The tiling that the model finds fastest; k is not cut where an extent is not known, nor if ``whole``.
 
     ``speed`` of the multiply-adds, relative to the ordinary cores.
     """
     known = isinstance(m, int) and isinstance(n, int) and isinstance(k, int)
     rows, columns, depth = (d if isinstance(d, int) else NOMINAL for d in (m, n, k))
-    candidates = [
+    may_cut = known and not whole
+    costs = [
         (_cost(tile, rows, columns, depth, groups, parts, speed), parts, number)
         for number, tile in enumerate(tiles)
-        for parts in _parts(depth, known and _blocks(tile, rows, columns, groups) < ENOUGH_BLOCKS)
+        for parts in _parts(depth, may_cut and _blocks(tile, rows, columns, groups) < ENOUGH_BLOCKS)
     ]
-    _, parts, number = min(candidates)
-    tile = tiles[number]
-    steps = math.ceil(depth / (parts * tile.k))
-    share = steps * tile.k
-    return Schedule(tile, math.ceil(depth / share) if known else 1, share)
+    cost, parts, number = min(costs)
+    share = _share(tiles[number], parts, depth)
+    return Tiling(tiles[number], math.ceil(depth / share) if known else 1, share, cost)
+
+
+def given(tiles: Sequence[Tile], m: int, n: int, parts: int, k: Dim) -> Tiling:
+    """The tile of m x n with k in as many parts; NetcError where there is none, or no work for a part."""
+    tile = next((tile for tile in tiles if (tile.m, tile.n) == (m, n)), None)
+    if tile is None:
+        known = ", ".join(f"{tile.m}x{tile.n}" for tile in tiles)
+        raise NetcError(f"a schedule asks for tiles of {m}x{n}; this product has {known}")
+    depth = k if isinstance(k, int) else NOMINAL
+    share = _share(tile, parts, depth)
+    if parts > 1 and not (isinstance(k, int) and math.ceil(k / share) == parts):
+        raise NetcError(f"a schedule cuts a sum of {k} products into {parts} parts")
+    return Tiling(tile, parts, share)
+
+
+def _share(tile: Tile, parts: int, depth: int) -> int:
+    return math.ceil(depth / (parts * tile.k)) * tile.k
 
 
 def _blocks(tile: Tile, m: int, n: int, groups: int) -> int:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import balanced
-from netc.backends.llvm.lower.schedule import Schedule, read_schedule
 from netc.backends.llvm.target import Target
 from netc.ir.diagnostics import NetcError
+from netc.ir.schedule import Schedule, read_schedule
 
 FMA_LATENCY_ACCUMULATORS = 8
 SYMBOLIC_ROW = 96

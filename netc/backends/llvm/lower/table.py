@@ -42,9 +42,9 @@ from netc.backends.llvm.lower import (
 )
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE, Emitter
-from netc.backends.llvm.lower.schedule import Schedule, show_schedule
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op
+from netc.ir.schedule import Schedule, show_schedule
 
 
 @dataclass(frozen=True, slots=True)

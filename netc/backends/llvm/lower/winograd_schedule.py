@@ -18,10 +18,10 @@ from netc.backends.llvm.lower.conv_schedule import (
     fits_registers,
     tile_cost,
 )
-from netc.backends.llvm.lower.schedule import Schedule, read_schedule
 from netc.backends.llvm.target import Target
 from netc.ir.core import Op
 from netc.ir.diagnostics import NetcError
+from netc.ir.schedule import Schedule, read_schedule
 from netc.ir.types import TensorType
 from netc.ir.winograd_matrices import SIZES, winograd
 

@@ -11,7 +11,6 @@ from harness import LANES, TARGETS, launch_of, random, run_launch
 
 from netc.backends.llvm.backend import kernel_name
 from netc.backends.llvm.lower.conv_schedule import MacTile, choose_tile, fits_registers, near_tiles
-from netc.backends.llvm.lower.schedule import read_schedule, show_schedule
 from netc.backends.llvm.lower.table import lower_launch, other_schedules, scratch_bytes
 from netc.backends.llvm.target import parse_target
 from netc.ir.core import Op
@@ -20,6 +19,7 @@ from netc.ir.layout import Blocked
 from netc.ir.ops.conv import ConvAttrs, FractionalConvAttrs
 from netc.ir.ops.inner_product import InnerProductAttrs
 from netc.ir.ops.winograd import WinogradConvAttrs
+from netc.ir.schedule import read_schedule, show_schedule
 from netc.ir.types import TensorType
 
 PADDED = ((1, 1), (1, 1))

@@ -7,6 +7,7 @@ launch's ``schedule``, has the fields in order: ``pixels=7 vectors=4 depth=64``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import TypeVar
 
@@ -27,6 +28,16 @@ def show_schedule(schedule: Schedule) -> str:
     """The schedule as the attribute of a launch."""
     names = (field.name for field in fields(schedule))
     return " ".join(f"{name}={value}" for name, value in zip(names, astuple(schedule), strict=True))
+
+
+def read_any_schedule(text: str, kinds: Sequence[type[S]]) -> S:
+    """The schedule of the one kind whose fields a text names; NetcError for any other text."""
+    named = [word.partition("=")[0] for word in text.split(" ")]
+    for kind in kinds:
+        if [field.name for field in fields(kind)] == named:
+            return read_schedule(text, kind)
+    known = " or ".join(", ".join(field.name for field in fields(kind)) for kind in kinds)
+    raise NetcError(f"'{text}' is no schedule of this kernel", remedy=f"it says {known}, each NAME=NUMBER")
 
 
 def read_schedule(text: str, kind: type[S]) -> S:

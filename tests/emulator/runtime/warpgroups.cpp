@@ -1,0 +1,143 @@
+// Products of warpgroups: computed when they are issued, their operands watched until they are waited for.
+#include "runtime.h"
+
+#include "calls.h"
+
+#include <vector>
+
+namespace emulator {
+
+bool operands_in_use = false;
+
+namespace {
+
+constexpr int MAX_WARPS = 32;
+constexpr uintptr_t ROW_BYTES = 128, ROWS_OF_A_WARPGROUP = 64;
+
+struct InUse {
+    uintptr_t begin, end;
+    uint32_t groups;  // of products, committed by its warp before it
+};
+struct Products {
+    std::vector<InUse> in_use;
+    uint32_t committed = 0;
+};
+Products products[MAX_WARPS];          // by warp of the block
+uint32_t published[MAX_WARPS * LANES];  // when each thread of the block last made its writes visible
+uint32_t of_block = 0;                  // the block that the above is about
+
+void begin_block() {
+    const uint32_t block = running.thread - running.index;
+    if (block == of_block) return;
+    of_block = block;
+    for (Products& p : products) p = {};
+    for (uint32_t& clock : published) clock = 0;
+    operands_in_use = false;
+}
+
+void check_published(uintptr_t at, size_t bytes, const void* pc) {
+    if (!CHECKS) return;
+    const Region& r = regions[(at - arena) >> SLOT_BITS];
+    const uintptr_t first = (at - r.begin) >> r.granule_shift, last = (at + bytes - 1 - r.begin) >> r.granule_shift;
+    for (uintptr_t g = first; g <= last; ++g) {
+        const Shadow& s = r.shadow[g];
+        if (s.written < running.block_clock || published[s.writer - of_block] > s.written) continue;
+        report->other = s.writer;
+        fail(MISSING_WAIT, pc, r.name, static_cast<int64_t>(g), "its writer did not publish it for products");
+    }
+}
+
+// Where row and column of a swizzled tile lie whose pointer is `tile`: the hardware exchanges bits of addresses.
+uintptr_t place(const float* tile, int row, int column) {
+    const uintptr_t at = reinterpret_cast<uintptr_t>(tile) + row * ROW_BYTES + column * sizeof(float);
+    return at ^ (at >> 7 & 7) << 4;
+}
+
+void nothing(Lane*, uint32_t, const void*) {}
+
+void finish_wait(Lane* lanes, uint32_t, const void*) {
+    Products& p = products[running.index / LANES];
+    const uint32_t left = static_cast<uint32_t>(lanes[0].in.words[0]);
+    std::vector<InUse> kept;
+    for (const InUse& o : p.in_use)
+        if (o.groups + left >= p.committed) kept.push_back(o);
+    p.in_use = kept;
+    operands_in_use = false;
+    for (const Products& each : products) operands_in_use |= !each.in_use.empty();
+}
+
+float tf32(uintptr_t at) {
+    uint32_t bits = *reinterpret_cast<const uint32_t*>(at) & 0xffffe000u;
+    float v;
+    __builtin_memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+}  // namespace
+
+void check_unused(uintptr_t at, size_t bytes, const void* pc) {
+    for (const Products& p : products)
+        for (const InUse& o : p.in_use)
+            if (at < o.end && o.begin < at + bytes)
+                fail(MISSING_WAIT, pc, regions[(at - arena) >> SLOT_BITS].name, 0,
+                     "a product that reads this has not been waited for");
+}
+
+}  // namespace emulator
+
+using namespace emulator;
+#define PC __builtin_return_address(0)
+
+extern "C" {
+
+void emulator_wgmma_publish() {
+    begin_block();
+    published[running.index] = ++running.clock;
+}
+
+void emulator_wgmma_issue(const float* a, const float* b, int columns) {
+    const void* pc = PC;
+    begin_block();
+    exchange("wgmma", ALL_LANES, true, {}, nothing, pc);
+    if (running.index % LANES != 0) return;
+    Products& p = products[running.index / LANES];
+    const uintptr_t a_at = reinterpret_cast<uintptr_t>(a), b_at = reinterpret_cast<uintptr_t>(b);
+    p.in_use.push_back({a_at & ~(ROW_BYTES - 1), (a_at & ~(ROW_BYTES - 1)) + ROWS_OF_A_WARPGROUP * ROW_BYTES, p.committed});
+    p.in_use.push_back({b_at & ~(ROW_BYTES - 1), (b_at & ~(ROW_BYTES - 1)) + columns * ROW_BYTES, p.committed});
+    operands_in_use = true;
+}
+
+EmulatorFloats4 emulator_wgmma_tf32(EmulatorFloats4 sum, const float* a, const float* b, int first_column) {
+    const void* pc = PC;
+    const bool counts = profiling;
+    profiling = false;  // the units read shared memory in ways of their own
+    const int warp = static_cast<int>(running.index / LANES % 4), lane = static_cast<int>(running.index % LANES);
+    const int rows[2] = {warp * 16 + lane / 4, warp * 16 + lane / 4 + 8};
+    const int columns[2] = {first_column + lane % 4 * 2, first_column + lane % 4 * 2 + 1};
+    for (int i = 0; i < 2; ++i)
+        for (int half = 0; half < 2; ++half)
+            for (const uintptr_t at : {place(a, rows[i], half * 4), place(b, columns[i], half * 4)}) {
+                check_aligned(reinterpret_cast<const void*>(at), 16, false, pc);
+                if (CHECKS) check_read(reinterpret_cast<const void*>(at), 16, pc);
+                check_published(at, 16, pc);
+            }
+    for (int i = 0; i < 4; ++i) {
+        double added = 0;
+        for (int k = 0; k < 8; ++k)
+            added += static_cast<double>(tf32(place(a, rows[i / 2], k))) * tf32(place(b, columns[i % 2], k));
+        sum.v[i] = accumulate(sum.v[i], added);
+    }
+    profiling = counts;
+    return sum;
+}
+
+void emulator_wgmma_commit() {
+    exchange("wgmma commit", ALL_LANES, true, {}, nothing, PC);
+    if (running.index % LANES == 0) ++products[running.index / LANES].committed;
+}
+
+void emulator_wgmma_wait(int groups) {
+    exchange("wgmma wait", ALL_LANES, true, {{static_cast<uint64_t>(groups)}}, finish_wait, PC);
+}
+
+}
