@@ -116,13 +116,12 @@ def tensor_pipeline(
         stages.append(
             Stage("widen_groups", lambda m: widen_groups(m, block=block), "lets layouts block more")
         )
-        if winograd is not None:
-            choose = winograd
-            stages.append(
-                Stage(
-                    "use_winograd", lambda m: use_winograd(m, choose=choose), "groups are as wide as they get"
-                )
-            )
+    if winograd is not None:
+        choose = winograd
+        stages.append(
+            Stage("use_winograd", lambda m: use_winograd(m, choose=choose), "groups are as wide as they get")
+        )
+    if opt_level >= 3:
         stages.append(
             Stage("assign_layouts", lambda m: assign_layouts(m, block=block), "while ops stand alone")
         )

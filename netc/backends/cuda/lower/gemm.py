@@ -117,7 +117,15 @@ def product_function(
     grid = (ceildiv(product.n, tile.n), ceildiv(product.m, tile.m), product.groups * parts)
     if parts > 1:
         kernel.scratch_bytes = product.m * product.n * (4 * product.groups * parts)
-    with kernel.function(grid, tile.threads, scratch=parts > 1, blocks=blocks, shared_bytes=shared_bytes):
+    kept = product.kept_at is not None
+    with kernel.function(
+        grid,
+        tile.threads,
+        suffix="_product" if kept else "",
+        scratch=kept or parts > 1,
+        blocks=blocks,
+        shared_bytes=shared_bytes,
+    ):
         kernel.line(f"const int m0 = blockIdx.y * {tile.m}, n0 = blockIdx.x * {tile.n};")
         if product.groups > 1:
             divided = f" / {parts}" if parts > 1 else ""
@@ -152,7 +160,10 @@ def store_result(
 ) -> None:
     """What becomes of a sum, at ``m`` and a column: a part goes to scratch memory, a whole is finished."""
     with kernel.block(f"if (m < {c_dim(product.m)})"):
-        if schedule.parts > 1:
+        if product.kept_at is not None:
+            at = f"({GROUP} * {c_dim(product.m)} + m) * {c_dim(product.n)} + n"
+            kernel.line(f"scratch[{c_dim(product.kept_at)} + {at}] = {value};")
+        elif schedule.parts > 1:
             slab = f"part * {product.groups} + {GROUP}" if product.groups > 1 else "part"
             at = f"(({slab}) * {c_dim(product.m)} + m) * {c_dim(product.n)} + n"
             kernel.line(f"scratch[{at}] = {value};")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from netc.backends.cuda.kernel import Kernel
@@ -63,6 +63,11 @@ class ByLibrary(Schedule):
 
 
 Cut = SimtCut | MmaCut | WgmmaCut
+_EMIT: Mapping[type[Cut], Callable[[Kernel, Op, Sequence[Op], Product, Tiling], None]] = {
+    SimtCut: gemm.emit,
+    MmaCut: gemm_tensor.emit,
+    WgmmaCut: gemm_wgmma.emit,
+}
 _KINDS: tuple[type[Cut | ByLibrary], ...] = (SimtCut, MmaCut, WgmmaCut, ByLibrary)
 
 
@@ -85,9 +90,16 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> N
         return
     for way in _ways(kernel, product):
         if isinstance(cut, way.kind):
-            emit = {SimtCut: gemm.emit, MmaCut: gemm_tensor.emit, WgmmaCut: gemm_wgmma.emit}[way.kind]
-            emit(kernel, anchor, tail, product, _tiling(cut, way.tiles, product))
+            _EMIT[way.kind](kernel, anchor, tail, product, _tiling(cut, way.tiles, product))
             return
+
+
+def lower_kept(kernel: Kernel, anchor: Op, product: Product) -> None:
+    """Emit the function of a product whose sums stay in scratch memory, k in one part."""
+    way = _ways(kernel, product)[0]
+    extents = (product.m, product.n, product.k, product.groups)
+    tiling = choose(way.tiles, *extents, speed=way.speed, whole=True)
+    _EMIT[way.kind](kernel, anchor, (), product, tiling)
 
 
 def candidates(kernel: Kernel, product: Product) -> list[Schedule]:

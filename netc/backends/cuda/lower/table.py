@@ -26,6 +26,7 @@ from netc.backends.cuda.lower import (
     softmax,
     sweeps,
     transpose,
+    winograd,
 )
 from netc.backends.cuda.lower.product import Product
 from netc.backends.cuda.lower.scalar_ops import ELEMENTWISE
@@ -94,6 +95,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
     "nn.softmax_loss": (Lowering("softmax_loss", _always, softmax.lower_loss),),
     "nn.softmax_loss_gradient": (Lowering("softmax_loss", _always, softmax.lower_gradient),),
+    "nn.winograd_conv": (Lowering("winograd", winograd.applies, winograd.lower),),
     "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
     "random.next": (Lowering("next", _always, random.lower_next),),
     "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),
