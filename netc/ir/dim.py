@@ -279,6 +279,8 @@ def symbols(dim: Dim) -> frozenset[str]:
 
 def parse_dim(text: str) -> Dim:
     """Read what ``str(dim)`` prints. Raises ValueError on anything else."""
+    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
+        return int(text)  # nearly all are numbers
     parser = _DimParser(text)
     result = parser.sum()
     parser.expect_end()
@@ -289,6 +291,7 @@ MAX_TEXT = 1000
 MAX_DEPTH = 50
 MAX_TERMS = 100
 MAX_NUMBER = 2**63
+MAX_DIGITS = 18  # of numbers that cannot be too large
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+(?![A-Za-z_])")
 
 

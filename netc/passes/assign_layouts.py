@@ -19,7 +19,7 @@ convolutions and is carried on for as long as the ops can carry it:
 10. all else, and the results of the function: row-major.
 
 Operations on params and states alone stay row-major; their values are converted where they are used. Other
-weights are never converted. ``adjoint_weight`` makes each layout that is wanted of it.
+weights are never converted. ``adjoint_weight``, ``winograd_weight`` make each layout that is wanted of them.
 
 Requires: a tensor module, row-major all over.
 Ensures: a value is converted to a layout at most once, and never back to one it already exists in.
@@ -59,13 +59,14 @@ from netc.ir.core import Func, Module, Op, Value
 from netc.ir.diagnostics import OpError
 from netc.ir.layout import Blocked, Layout
 from netc.ir.opdef import opdef
-from netc.ir.ops.adjoint_weight import AdjointWeightAttrs
 from netc.ir.ops.layout_ops import LayoutAttrs
 from netc.ir.param_only import param_only
 from netc.ir.rewrite import Rewriter
 from netc.ir.types import TensorType
 
 ROW_MAJOR_CHANNELS = 4  # an input of so few channels is not worth padding to a block
+# ops whose attribute ``block`` says which layout they make
+_IN_ANY_LAYOUT = frozenset({"nn.adjoint_weight", "nn.winograd_weight"})
 # ops and the operand whose layout all have, and the results
 _FOLLOWERS = {
     "nn.dropout": 0,
@@ -94,7 +95,7 @@ class _Assigner:
         self.rewriter = Rewriter(func)
         self.params = param_only(func)
         self.weights = param_only(func, states=True)
-        self.adjoints: dict[str, Op] = {}
+        self.deferred: dict[str, Op] = {}
         self.blocked = False  # whether a value blocked by channels was made
         self.versions: dict[str, dict[Layout, Value]] = {a.name: {None: a} for a in func.args}
         self.made: dict[str, Value] = {a.name: a for a in func.args}
@@ -108,7 +109,7 @@ class _Assigner:
 
     def _assign(self, op: Op) -> None:
         rule = _RULES.get(op.name)
-        if op.name == "nn.adjoint_weight":
+        if op.name in _IN_ANY_LAYOUT:
             self._defer(op)
             return
         if op.results and all(r.name in self.weights for r in op.results):
@@ -131,8 +132,8 @@ class _Assigner:
             self.blocked |= _tensor(result).layout == self.channels
 
     def _defer(self, op: Op) -> None:
-        """An adjoint weight is made where it is used, in the layout that is wanted there."""
-        self.adjoints[op.result.name] = op
+        """The op is put where its result is used, and makes the layout that is wanted there."""
+        self.deferred[op.result.name] = op
         self.made[op.result.name] = op.result
         self.versions[op.result.name] = {}
 
@@ -144,11 +145,11 @@ class _Assigner:
     def _in_layout(self, value: Value, layout: Layout, user: Op | None = None) -> Value:
         """The version of a value in a layout, converted if it does not exist yet."""
         versions = self.versions[value.name]
-        if layout not in versions and value.name in self.adjoints and (layout is None or layout.axis == 0):
-            versions[layout] = self._adjoint(self.adjoints[value.name], layout)
+        if layout not in versions and value.name in self.deferred and (layout is None or layout.axis == 0):
+            versions[layout] = self._made_in(self.deferred[value.name], layout)
         if layout not in versions:
             location = user.location if user is not None else None
-            source = self._in_layout(value, None) if value.name in self.adjoints else self.made[value.name]
+            source = self._in_layout(value, None) if value.name in self.deferred else self.made[value.name]
             versions[layout] = self.rewriter.add1(
                 "layout.convert",
                 (source,),
@@ -158,8 +159,8 @@ class _Assigner:
             )
         return versions[layout]
 
-    def _adjoint(self, op: Op, layout: Layout) -> Value:
-        attrs = AdjointWeightAttrs(op.attrs.group, 1 if layout is None else layout.size)
+    def _made_in(self, op: Op, layout: Layout) -> Value:
+        attrs = replace(op.attrs, block=1 if layout is None else layout.size)
         source = self._in_layout(op.operands[0], None, op)
         return self.rewriter.add1(op.name, (source,), attrs, hint=op.result.name, location=op.location)
 

@@ -24,6 +24,7 @@ from netc.ir.verify import verify
 from netc.passes.assign_layouts import assign_layouts
 from netc.passes.bufferize import bufferize
 from netc.passes.canonicalize import canonicalize
+from netc.passes.conv_to_inner_product import conv_to_inner_product
 from netc.passes.cse import cse
 from netc.passes.dce import dce
 from netc.passes.deconv_to_conv import deconv_to_conv
@@ -72,6 +73,7 @@ def tensor_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    winograd_each_run: ChooseTile | None = None,
     one_update: bool = False,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
@@ -96,7 +98,12 @@ def tensor_pipeline(
             Stage("cse", cse, "equal chains are one before fold_affine asks who reads them"),
             Stage("join_pads", join_pads, "before layouts: differentiation leaves a sum for every slice"),
             Stage("fold_affine", fold_affine, "row-major weights are easy to scale"),
-            Stage("canonicalize", canonicalize, "folding leaves reshapes and constants behind"),
+            Stage(
+                "conv_to_inner_product",
+                conv_to_inner_product,
+                "fold_affine is done with convolutions; layouts come later",
+            ),
+            Stage("canonicalize", canonicalize, "both leave reshapes and constants behind"),
             Stage(
                 "deconv_to_conv",
                 lambda m: deconv_to_conv(m, fractional=opt_level >= 3),
@@ -119,7 +126,11 @@ def tensor_pipeline(
     if winograd is not None:
         choose = winograd
         stages.append(
-            Stage("use_winograd", lambda m: use_winograd(m, choose=choose), "groups are as wide as they get")
+            Stage(
+                "use_winograd",
+                lambda m: use_winograd(m, choose=choose, choose_each_run=winograd_each_run),
+                "groups are as wide as they get",
+            )
         )
     if opt_level >= 3:
         stages.append(
@@ -162,6 +173,7 @@ def run_pipeline(
     forward: Collection[str] = (),
     segments: int = 1,
     winograd: ChooseTile | None = None,
+    winograd_each_run: ChooseTile | None = None,
     one_update: bool = False,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
@@ -186,6 +198,7 @@ def run_pipeline(
         forward=forward,
         segments=segments,
         winograd=winograd,
+        winograd_each_run=winograd_each_run,
         one_update=one_update,
     )
     for stage in stages:

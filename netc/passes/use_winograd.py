@@ -1,10 +1,11 @@
 """Use Winograd's convolution where that is quicker.
 
 Does: a ``conv`` with 3x3 or 5x5 windows of stride 1 becomes a ``winograd_conv`` with the tile that ``choose``
-names for it, on weights that a ``winograd_weight`` transforms. The numbers change by rounding errors.
+names for it, on weights that a ``winograd_weight`` transforms. Where weights change from run to run, and are
+transformed in each, ``choose_each_run`` is asked instead. The numbers change by rounding errors.
 
 Requires: a tensor module, row-major.
-Ensures: convolutions are as they were, or (weights param-only, so transformed once) Winograd's.
+Ensures: convolutions are as they were, or Winograd's.
 Refuses: nothing.
 
 Example (``use_winograd(choose=lambda conv: 2)``)::
@@ -41,18 +42,20 @@ ChooseTile = Callable[[Op], int | None]
 """The tile for an ``nn.conv`` of 3x3 or 5x5 windows, stride and dilation 1; None: leave it as it is."""
 
 
-def use_winograd(module: Module, *, choose: ChooseTile) -> Module:
-    """The module with Winograd's convolution where ``choose`` wants it."""
-    return replace(module, funcs=tuple(_rewrite(f, choose) for f in module.funcs))
+def use_winograd(module: Module, *, choose: ChooseTile, choose_each_run: ChooseTile | None = None) -> Module:
+    """The module with Winograd's convolution where ``choose`` wants it, or ``choose_each_run`` if given."""
+    return replace(module, funcs=tuple(_rewrite(f, choose, choose_each_run) for f in module.funcs))
 
 
-def _rewrite(func: Func, choose: ChooseTile) -> Func:
-    params = param_only(func)
+def _rewrite(func: Func, choose: ChooseTile, choose_each_run: ChooseTile | None) -> Func:
+    params, weights = param_only(func), param_only(func, states=True)
 
     def rule(op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
-        if op.name != "nn.conv" or op.operands[1].name not in params or _taps(op) == 0:
+        if op.name != "nn.conv" or _taps(op) == 0:
             return None
-        tile = choose(op)
+        weight = op.operands[1].name
+        chosen_by = choose if weight in params else choose_each_run if weight in weights else None
+        tile = chosen_by(op) if chosen_by is not None else None
         if tile is None:
             return None
         x, w, *bias = op.operands

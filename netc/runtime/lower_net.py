@@ -8,7 +8,11 @@ from dataclasses import replace
 from netc.backends.cuda.lower.winograd_cost import choose_winograd_tile as choose_cuda_tile
 from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
-from netc.backends.llvm.lower.winograd_schedule import choose_winograd_tile, winograd_costs
+from netc.backends.llvm.lower.winograd_schedule import (
+    choose_winograd_tile,
+    choose_winograd_tile_each_run,
+    winograd_costs,
+)
 from netc.backends.llvm.target import available_cores, parse_target
 from netc.ir.core import Module, Op
 from netc.passes.pipeline import Lowered, run_pipeline
@@ -44,9 +48,13 @@ def lower_net(
             forward=forward,
             segments=segments,
             winograd=winograd,
+            winograd_each_run=None if is_cuda(options.target) else cheapest_each_run,
             one_update=is_cuda(options.target),
             on_stage=on_stage,
         )
+
+    def cheapest_each_run(conv: Op) -> int | None:
+        return choose_winograd_tile_each_run(conv, target, weight_bytes)
 
     if is_cuda(options.target):
         lowered = run(_cuda_winograd(options), on_stage)
@@ -55,7 +63,8 @@ def lower_net(
         on_gpu = cuda_setting(lowered.buffer, cuda_target(options))
         return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, on_gpu))
     target = parse_target(options.target)
-    sizes = [tensor_of(param.type).storage_bytes for param in module.func("main").params]
+    main = module.func("main")
+    sizes = [tensor_of(param.type).storage_bytes for param in (*main.params, *main.states)]
     weight_bytes = sum(size for size in sizes if isinstance(size, int))
 
     def costs(conv: Op) -> dict[int | None, float]:

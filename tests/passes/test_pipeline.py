@@ -104,6 +104,7 @@ def test_every_stage_says_why_it_stands_where_it_does() -> None:
         "cse",
         "join_pads",
         "fold_affine",
+        "conv_to_inner_product",
         "canonicalize",
         "deconv_to_conv",
         "dce",

@@ -60,3 +60,20 @@ def test_weights_that_are_data_stay() -> None:
         with_tiles_of_two,
         main("%x: f32[1,8,3,3], %w: f32[8,8,3,3]", f"%y: f32[1,8,1,1] = nn.conv %x, %w {attrs}"),
     )
+
+
+def test_weights_that_learn_are_transformed_in_each_run_where_that_is_chosen() -> None:
+    attrs = "{stride = [1, 1], pad = [[1, 1], [1, 1]], dilation = [1, 1]}"
+    text = main("%x: f32[1,8,6,6], %w: state f32[8,8,3,3]", f"%y: f32[1,8,6,6] = nn.conv %x, %w {attrs}")
+    stays(with_tiles_of_two, text)
+
+    def in_each_run(module: Module) -> Module:
+        return use_winograd(module, choose=lambda conv: None, choose_each_run=lambda conv: 2)
+
+    module = parse_module(text)
+    keeps_meaning(in_each_run, module)
+    placed = assign_layouts(in_each_run(module), block=4)
+    keeps_meaning(lambda m: assign_layouts(in_each_run(m), block=4), module)
+    weights = [op for op in placed.func("main").ops if op.name == "nn.winograd_weight"]
+    assert [op.attrs.block for op in weights] == [4]  # made as it is read: nothing is converted
+    assert [op.name for op in placed.func("main").ops].count("layout.convert") == 2  # x and y

@@ -227,6 +227,43 @@ def test_the_number_of_threads_does_not_change_what_is_learned(threads: int) -> 
         np.testing.assert_array_equal(many[name], array)
 
 
+def test_winograds_convolution_learns_what_the_direct_one_learns() -> None:
+    text = """
+    layer { name: "in" type: "Input" top: "data" top: "label"
+      input_param { shape { dim: 4 dim: 32 dim: 24 dim: 24 } shape { dim: 4 } } }
+    layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+      convolution_param { num_output: 32 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+    layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+    layer { name: "conv2" type: "Convolution" bottom: "conv1" top: "conv2"
+      convolution_param { num_output: 32 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+    layer { name: "pool" type: "Pooling" bottom: "conv2" top: "pool"
+      pooling_param { pool: AVE global_pooling: true } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "pool" bottom: "label" top: "loss" }
+    """
+    rng = np.random.default_rng(0)
+    stream = [
+        {
+            "data": rng.standard_normal((4, 32, 24, 24), np.float32),
+            "label": rng.integers(0, 32, 4).astype(np.float32),
+        }
+        for _ in range(3)
+    ]
+    learned = {}
+    for exact in (False, True):
+        step = training_step(text, CompileOptions(target="cpu", phase="TRAIN", exact=exact), SGD)
+        for iteration, batch in enumerate(stream):
+            step.run([batch], 0.5, iteration)
+        learned[exact] = {name: array.copy() for name, array in step.params.arrays.items()}
+        ops = [op for op in step.compiled.main.ops for op in (op.body.ops if op.body else [op])]
+        names = [op.name for op in ops]
+        # forward twice, and the gradient of the second one's input
+        assert (names.count("nn.winograd_conv"), names.count("nn.winograd_weight")) == (
+            (0, 0) if exact else (3, 3)
+        )
+    for name, array in learned[True].items():
+        np.testing.assert_allclose(learned[False][name], array, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("target", ["numpy", "cpu"])
 def test_every_sub_batch_runs_where_nothing_learns(target: str) -> None:
     text = convnet(4, frozen=True).replace('top: "ip"', 'top: "ip" param { lr_mult: 0 } param { lr_mult: 0 }')

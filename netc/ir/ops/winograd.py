@@ -21,9 +21,10 @@ from netc.ir.winograd_matrices import SIZES, Matrix, winograd
 
 @dataclass(frozen=True, slots=True)
 class WinogradWeightAttrs:
-    """``tile``: outputs of a tile in each direction."""
+    """``tile``: outputs of a tile in each direction; ``block`` > 1: the result is blocked {0:block}."""
 
     tile: int
+    block: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ def _infer_weight(operands: tuple[TensorType, ...], attrs: WinogradWeightAttrs) 
     if not isinstance(taps, int) or w.shape[3] != taps or w.layout is not None:
         raise OpError(f"a row-major weight of (O, C/group, taps, taps) expected, got {w}")
     extent = _check_size(attrs.tile, taps)
-    return (TensorType(w.dtype, (w.shape[0], extent * extent, w.shape[1])),)
+    check_at_least("block", (attrs.block,), 1)
+    layout = Blocked(0, attrs.block) if attrs.block > 1 else None
+    return (TensorType(w.dtype, (w.shape[0], extent * extent, w.shape[1]), layout),)
 
 
 def _infer_conv(operands: tuple[TensorType, ...], attrs: WinogradConvAttrs) -> tuple[TensorType, ...]:

@@ -111,7 +111,10 @@ def test_winograd_s_convolution_computes_what_a_direct_one_does(size: int) -> No
         'layer { name: "y" type: "Convolution" bottom: "x" top: "y" convolution_param { num_output: 256 '
         'kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }'
     )
-    old = {**GPU, "target": "cuda:sm_70"}  # whose PTX later GPUs run; its arithmetic is slow against its memory
+    old = {
+        **GPU,
+        "target": "cuda:sm_70",
+    }  # whose PTX later GPUs run; its arithmetic is slow against its memory
     exact = netc.compile(net, exact=True, **old)
     quick = like(exact, **old)
     assert "nn.winograd_conv" in {

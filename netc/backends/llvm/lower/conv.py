@@ -1,7 +1,7 @@
 """Convolution with blocked output channels: register-tiled, without an im2col buffer.
 
 An item of work is a group of output-channel vectors x an image x some output rows. Within an item the
-input channels are walked in passes whose weights stay in the L1 cache; partial sums rest in the output
+input channels are walked in passes whose weights stay in the L2 cache; partial sums rest in the output
 between passes. The innermost loop holds ``pixels x vectors`` accumulators in registers, reads the weights
 of one tap as vectors and the inputs as broadcast scalars, so the input may be row-major (images) or
 blocked alike.
@@ -162,6 +162,11 @@ class ConvLowering:
         elements = self.w.type.elements
         return isinstance(elements, int) and elements * 4 <= self.kernel.target.l2_bytes // 2
 
+    def asks_for_weights(self) -> bool:
+        """Whether the next output channels' weights are asked for: with few taps their way here shows."""
+        elements = self.w.type.elements
+        return self.taps_v == 1 and isinstance(elements, int) and elements * 4 > self.kernel.target.l1_bytes
+
     def item(self, group: Index, within: Index, vectors: int, image: Index, row: Index, size: int) -> None:
         """``size`` rows of some output channels of an image, in every plane."""
         b = self.b
@@ -321,6 +326,12 @@ class _MicroKernel:
         step = b.imul(self.plane.horizontal.stride, x.strides[3])
         b.prefetch(x.pointer, b.iadd(at, b.imul(channel, step)))
 
+    def prefetch_weights(self, at: Index) -> None:
+        """Ask for the same weights of the next output channels, which are far away when their turn comes."""
+        b, w = self.b, self.conv.w
+        for vector in range(self.vectors):
+            b.prefetch(w.pointer, b.iadd(at, b.imul(self.vectors + vector, w.strides[0])), level=2)
+
     def input_offset(self, channel_block: Index, channel: Index, tap_row: Index) -> Index:
         """Offset of the (possibly virtual) input under the tile's first pixel and tap 0."""
         b, conv = self.b, self.conv
@@ -375,6 +386,8 @@ class _MicroKernel:
             )
             for v in range(self.vectors)
         ]
+        if conv.asks_for_weights():
+            self.prefetch_weights(b.iadd(w_at, b.imul(tap, tap_stride)))
         totals = list(totals)
         for pixel in pixels:
             step = b.iadd(b.imul(tap, horizontal.dilation), pixel * horizontal.stride)

@@ -39,6 +39,7 @@ from netc.backends.llvm.lower import (
     softmax_loss,
     transpose,
     winograd,
+    winograd_weight,
 )
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE, Emitter
@@ -123,6 +124,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.winograd_conv": (
         Lowering("winograd", winograd.applies, winograd.lower, winograd.scratch_bytes, winograd.candidates),
     ),
+    "nn.winograd_weight": (Lowering("winograd_weight", winograd_weight.applies, winograd_weight.lower),),
     "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
     "random.next": (Lowering("next", _always, random.lower_next),),
     "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),

@@ -34,6 +34,10 @@ MEMORY_BYTES_PER_CYCLE = 8
 CACHE_BYTES_PER_CYCLE = 24
 MOST_PADDING = 2  # an input of fewer channels is mostly padding
 PRODUCT_EFFICIENCY = {4: 0.85, 6: 0.85, 8: 0.72}  # by extent
+WEIGHT_TRANSFORM_CYCLES = 250  # a window of each lane, gathered and transformed
+MOST_EXTENT_EACH_RUN = (
+    4  # where weights learn, errors add up from iteration to iteration: as small as direct ones
+)
 TRANSFORM_CYCLES = {4: 50, 6: 130, 8: 300}  # by extent: a tile, a vector of channels, there or back
 
 
@@ -195,6 +199,25 @@ def choose_winograd_tile(conv: Op, target: Target, weight_bytes: int) -> int | N
     """
     costs = winograd_costs(conv, target, weight_bytes)
     return min(costs, key=costs.__getitem__)
+
+
+def choose_winograd_tile_each_run(conv: Op, target: Target, weight_bytes: int) -> int | None:
+    """`choose_winograd_tile` where the weights are transformed in each run."""
+    costs = winograd_costs(conv, target, weight_bytes)
+    w = conv.operands[1].type
+    assert isinstance(w, TensorType)
+    outputs, depth, taps, *_ = w.shape
+    if not (isinstance(outputs, int) and isinstance(depth, int) and isinstance(taps, int)):
+        return None
+    if outputs % target.lanes:
+        return None
+    transform = outputs // target.lanes * depth * WEIGHT_TRANSFORM_CYCLES
+    possible = {
+        tile: cost if tile is None else cost + transform
+        for tile, cost in costs.items()
+        if tile is None or tile + taps - 1 <= MOST_EXTENT_EACH_RUN
+    }
+    return min(possible, key=possible.__getitem__)
 
 
 def winograd_costs(conv: Op, target: Target, weight_bytes: int) -> dict[int | None, float]:

@@ -17,6 +17,11 @@ Line = Callable[[Sequence[Value]], list[Value]]
 Grid = list[list[Value]]
 
 
+def transform_weights(b: LoopBuilder, matrices: Winograd, taps: Grid) -> Grid:
+    """G g G^T of a window g: ``extent`` x ``extent`` factors."""
+    return _both_ways(lambda line: [_combination(b, row, line) for row in matrices.weight], taps)
+
+
 def transform_inputs(b: LoopBuilder, matrices: Winograd, tile: Grid) -> Grid:
     """B^T d B of a tile d of ``extent`` x ``extent`` inputs."""
     return _both_ways(lambda line: _inputs(b, matrices, line), tile)
