@@ -1,4 +1,4 @@
-"""What a launch calls on a device: its kernel's functions, and the product of a library in front of them."""
+"""What a launch calls on a device: its kernel's functions, and in front of them the product of a library."""
 
 from __future__ import annotations
 

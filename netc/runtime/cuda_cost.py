@@ -94,10 +94,13 @@ def _predict(op: Op, code: CudaCode, chip: Architecture, precision: Precision) -
         return 0, "host", 0.0
     kernel = code.kernels[op.attrs.kernel]
     what = kernel_time(op, kernel.name, {}, 0.0)
-    on_tensor_cores = kernel.lowering in ("product", "winograd") and "mma_" in kernel.text  # mma_m…, wgmma_…
+    by_library = kernel.library is not None
+    of_products = kernel.lowering in ("product", "winograd")
+    on_tensor_cores = by_library or (of_products and "mma_" in kernel.text)
+    functions = len(kernel.stages) + by_library
     arithmetic = what.flops * _share_computed(op) / chip.peak(precision if on_tensor_cores else "fp32")
     # partial sums are written and read
     memory = (what.bytes + 2 * evaluate(kernel.scratch_bytes, {})) / chip.bandwidth
-    start = FUNCTION_SECONDS * len(kernel.stages)
+    start = FUNCTION_SECONDS * functions
     times = {"arithmetic": arithmetic, "memory": memory, "start": start}
-    return len(kernel.stages), max(times, key=lambda name: times[name]), max(arithmetic, memory) + start
+    return functions, max(times, key=lambda name: times[name]), max(arithmetic, memory) + start

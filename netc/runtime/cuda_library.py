@@ -10,12 +10,14 @@ import numpy as np
 from netc.backends.cuda.kernel import LibraryProduct
 from netc.backends.cuda.target import Precision
 
-_COMPUTE: dict[Precision, str] = {
-    "fp32": "CUBLAS_COMPUTE_32F",
-    "tf32": "CUBLAS_COMPUTE_32F_FAST_TF32",
-    "bf16": "CUBLAS_COMPUTE_32F_FAST_16BF",
-    "fp16": "CUBLAS_COMPUTE_32F_FAST_16F",
-}
+# numbers of cuBLAS's interface
+_COMPUTE: dict[Precision, int] = {
+    "fp32": 68,
+    "tf32": 77,
+    "bf16": 75,
+    "fp16": 74,
+}  # CUBLAS_COMPUTE_32F…
+_AS_IT_IS, _TRANSPOSED = 0, 1  # CUBLAS_OP_N, CUBLAS_OP_T
 _FLOAT32 = 0  # CUDA_R_32F
 _ANY_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 
@@ -48,8 +50,8 @@ class CublasProduct:
         with self._stream:
             cublas.gemmEx(
                 self._cupy.cuda.device.get_cublas_handle(),
-                cublas.CUBLAS_OP_T if b_transposed else cublas.CUBLAS_OP_N,
-                cublas.CUBLAS_OP_N if a_transposed else cublas.CUBLAS_OP_T,
+                _TRANSPOSED if b_transposed else _AS_IT_IS,
+                _AS_IT_IS if a_transposed else _TRANSPOSED,
                 product.n,
                 product.m,
                 product.k,
@@ -64,7 +66,7 @@ class CublasProduct:
                 self._at.result,
                 _FLOAT32,
                 product.n,
-                getattr(cublas, _COMPUTE[product.precision]),
+                _COMPUTE[product.precision],
                 _ANY_ALGORITHM,
             )
 

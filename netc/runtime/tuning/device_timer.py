@@ -1,7 +1,7 @@
 """Times launches on the GPU, in turns, between events of its own clock.
 
 Every run reads another copy of the weights, so that they come from memory as in a net whose weights are more
-than the GPU caches. Events stand between the functions of a launch; in a graph they follow each other faster.
+than the GPU caches. Events stand between the functions of a launch; in a graph these begin a little earlier.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from emulated_device import multiply
 from emulator import Emulator, missing
 from harness import GAP, assert_near, bound_launch, reference
 
@@ -84,6 +85,8 @@ def run_kernel(
     if scratch_bytes:
         args.append(np.full(scratch_bytes // 4, np.nan, np.float32))
     args += [symbols[name] for name in kernel.symbols]
+    if kernel.library is not None:
+        multiply(kernel.library, args[kernel.library.a], args[kernel.library.b], args[-1])
     emulator = Emulator(translation_unit([kernel.text]))
     for stage in kernel.stages:
         emulator.launch(

@@ -10,6 +10,7 @@ from unittest import mock
 import numpy as np
 from emulator import Emulator
 
+from netc.backends.cuda.kernel import LibraryProduct
 from netc.runtime import cuda_build, cuda_runner
 from netc.runtime.cuda_build import CudaBuild
 from netc.runtime.cuda_device import Call, LibraryCall, Recording, Region
@@ -61,7 +62,8 @@ class EmulatedDevice:
     def run(self, call: Call | LibraryCall) -> None:
         if isinstance(call, LibraryCall):
             self.calls.append("cublas")
-            self._multiply(call)
+            flat = (self._part(r).view(np.float32) for r in (call.a, call.b, call.result))
+            multiply(call.product, *flat)
             return
         self.calls.append(call.function)
         kinds = [p.type for p in self.emulator.kernels[call.function].parameters if p.pointer]
@@ -74,16 +76,12 @@ class EmulatedDevice:
             shared_bytes=call.shared_bytes,
         )
 
-    def _multiply(self, call: LibraryCall) -> None:
-        p = call.product
-        sides = zip((call.a, call.b), (p.a_strides, p.b_strides), (p.m, p.n), strict=True)
-        a, b = (strided(self._part(r).view(np.float32), (n, p.k), s) for r, s, n in sides)
-        self._part(call.result).view(np.float32)[: p.m * p.n] = (a @ b.T).reshape(-1)
 
-
-def strided(flat: Any, shape: tuple[int, int], strides: tuple[int, int]) -> Any:
-    """The matrix of these extents and strides (elements) that begins where a flat array does."""
-    return np.lib.stride_tricks.as_strided(flat, shape, [4 * s for s in strides])
+def multiply(product: LibraryProduct, a: Any, b: Any, result: Any) -> None:
+    """A product of a library, on flat arrays."""
+    left = np.lib.stride_tricks.as_strided(a, (product.m, product.k), [4 * s for s in product.a_strides])
+    right = np.lib.stride_tricks.as_strided(b, (product.n, product.k), [4 * s for s in product.b_strides])
+    result[: product.m * product.n] = (left @ right.T).reshape(-1)
 
 
 class _Calls:

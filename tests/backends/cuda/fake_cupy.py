@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes import c_float
 from typing import Any
 
 import numpy as np
 from emulator import Emulator
 
 DTYPES = {"float": np.float32, "int": np.int32, "long long": np.int64, "unsigned char": np.uint8}
+
+HANDLE = 4711  # of cuBLAS
 
 
 class Array:
@@ -133,6 +136,9 @@ class Module:
 class Function:
     def __init__(self, cupy: FakeCupy, emulator: Emulator, name: str) -> None:
         self.cupy, self.emulator, self.name = cupy, emulator, name
+        self.ptr = id(self)
+        self.cupy.functions[self.ptr] = self
+        self.most_shared = 48 << 10
 
     def __call__(
         self,
@@ -143,6 +149,7 @@ class Function:
         shared_mem: int = 0,
         stream: Any = None,
     ) -> None:
+        assert shared_mem <= self.most_shared
         parameters = self.emulator.kernels[self.name].parameters
         given = []
         for parameter, arg in zip(parameters, args, strict=True):
@@ -159,11 +166,72 @@ class Function:
         stream.submit(work)
 
 
+class Driver:
+    """``cupy.cuda.driver``."""
+
+    CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+
+    def __init__(self, cupy: FakeCupy) -> None:
+        self.cupy = cupy
+
+    def funcSetAttribute(self, func: int, attribute: int, value: int) -> None:
+        assert attribute == self.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        self.cupy.functions[func].most_shared = value
+
+
+class Cublas:
+    """``cupy.cuda.cublas``: matrices of float32, column by column; no call can be captured."""
+
+    def __init__(self, cupy: FakeCupy) -> None:
+        self.cupy, self.products = cupy, 0
+
+    def gemmEx(
+        self,
+        handle: int,
+        transa: int,
+        transb: int,
+        m: int,
+        n: int,
+        k: int,
+        alpha: int,
+        A: int,
+        Atype: int,
+        lda: int,
+        B: int,
+        Btype: int,
+        ldb: int,
+        beta: int,
+        C: int,
+        Ctype: int,
+        ldc: int,
+        computeType: int,
+        algo: int,
+    ) -> None:
+        assert handle == HANDLE
+        assert (Atype, Btype, Ctype, algo) == (0, 0, 0, -1)
+        assert computeType in (68, 74, 75, 77)
+        assert [np.ctypeslib.as_array((c_float * 1).from_address(p))[0] for p in (alpha, beta)] == [1, 0]
+        assert self.cupy.current[-1].captured is None, "calling cuBLAS API during stream capture"
+        self.products += 1
+        a = self._columns(A, lda, *((m, k) if transa == 0 else (k, m)))
+        b = self._columns(B, ldb, *((k, n) if transb == 0 else (n, k)))
+        product = (a if transa == 0 else a.T) @ (b if transb == 0 else b.T)
+        self._columns(C, ldc, m, n)[...] = product
+
+    def _columns(self, address: int, pitch: int, rows: int, columns: int) -> Any:
+        assert pitch >= rows
+        flat = self.cupy.memory_at(address).view(np.float32)
+        assert flat.size >= pitch * (columns - 1) + rows
+        return np.lib.stride_tricks.as_strided(flat, (rows, columns), (4, 4 * pitch))
+
+
 class FakeCupy:
     """The module ``cupy`` on a machine with ``count`` GPUs of a compute capability."""
 
     def __init__(self, capability: str = "90", count: int = 1, bytes_left: int = 1 << 30) -> None:
         self.allocations: list[Any] = []
+        self.functions: dict[int, Function] = {}
+        self.cublas = Cublas(self)
         self.graph_launches = 0
         self.current = [Stream(self, "the caller's")]
         self.waits: list[str] = []
@@ -190,8 +258,15 @@ class FakeCupy:
             runtime = type(
                 "runtime",
                 (),
-                {"CUDARuntimeError": CUDARuntimeError, "getDeviceCount": staticmethod(device_count)},
+                {
+                    "CUDARuntimeError": CUDARuntimeError,
+                    "getDeviceCount": staticmethod(device_count),
+                    "getDeviceProperties": staticmethod(lambda _: {"name": b"Fake", "totalGlobalMem": 1}),
+                },
             )
+            driver = Driver(cupy)
+            cublas = cupy.cublas
+            device = type("device", (), {"get_cublas_handle": staticmethod(lambda: HANDLE)})
             function = type("function", (), {"Module": staticmethod(lambda: Module(cupy))})
 
             @staticmethod
@@ -215,7 +290,7 @@ class FakeCupy:
 
             @staticmethod
             def Device(device: int | None = None) -> Any:
-                return type("Device", (), {"compute_capability": capability})
+                return type("Device", (), {"compute_capability": capability, "id": 0})
 
             @staticmethod
             def get_elapsed_time(start_event: Any, end_event: Any) -> float:

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from cuda_harness import lowered
 from cuda_nets import NETS
-from products import conv_launch, gradient_launch, inner_product_launch
 from test_cuda_winograd import SIZES, winograd_launch
-from windows import conv
 
 import netc
 from netc.backends.cuda import nvrtc
@@ -132,34 +130,6 @@ def test_wide_products_are_computed_on_tensor_cores(precision: str) -> None:
         wide = "mma_m" in kernel.text
         assert (counts[kernel.stages[0].name] > 0) == wide
     assert sum("mma_m" in k.text for k in products) > len(products) / 2
-
-
-@needs_nvrtc
-@pytest.mark.parametrize(
-    ("launch", "schedule"),
-    [
-        (conv_launch(conv((4, 128, 28, 28), 256, 3, pad=1)), "wgmma_m=128 wgmma_n=256 parts=1"),
-        (conv_launch(conv((4, 128, 28, 28), 256, 1)), "wgmma_m=64 wgmma_n=128 parts=1"),
-        (
-            conv_launch(conv((2, 64, 14, 14), 128, 4, stride=2, transposed=True)),
-            "wgmma_m=128 wgmma_n=128 parts=1",
-        ),
-        (gradient_launch(conv((4, 64, 28, 28), 128, 3, pad=1)), "wgmma_m=128 wgmma_n=128 parts=2"),
-        (gradient_launch(conv((4, 64, 28, 28), 128, 1)), "wgmma_m=64 wgmma_n=64 parts=1"),
-        (inner_product_launch(256, 512, 256), "wgmma_m=128 wgmma_n=256 parts=1"),
-        (inner_product_launch(256, 512, 256, transpose=True), "wgmma_m=128 wgmma_n=64 parts=1"),
-    ],
-)
-def test_products_of_warpgroups_compile_for_sm_90a_run_at_once_and_spill_nothing(
-    launch: Any, schedule: str
-) -> None:
-    text = translation_unit([lowered(launch, "tf32", warpgroups=True, schedule=schedule).text])
-    made = compile_cuda(text, "sm_90a")
-    assert not [r for r in parse_resources(made.log) if r.spill_bytes or r.stack_bytes]
-    assert "serializ" not in made.log  # what ptxas says when it must wait behind each product
-    assert mma_counts(compile_cuda(text, "sm_90a", ptx=True).code.decode())["kernel"] > 0
-    with pytest.raises(NetcError, match="refuses"):
-        compile_cuda(text, "sm_100")
 
 
 LARGE = ["caffenet", "googlenet", "vgg16", "resnet50", "mobilenet_v1", "squeezenet_v1.1"]

@@ -143,13 +143,19 @@ NETC_DEVICE void wgmma_publish() { emulator_wgmma_publish(); }
 NETC_DEVICE void wgmma_fence() {}
 NETC_DEVICE void wgmma_commit() { emulator_wgmma_commit(); }
 template <int N> NETC_DEVICE void wgmma_wait() { emulator_wgmma_wait(N); }
-template <int TILES> NETC_DEVICE void wgmma_tf32(float (&sum)[TILES][4], const float* a, const float* b) {
-    emulator_wgmma_issue(a, b, TILES * 8);
-    for (int j = 0; j < TILES; ++j) {
-        const EmulatorFloats4 r = emulator_wgmma_tf32({{sum[j][0], sum[j][1], sum[j][2], sum[j][3]}}, a, b, j * 8);
-        sum[j][0] = r.v[0], sum[j][1] = r.v[1], sum[j][2] = r.v[2], sum[j][3] = r.v[3];
+#define EMULATOR_WGMMA(name, element, kind)                                                                      \
+    template <int TILES> NETC_DEVICE void name(float (&sum)[TILES][4], const element* a, const element* b) {     \
+        emulator_wgmma_issue(a, b, TILES * 8, kind);                                                             \
+        for (int j = 0; j < TILES; ++j) {                                                                        \
+            const EmulatorFloats4 from = {{sum[j][0], sum[j][1], sum[j][2], sum[j][3]}};                         \
+            const EmulatorFloats4 r = emulator_wgmma(from, a, b, j * 8, kind);                                   \
+            sum[j][0] = r.v[0], sum[j][1] = r.v[1], sum[j][2] = r.v[2], sum[j][3] = r.v[3];                      \
+        }                                                                                                        \
     }
-}
+EMULATOR_WGMMA(wgmma_tf32, float, EMULATOR_TF32)
+EMULATOR_WGMMA(wgmma_bf16, unsigned, EMULATOR_BF16)
+EMULATOR_WGMMA(wgmma_f16, unsigned, EMULATOR_F16)
+#undef EMULATOR_WGMMA
 #endif
 
 NETC_DEVICE void mma_m8n8k4_f16(float (&d)[8], const unsigned (&a)[2], const unsigned (&b)[2]) {

@@ -149,6 +149,7 @@ const Operand& exchange(const char* what, unsigned mask, bool whole_warp, const 
 
 // A sum on tensor cores and further products, rounded toward zero: an error no smaller than theirs.
 float accumulate(float sum, double products);
+float bits_to_float(uint32_t bits);
 
 #ifdef EMULATOR_CHECKS
 constexpr bool CHECKS = true;

@@ -12,7 +12,9 @@ bool operands_in_use = false;
 namespace {
 
 constexpr int MAX_WARPS = 32;
-constexpr uintptr_t ROW_BYTES = 128, ROWS_OF_A_WARPGROUP = 64;
+constexpr uintptr_t ROWS_OF_A_WARPGROUP = 64, PIECE_BYTES = 16;
+
+uintptr_t row_bytes(EmulatorWgmma kind) { return kind == EMULATOR_TF32 ? 128 : 64; }
 
 struct InUse {
     uintptr_t begin, end;
@@ -47,10 +49,12 @@ void check_published(uintptr_t at, size_t bytes, const void* pc) {
     }
 }
 
-// Where row and column of a swizzled tile lie whose pointer is `tile`: the hardware exchanges bits of addresses.
-uintptr_t place(const float* tile, int row, int column) {
-    const uintptr_t at = reinterpret_cast<uintptr_t>(tile) + row * ROW_BYTES + column * sizeof(float);
-    return at ^ (at >> 7 & 7) << 4;
+// Where a 16-byte piece of a row of a swizzled tile lies whose pointer is `tile`: the hardware exchanges bits of
+// addresses, as many as a row has pieces.
+uintptr_t place(const void* tile, int row, int piece, EmulatorWgmma kind) {
+    const uintptr_t bytes = row_bytes(kind);
+    const uintptr_t at = reinterpret_cast<uintptr_t>(tile) + row * bytes + piece * PIECE_BYTES;
+    return at ^ (at >> 7 & (bytes / PIECE_BYTES - 1)) << 4;
 }
 
 void nothing(Lane*, uint32_t, const void*) {}
@@ -66,11 +70,15 @@ void finish_wait(Lane* lanes, uint32_t, const void*) {
     for (const Products& each : products) operands_in_use |= !each.in_use.empty();
 }
 
-float tf32(uintptr_t at) {
-    uint32_t bits = *reinterpret_cast<const uint32_t*>(at) & 0xffffe000u;
-    float v;
-    __builtin_memcpy(&v, &bits, sizeof v);
-    return v;
+// Element k of an instruction, in a row of a tile.
+float element(const void* tile, int row, int k, EmulatorWgmma kind) {
+    const int of_piece = kind == EMULATOR_TF32 ? 4 : 8;
+    const uintptr_t piece = place(tile, row, k / of_piece, kind);
+    if (kind != EMULATOR_TF32) {
+        const uint16_t bits = reinterpret_cast<const uint16_t*>(piece)[k % of_piece];
+        return kind == EMULATOR_F16 ? emulator_half_to_float(bits) : bits_to_float(static_cast<uint32_t>(bits) << 16);
+    }
+    return bits_to_float(reinterpret_cast<const uint32_t*>(piece)[k % of_piece] & 0xffffe000u);
 }
 
 }  // namespace
@@ -95,19 +103,21 @@ void emulator_wgmma_publish() {
     published[running.index] = ++running.clock;
 }
 
-void emulator_wgmma_issue(const float* a, const float* b, int columns) {
+void emulator_wgmma_issue(const void* a, const void* b, int columns, EmulatorWgmma kind) {
     const void* pc = PC;
     begin_block();
     exchange("wgmma", ALL_LANES, true, {}, nothing, pc);
     if (running.index % LANES != 0) return;
     Products& p = products[running.index / LANES];
-    const uintptr_t a_at = reinterpret_cast<uintptr_t>(a), b_at = reinterpret_cast<uintptr_t>(b);
-    p.in_use.push_back({a_at & ~(ROW_BYTES - 1), (a_at & ~(ROW_BYTES - 1)) + ROWS_OF_A_WARPGROUP * ROW_BYTES, p.committed});
-    p.in_use.push_back({b_at & ~(ROW_BYTES - 1), (b_at & ~(ROW_BYTES - 1)) + columns * ROW_BYTES, p.committed});
+    const uintptr_t bytes = row_bytes(kind);
+    const uintptr_t a_at = reinterpret_cast<uintptr_t>(a) & ~(bytes - 1);
+    const uintptr_t b_at = reinterpret_cast<uintptr_t>(b) & ~(bytes - 1);
+    p.in_use.push_back({a_at, a_at + ROWS_OF_A_WARPGROUP * bytes, p.committed});
+    p.in_use.push_back({b_at, b_at + columns * bytes, p.committed});
     operands_in_use = true;
 }
 
-EmulatorFloats4 emulator_wgmma_tf32(EmulatorFloats4 sum, const float* a, const float* b, int first_column) {
+EmulatorFloats4 emulator_wgmma(EmulatorFloats4 sum, const void* a, const void* b, int first_column, EmulatorWgmma kind) {
     const void* pc = PC;
     const bool counts = profiling;
     profiling = false;  // the units read shared memory in ways of their own
@@ -115,16 +125,16 @@ EmulatorFloats4 emulator_wgmma_tf32(EmulatorFloats4 sum, const float* a, const f
     const int rows[2] = {warp * 16 + lane / 4, warp * 16 + lane / 4 + 8};
     const int columns[2] = {first_column + lane % 4 * 2, first_column + lane % 4 * 2 + 1};
     for (int i = 0; i < 2; ++i)
-        for (int half = 0; half < 2; ++half)
-            for (const uintptr_t at : {place(a, rows[i], half * 4), place(b, columns[i], half * 4)}) {
-                check_aligned(reinterpret_cast<const void*>(at), 16, false, pc);
-                if (CHECKS) check_read(reinterpret_cast<const void*>(at), 16, pc);
-                check_published(at, 16, pc);
+        for (int piece = 0; piece < 2; ++piece)
+            for (const uintptr_t at : {place(a, rows[i], piece, kind), place(b, columns[i], piece, kind)}) {
+                check_aligned(reinterpret_cast<const void*>(at), PIECE_BYTES, false, pc);
+                if (CHECKS) check_read(reinterpret_cast<const void*>(at), PIECE_BYTES, pc);
+                check_published(at, PIECE_BYTES, pc);
             }
     for (int i = 0; i < 4; ++i) {
         double added = 0;
-        for (int k = 0; k < 8; ++k)
-            added += static_cast<double>(tf32(place(a, rows[i / 2], k))) * tf32(place(b, columns[i % 2], k));
+        for (int k = 0; k < (kind == EMULATOR_TF32 ? 8 : 16); ++k)
+            added += static_cast<double>(element(a, rows[i / 2], k, kind)) * element(b, columns[i % 2], k, kind);
         sum.v[i] = accumulate(sum.v[i], added);
     }
     profiling = counts;

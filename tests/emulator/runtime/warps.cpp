@@ -8,6 +8,12 @@
 
 namespace emulator {
 
+float bits_to_float(uint32_t bits) {
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
 float accumulate(float sum, double products) {
     const double exact = products + sum;
     const float nearest = static_cast<float>(exact);
@@ -59,12 +65,6 @@ void finish_ballot(Lane* lanes, uint32_t arrived, const void*) {
 }
 
 // ---- tensor cores --------------------------------------------------------------------------------------------------
-
-float bits_to_float(uint32_t bits) {
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
 
 float tf32(unsigned bits) { return bits_to_float(bits & 0xffffe000u); }  // the units do not see the rest
 float bf16(unsigned bits) { return bits_to_float(bits << 16); }

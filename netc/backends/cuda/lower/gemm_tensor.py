@@ -117,7 +117,7 @@ def _emit_copy(kernel: Kernel, side: SideLoads) -> None:
         kernel.line(f"copy_async{4 * side.run}({side.name}_tile, {target}, from, valid);")
 
 
-_PACK = {"bf16": "pack_bfloat162", "fp16": "pack_half2"}
+PACK = {"bf16": "pack_bfloat162", "fp16": "pack_half2"}
 _MMA = {"tf32": "m16n8k8_tf32", "bf16": "m16n8k16_bf16", "fp16": "m16n8k16_f16"}
 
 
@@ -148,6 +148,6 @@ def _fragment(kernel: Kernel, side: SideLoads, half: str) -> str:
         return f"to_tf32({side.name}_tile[{at(f'k + lane % 4 + {half} * 4')}])"
     first = f"k + lane % 4 * 2 + {half} * 8"
     if side.operand.fast == "column":
-        return f"{_PACK[kernel.precision]}(load2({side.name}_tile, {at(first)}))"
+        return f"{PACK[kernel.precision]}(load2({side.name}_tile, {at(first)}))"
     low, high = (f"{side.name}_tile[{at(f'{first} + {i}')}]" for i in (0, 1))
-    return f"{_PACK[kernel.precision]}({low}, {high})"
+    return f"{PACK[kernel.precision]}({low}, {high})"

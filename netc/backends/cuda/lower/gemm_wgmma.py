@@ -19,37 +19,32 @@ from netc.ir.core import Op
 from netc.ir.dim import Dim
 
 STAGES = 4
-DEPTH = 8  # of an instruction
+DEPTH = 8  # of an instruction, in words
 WARPGROUP_ROWS = 64
+SUM = "sum[j][i * 2 + e]"  # of row i * 8 + lane / 4 and column j * 8 + lane % 4 * 2 + e
 MOST_HELD = 168  # of a thread's registers, for sums and rows, of 255
 
 
 def fits(kernel: Kernel, product: Product, tile: Tile) -> bool:
     """Whether what a thread holds leaves it room to work."""
-    a = _loads(kernel, "a", product.a, tile.m, tile, product.m, product.k)
-    b = _loads(kernel, "b", product.b, tile.n, tile, product.n, product.k)
+    a, b = _sides(kernel, product, tile)
     return tile.tn // 2 + a.held + b.held <= MOST_HELD
 
 
 def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Tiling) -> None:
     """Emit the kernel of a product by a schedule."""
     tile = schedule.tile
-    a = _loads(kernel, "a", product.a, tile.m, tile, product.m, product.k)
-    b = _loads(kernel, "b", product.b, tile.n, tile, product.n, product.k)
-    a_floats, b_floats = (STAGES * side.rows * tile.k for side in (a, b))
+    sides = _sides(kernel, product, tile)
+    a_floats, b_floats = (STAGES * side.rows * tile.k for side in sides)
     with product_function(kernel, product, schedule, blocks=1, shared_bytes=4 * (a_floats + b_floats)):
         kernel.line(f"NETC_DYNAMIC_SHARED_AT(float, a_tile, 0, {a_floats});")
         kernel.line(f"NETC_DYNAMIC_SHARED_AT(float, b_tile, {4 * a_floats}, {b_floats});")
-        for side in (a, b):
+        for side in sides:
             side.declare_rows()
-        kernel.line(f"float sum[{tile.tn // 8}][4] = {{}};")
-        across = tile.n // tile.tn
-        kernel.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;")
-        kernel.line(f"const int a_row = warp / 4 / {across} * {WARPGROUP_ROWS}, wm = a_row + warp % 4 * 16;")
-        kernel.line(f"const int wn = warp / 4 % {across} * {tile.tn};")
+        declare_sums(kernel, tile)
         with kernel.closure("fetch", "step"):
             kernel.line(f"const int k0 = first + step * {tile.k}, stage = step % {STAGES};")
-            for side in (a, b):
+            for side in sides:
                 _emit_copy(kernel, side)
         kernel.line(f"const int steps = (last - first + {tile.k - 1}) / {tile.k};")
         with kernel.unrolled("step", STAGES - 2):
@@ -60,17 +55,39 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
             kernel.line("wgmma_publish();")
             kernel.line("wgmma_wait<1>();")
             kernel.line("__syncthreads();")
-            kernel.line(f"const float* const a = a_tile + (step % {STAGES} * {tile.m} + a_row) * {tile.k};")
-            kernel.line(f"const float* const b = b_tile + (step % {STAGES} * {tile.n} + wn) * {tile.k};")
-            kernel.line("wgmma_fence();")
-            with kernel.unrolled("k", tile.k, step=DEPTH):
-                kernel.line("wgmma_tf32(sum, a + k, b + k);")
-            kernel.line("wgmma_commit();")
+            emit_multiply(kernel, tile, STAGES, "float", tile.k, "wgmma_tf32")
             kernel.line(f"if (step + {STAGES - 2} < steps) fetch(step + {STAGES - 2});")
             kernel.line("copy_async_commit();")
         kernel.line("wgmma_wait<0>();")
-        store_fragments(kernel, anchor, tail, product, schedule, 2, "sum[j][i * 2 + e]")
+        store_fragments(kernel, anchor, tail, product, schedule, 2, SUM)
     join_parts(kernel, anchor, tail, product, schedule)
+
+
+def declare_sums(kernel: Kernel, tile: Tile) -> None:
+    """A thread's sums, and which rows and columns its warpgroup and its warp have."""
+    across = tile.n // tile.tn
+    kernel.line(f"float sum[{tile.tn // 8}][4] = {{}};")
+    kernel.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;")
+    kernel.line(f"const int a_row = warp / 4 / {across} * {WARPGROUP_ROWS}, wm = a_row + warp % 4 * 16;")
+    kernel.line(f"const int wn = warp / 4 % {across} * {tile.tn};")
+
+
+def emit_multiply(kernel: Kernel, tile: Tile, stages: int, element: str, row: int, product: str) -> None:
+    """Start the products of a step; a tile's rows have ``row`` elements, an instruction takes 8 of them."""
+    for name, rows, own in (("a", tile.m, "a_row"), ("b", tile.n, "wn")):
+        at = f"(step % {stages} * {rows} + {own}) * {row}"
+        kernel.line(f"const {element}* const {name} = {name}_tile + {at};")
+    kernel.line("wgmma_fence();")
+    with kernel.unrolled("k", row, step=DEPTH):
+        kernel.line(f"{product}(sum, a + k, b + k);")
+    kernel.line("wgmma_commit();")
+
+
+def _sides(kernel: Kernel, product: Product, tile: Tile) -> tuple[SideLoads, SideLoads]:
+    return (
+        _loads(kernel, "a", product.a, tile.m, tile, product.m, product.k),
+        _loads(kernel, "b", product.b, tile.n, tile, product.n, product.k),
+    )
 
 
 def _loads(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netc.backends.cuda.kernel import Kernel
-from netc.backends.cuda.lower import gemm, gemm_tensor, gemm_wgmma
+from netc.backends.cuda.lower import gemm, gemm_tensor, gemm_wgmma, gemm_wgmma_pairs
 from netc.backends.cuda.lower.library_product import library_product
 from netc.backends.cuda.lower.product import Product
 from netc.backends.cuda.lower.tiling import (
+    MOST_PARTS,
     SIMT_TILES,
     TENSOR_SPEED,
     TENSOR_TILES,
@@ -24,8 +25,7 @@ from netc.ir.core import Op
 from netc.ir.schedule import Schedule, read_any_schedule
 
 CLEARLY = 0.8  # of the other units' time: what wgmma must promise, as its model is the least certain
-MOST_CANDIDATES = 10
-HOPELESS = 2.5  # times the least cost
+MOST_TILES = 3  # of a family, that are measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,7 @@ class ByLibrary(Schedule):
 
 
 Cut = SimtCut | MmaCut | WgmmaCut
-_EMIT: Mapping[type[Cut], Callable[[Kernel, Op, Sequence[Op], Product, Tiling], None]] = {
-    SimtCut: gemm.emit,
-    MmaCut: gemm_tensor.emit,
-    WgmmaCut: gemm_wgmma.emit,
-}
+_Emit = Callable[[Kernel, Op, Sequence[Op], Product, Tiling], None]
 _KINDS: tuple[type[Cut | ByLibrary], ...] = (SimtCut, MmaCut, WgmmaCut, ByLibrary)
 
 
@@ -90,7 +86,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> N
         return
     for way in _ways(kernel, product):
         if isinstance(cut, way.kind):
-            _EMIT[way.kind](kernel, anchor, tail, product, _tiling(cut, way.tiles, product))
+            _emit(kernel, way.kind)(kernel, anchor, tail, product, _tiling(cut, way.tiles, product))
             return
 
 
@@ -98,24 +94,40 @@ def lower_kept(kernel: Kernel, anchor: Op, product: Product) -> None:
     """Emit the function of a product whose sums stay in scratch memory, k in one part."""
     way = _ways(kernel, product)[0]
     extents = (product.m, product.n, product.k, product.groups)
-    tiling = choose(way.tiles, *extents, speed=way.speed, whole=True)
-    _EMIT[way.kind](kernel, anchor, (), product, tiling)
+    tiling = choose(way.tiles, *extents, speed=way.speed, parts=1)
+    _emit(kernel, way.kind)(kernel, anchor, (), product, tiling)
+
+
+def _emit(kernel: Kernel, kind: type[Cut]) -> _Emit:
+    """How the function of a family of tiles is written."""
+    by_warpgroups = gemm_wgmma.emit if kernel.precision == "tf32" else gemm_wgmma_pairs.emit
+    found: dict[type[Cut], _Emit] = {
+        SimtCut: gemm.emit,
+        MmaCut: gemm_tensor.emit,
+        WgmmaCut: by_warpgroups,
+    }
+    return found[kind]
 
 
 def candidates(kernel: Kernel, product: Product) -> list[Schedule]:
-    """What a product may be cut into, the model's own choice first, the most promising before the others."""
+    """What a product may be cut into, the model's own choice first: of all units the tiles it likes best.
+
+    The best of each with fewer and with more parts of k, too: what starting a second function and passing
+    sums through memory take is what the model knows least about.
+    """
     extents = (product.m, product.n, product.k, product.groups)
-    costs: dict[Cut, float] = {}
+    found: dict[Cut, None] = {_own_choice(kernel, product): None}
     for way in _ways(kernel, product):
-        for tile in way.tiles:
-            for whole in (False, True):
-                found = choose((tile,), *extents, speed=way.speed, whole=whole)
-                costs[_cut(way.kind, found)] = found.cost
-    own = _own_choice(kernel, product)
-    least = min(costs.values())
-    others = sorted((c for c in costs if c != own and costs[c] <= HOPELESS * least), key=costs.__getitem__)
-    best: list[Schedule] = [own, *others[: MOST_CANDIDATES - 1]]
-    return [*best, ByLibrary(1)] if library_product(kernel, product) is not None else best
+        tilings = [choose((tile,), *extents, speed=way.speed) for tile in way.tiles]
+        tilings.sort(key=lambda tiling: tiling.cost)
+        best = tilings[0]
+        for parts in (best.parts // 2, 1, best.parts * 2):
+            if best.parts > 1 and 1 <= parts <= MOST_PARTS:
+                tilings.append(choose((best.tile,), *extents, speed=way.speed, parts=parts))
+        kept = tilings[:MOST_TILES] + tilings[len(way.tiles) :]
+        found.update(dict.fromkeys(_cut(way.kind, tiling) for tiling in kept))
+    plain: list[Schedule] = [*found]
+    return [*plain, ByLibrary(1)] if library_product(kernel, product) is not None else plain
 
 
 def _ways(kernel: Kernel, product: Product) -> list[_Way]:
@@ -124,8 +136,9 @@ def _ways(kernel: Kernel, product: Product) -> list[_Way]:
     if kernel.precision == "fp32" or not gemm_tensor.pays(product):
         return [simt]
     found = [_Way(MmaCut, TENSOR_TILES, TENSOR_SPEED)]
-    if kernel.warpgroups and kernel.precision == "tf32":
-        tiles = tuple(tile for tile in WGMMA_TILES if gemm_wgmma.fits(kernel, product, tile))
+    if kernel.warpgroups:
+        fits = gemm_wgmma.fits if kernel.precision == "tf32" else gemm_wgmma_pairs.fits
+        tiles = tuple(tile for tile in WGMMA_TILES if fits(kernel, product, tile))
         found += [_Way(WgmmaCut, tiles, WGMMA_SPEED)] if tiles else []
     return [*found, simt]
 

@@ -20,7 +20,7 @@ class SideLoads:
 
     A thread moves ``count`` runs of ``run`` elements; neighbours in memory go to neighbouring threads. With
     ``by_depth`` the tile lies as [k][row] whatever the operand: half of the threads along k then take other
-    rows than the rest of their warp, whose banks they would meet.
+    rows than the rest of their warp, whose banks they would meet. Runs are ``single`` elements on request.
     """
 
     def __init__(
@@ -34,11 +34,12 @@ class SideLoads:
         depth: Dim,
         *,
         by_depth: bool = False,
+        single: bool = False,
     ) -> None:
         self.kernel, self.name, self.operand, self.rows, self.tile = kernel, name, operand, rows, tile
         self.extent, self.depth = extent, depth
         whole = operand.fast == "column" or exact_quotient(extent, 4) is not None
-        self.run = 4 if operand.fours and whole else 1
+        self.run = 4 if operand.fours and whole and not single else 1
         fast = rows if operand.fast == "row" else tile.k
         self.line = fast // self.run  # threads along the fast direction
         self.count = rows * tile.k // self.run // tile.threads
@@ -115,9 +116,8 @@ class PatchLoads(SideLoads):
     def __init__(
         self, kernel: Kernel, name: str, operand: Operand, rows: int, tile: Tile, extent: Dim, depth: Dim
     ) -> None:
-        super().__init__(kernel, name, operand, rows, tile, extent, depth)
+        super().__init__(kernel, name, operand, rows, tile, extent, depth, single=True)
         warps, bands = tile.threads // WARP, rows // self.ROWS
-        self.run = 1
         self.bands = bands
         self.rows_held = max(1, bands // warps)
         self.columns_apart = self.COLUMNS * max(1, warps // bands)

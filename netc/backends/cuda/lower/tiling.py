@@ -88,22 +88,27 @@ def choose(
     groups: int,
     *,
     speed: float = 1.0,
-    whole: bool = False,
+    parts: int | None = None,
 ) -> Tiling:
-    """The tiling that the model finds fastest; k is not cut where an extent is not known, nor if ``whole``.
+    """The tiling that the model finds fastest; k is not cut where an extent is not known.
 
-    ``speed`` of the multiply-adds, relative to the ordinary cores.
+    ``speed`` of the multiply-adds, relative to the ordinary cores. ``parts``: how many of k there are to be.
     """
     known = isinstance(m, int) and isinstance(n, int) and isinstance(k, int)
     rows, columns, depth = (d if isinstance(d, int) else NOMINAL for d in (m, n, k))
-    may_cut = known and not whole
+
+    def counts(tile: Tile) -> list[int]:
+        if parts is not None:
+            return [parts if known else 1]
+        return _parts(depth, known and _blocks(tile, rows, columns, groups) < ENOUGH_BLOCKS)
+
     costs = [
-        (_cost(tile, rows, columns, depth, groups, parts, speed), parts, number)
+        (_cost(tile, rows, columns, depth, groups, count, speed), count, number)
         for number, tile in enumerate(tiles)
-        for parts in _parts(depth, may_cut and _blocks(tile, rows, columns, groups) < ENOUGH_BLOCKS)
+        for count in counts(tile)
     ]
-    cost, parts, number = min(costs)
-    share = _share(tiles[number], parts, depth)
+    cost, count, number = min(costs)
+    share = _share(tiles[number], count, depth)
     return Tiling(tiles[number], math.ceil(depth / share) if known else 1, share, cost)
 
 

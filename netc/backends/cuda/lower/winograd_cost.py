@@ -47,11 +47,11 @@ def winograd_costs(conv: Op, architecture: Architecture, precision: Precision) -
     pixels = y.static_shape[0] * y.static_shape[2] * y.static_shape[3]
 
     tiles, speed = (SIMT_TILES, 1.0) if precision == "fp32" else (TENSOR_TILES, TENSOR_SPEED)
-    warpgroups = architecture.has_warpgroups and precision == "tf32"
+    warpgroups = architecture.has_warpgroups and precision != "fp32"
 
-    def products(m: int, n: int, k: int, groups: int, *, whole: bool) -> float:
-        cost = choose(tiles, m, n, k, groups, speed=speed, whole=whole).cost
-        if warpgroups and not whole:
+    def products(m: int, n: int, k: int, groups: int, parts: int | None) -> float:
+        cost = choose(tiles, m, n, k, groups, speed=speed, parts=parts).cost
+        if warpgroups and parts is None:
             cost = min(cost, choose(WGMMA_TILES, m, n, k, groups, speed=WGMMA_SPEED).cost)
         return 2 * cost * PROCESSORS / architecture.fp32
 
@@ -60,7 +60,7 @@ def winograd_costs(conv: Op, architecture: Architecture, precision: Precision) -
 
     read, written = images * channels * height * width, pixels * outputs
     direct = copies(read, written, w.static_shape[0] * channels * taps**2)
-    own = max(products(outputs, pixels, channels * taps**2, 1, whole=False), direct)
+    own = max(products(outputs, pixels, channels * taps**2, 1, None), direct)
     costs: dict[int | None, float] = {None: own + START_SECONDS}
     for tile, extent in [(t, t + r - 1) for t, r in SIZES if r == taps]:
         if extent > MOST_EXTENT or (precision != "fp32" and tile > EXACT_TILE):
@@ -73,7 +73,7 @@ def winograd_costs(conv: Op, architecture: Architecture, precision: Precision) -
         if 4 * (inputs + made) > MOST_SCRATCH_BYTES:
             continue
         weights = outputs * channels * extent**2
-        product = products(outputs, sizes.room, channels, extent**2, whole=True)
+        product = products(outputs, sizes.room, channels, extent**2, 1)
         costs[tile] = (
             copies(read, inputs)
             + max(product, copies(inputs, weights, made))
