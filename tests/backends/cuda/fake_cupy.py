@@ -220,7 +220,7 @@ class Cublas:
 
     def _columns(self, address: int, pitch: int, rows: int, columns: int) -> Any:
         assert pitch >= rows
-        flat = self.cupy.memory_at(address).view(np.float32)
+        flat = self.cupy.memory_at(address, np.float32)
         assert flat.size >= pitch * (columns - 1) + rows
         return np.lib.stride_tricks.as_strided(flat, (rows, columns), (4, 4 * pitch))
 
