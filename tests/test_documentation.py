@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
+from netc.bench.history import read_history
+from netc.bench.run_file import BEST
 from netc.cli import commands, train_commands
 from netc.cli import main as run_netc
 
@@ -79,6 +81,22 @@ def test_the_commands_of_the_usage_page_run(monkeypatch, tmp_path, capsys):
         assert program == "netc"
         assert run_netc(arguments) == 0, line
         assert capsys.readouterr().err == "", line
+
+
+def test_the_pictures_of_the_performance_page_show_runs_of_the_history():
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    names = re.findall(r"!\[[^]]*\]\((.+?)\)", page)
+    assert names == ["forward.svg", "training.svg"]
+    runs = {run.date: run for run in read_history(str(ROOT / "benchmarks" / "history"))}
+    for name in names:
+        picture = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        (date,) = set(re.findall(r"\d{4}-\d\d-\d\dT[\d:]+Z", picture))
+        rows = [row for row in runs[date].rows if row.ratios]
+        assert picture.count(", batch ") == len(rows)
+        for row in rows:
+            assert f">{row.key[0]}, batch {row.key[1]}<" in picture
+            assert f">{row.ratios[BEST]:.2f}<" in picture
+            assert f">{row.over_floor:.2f}<" in picture
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from netc.bench.cases import Case, floor_ms, fraction_of_fma_peak, ratios_of
+from netc.bench.engines.table import SUBJECT
 from netc.bench.machine import Machine
 from netc.bench.measure import Settings
 from netc.frontend.atomic_file import atomic_file
@@ -30,12 +31,14 @@ class Row:
     """``ratios`` are the times of peers over netc's, by engine, and of the best of them under `BEST`.
 
     ``fma_fraction`` is the part of the machine's multiply-add peak that netc reached, by the operations of
-    direct convolution. Both lack what was not measured, or where outputs were wrong.
+    direct convolution; ``over_floor`` is netc's time over what the machine needs at least. All lack what was
+    not measured, or where outputs were wrong.
     """
 
     key: Key
     ratios: Mapping[str, float]
     fma_fraction: float | None
+    over_floor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,13 @@ def _rounded(data: Any) -> Any:
 def _row(entry: Any, train: bool) -> Row:
     key = (_is(entry["net"], str), _is(entry["batch"], int), _is(entry["threads"], int), train)
     ratios = {_is(e, str): _number(r) for e, r in _is(entry["ratios"], dict).items()}
-    fraction = entry["fma_fraction"]
-    return Row(key, ratios, None if fraction is None else _number(fraction))
+    fraction, own = entry["fma_fraction"], _is(entry["engines"], dict).get(SUBJECT, {}).get("ms")
+    return Row(
+        key,
+        ratios,
+        None if fraction is None else _number(fraction),
+        None if own is None else _number(own) / _number(entry["floor_ms"]),
+    )
 
 
 def _is(value: Any, kind: type) -> Any:

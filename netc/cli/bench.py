@@ -20,6 +20,7 @@ from netc.bench.process import installed_packages
 from netc.bench.report import check_report, report
 from netc.bench.run_file import Run, parse_run, read_run, run_data, write_run
 from netc.cli.bench_history import show_history
+from netc.cli.bench_picture import draw_run
 from netc.cli.output import CheckFailed, put, put_json, say
 from netc.ir.diagnostics import NetcError
 from netc.runtime.options import MAX_THREADS
@@ -42,16 +43,28 @@ def command(
     check: str | None,
     margin: str,
     history: str | None,
+    draw: str | None,
     output: str | None,
 ) -> None:
     """``netc bench``."""
+    if draw is not None:
+        if nets or check or json_file or history:
+            raise NetcError(
+                "--draw shows a run that was made: it takes no nets, --check, --json or --history"
+            )
+        if output is None:
+            raise NetcError("--draw needs a file for its picture", remedy="name it with -o run.svg")
+        draw_run(draw, output)
+        return
     if history is not None:
         if nets or check or json_file:
             raise NetcError("--history shows runs that were made: it takes no nets, --check or --json")
         show_history(history, output)
         return
     if output is not None:
-        raise NetcError("-o names the picture of --history", remedy="write the measurements with --json FILE")
+        raise NetcError(
+            "-o names the picture of --history or --draw", remedy="write the measurements with --json FILE"
+        )
     python = peer_python or sys.executable
     settings = Settings(
         nets=tuple(nets) or REFERENCE_NETS,

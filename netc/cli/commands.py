@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from netc.cli.image_options import IMAGE_SCALING
-from netc.cli.make_command import JSON, Parameter, command, net_command
+from netc.cli.make_command import JSON, PIN, Parameter, command, net_command
 
 EMIT_STAGES = ("tensor", "buffer", "loop", "llvm", "asm", "cuda", "ptx", "cubin", "sass-info")
 DRAW_STAGES = ("net", "import", "tensor", "buffer")
@@ -55,6 +55,7 @@ RUN = net_command(
     *IMAGE_SCALING,
     click.option("--image-dims", metavar="H,W", help="Resize images to this, then crop: the input's size."),
     click.option("--oversample", is_flag=True, help="Mean over 10 crops: corners, centre, and mirrored."),
+    PIN,
     JSON,
 )
 
@@ -90,6 +91,7 @@ TIME = net_command(
     click.option(
         "--backward", is_flag=True, help="Time forward and backward of the net as compiled for training."
     ),
+    PIN,
     JSON,
 )
 
@@ -143,7 +145,10 @@ BENCH = command(
         "--margin", default="10%", show_default=True, help="By how much a ratio may be worse in --check."
     ),
     click.option("--history", metavar="DIR", help="Run nothing: show how the runs in a folder went."),
-    click.option("-o", "--output", metavar="FILE", help="Draw --history there: .png, .svg or .pdf."),
+    click.option("--draw", metavar="FILE", help="Run nothing: draw the run that --json wrote, in -o."),
+    click.option(
+        "-o", "--output", metavar="FILE", help="Draw --history or --draw there: .png, .svg or .pdf."
+    ),
 )
 
 INSPECT = net_command(

@@ -19,6 +19,7 @@ ALLOW_PYTHON_LAYERS: Parameter = click.option(
 TUNE: Parameter = click.option(
     "--tune", is_flag=True, help="Measure schedules here (minutes at first), and remember the quickest."
 )
+PIN: Parameter = click.option("--pin", is_flag=True, help="Bind each thread to a core while it computes.")
 TARGET: Parameter = click.option(
     "--target",
     default="cpu",

@@ -39,10 +39,19 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(path: str, figure: Any) -> None:
-    """Write a figure in the format of the path's suffix: PNG without one."""
+    """Write a figure in the format of the path's suffix: PNG without one. Equal figures give equal files."""
+    import matplotlib
+
     kind = _kind(path)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind)
+    date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    # text stays text, with a short list of fonts: fewer bytes, and it can be searched
+    settings: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "netc",
+        "font.sans-serif": ["DejaVu Sans", "Verdana"],
+    }
+    with matplotlib.rc_context(settings), atomic_path(path) as temporary:
+        figure.savefig(temporary, format=kind, metadata=date)
 
 
 def _kind(path: str) -> str:

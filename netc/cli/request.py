@@ -49,7 +49,7 @@ class NetRequest:
         """The module: loaded if the model is compiled, else compiled now."""
         if self.is_compiled:
             self._check_nothing_to_compile()
-            return load(self.model, threads=self.options.threads)
+            return load(self.model, threads=self.options.threads, pin_threads=self.options.pin_threads)
         with tuning(self.options.tuner), progress("compiling kernels") as on_kernel:
             return build(self.model, self.weights, self.options, on_kernel=on_kernel)
 
@@ -83,6 +83,7 @@ def take_request(given: dict[str, Any]) -> NetRequest:
         input_shapes=tuple(map(parse_input_shape, given.pop("input_shape"))),
         opt_level=int(given.pop("opt_level")),
         threads=given.pop("threads"),
+        pin_threads=given.pop("pin", False),
         keep=given.pop("keep"),
         fully_convolutional=given.pop("fully_convolutional"),
         precision=given.pop("precision"),

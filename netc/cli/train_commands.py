@@ -10,6 +10,7 @@ import click
 from netc.cli.make_command import (
     ALLOW_PYTHON_LAYERS,
     JSON,
+    PIN,
     PRECISION,
     TARGET,
     TUNE,
@@ -39,6 +40,7 @@ def _effect(signal: str, default: str) -> Parameter:
 
 _RUNNING: tuple[Parameter, ...] = (
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
+    PIN,
     TARGET,
     PRECISION,
     click.option(
@@ -152,6 +154,7 @@ def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
         stages=tuple(filter(None, stage.split(","))),
         iterations=None,
         threads=None,
+        pin=False,
         target="cpu",
         precision="fp32",
         opt_level="3",
@@ -169,6 +172,7 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
     import_module("netc.cli.test").command(
         stages=tuple(filter(None, stage.split(","))),
         threads=None,
+        pin=False,
         target="cpu",
         precision="fp32",
         opt_level="3",

@@ -42,6 +42,7 @@ def compile_net(
     input_shapes: Mapping[str, Sequence[int | str | SymDim]] | None = None,
     opt_level: int = 3,
     threads: int | None = None,
+    pin_threads: bool = False,
     keep: Iterable[str] = (),
     fully_convolutional: bool = False,
     exact: bool = False,
@@ -68,6 +69,7 @@ def compile_net(
         input_shapes=as_input_shapes(input_shapes),
         opt_level=opt_level,
         threads=threads,
+        pin_threads=pin_threads,
         keep=as_names("keep", keep),
         fully_convolutional=fully_convolutional,
         exact=exact,
@@ -139,16 +141,17 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Module:
+def load(path: str | os.PathLike[str], *, threads: int | None = None, pin_threads: bool = False) -> Module:
     """A module from a file that :meth:`Module.save` or ``netc compile`` wrote.
 
     Such files contain machine code: load only those from a source that you trust. On another kind of
-    machine the net is compiled again. ``threads`` replaces the number that it was compiled with.
+    machine the net is compiled again. ``threads`` replaces the number that it was compiled with;
+    ``pin_threads`` is as for :func:`compile_net`.
     """
     found = read_artifact(path)
     compiled = found.compiled
-    if threads is not None:
-        compiled = replace(compiled, options=replace(compiled.options, threads=threads))
+    options = replace(compiled.options, pin_threads=pin_threads)
+    compiled = replace(compiled, options=options if threads is None else replace(options, threads=threads))
     params = ParamStore(param_entries(compiled.net), found.params)
     states = StateStore(found.seed)
     states.restore(found.states)

@@ -8,8 +8,9 @@ from functools import cached_property
 
 from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import compile_launches
+from netc.backends.llvm.native_runtime import compile_runtime
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
-from netc.backends.llvm.target import Target, available_cores, parse_target
+from netc.backends.llvm.target import Target, available_cores, host_target, parse_target
 from netc.frontend.imported_net import ImportedNet, LayerInfo
 from netc.frontend.importer import import_net
 from netc.frontend.message import Message
@@ -170,6 +171,8 @@ def compile_imported(
         available_cores(),
         on_kernel,
     )
+    if target == host_target():
+        compile_runtime()  # it lies in the cache when a process that has no compiler loaded runs the net
     return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {}, parts)
 
 

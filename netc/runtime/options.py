@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Literal
 
 from netc.backends.cuda.target import DEFAULT_PRECISION, PRECISIONS, Precision
+from netc.backends.llvm.cores import check_can_bind
 from netc.frontend.python_layers.layers import PythonLayers
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import Dim, SymDim, symbol
@@ -30,7 +31,8 @@ class CompileOptions:
 
     ``target`` is ``cpu``, ``cpu:LEVEL``, ``cuda``, ``cuda:sm_NN,…`` or ``numpy`` (the reference, slow).
     ``phase``, ``level`` and ``stages`` choose layers as Caffe's NetState does. ``input_shapes`` replaces
-    shapes of the net's inputs; a dimension may be a symbol. ``threads`` is None for all cores. ``keep`` names
+    shapes of the net's inputs; a dimension may be a symbol. ``threads`` is None for all cores; with
+    ``pin_threads`` each is bound to a core while it computes (Linux), which no file keeps. ``keep`` names
     intermediate blobs to be had after a run. ``fully_convolutional`` turns inner products into convolutions.
     ``exact`` forbids algorithms that round more than sums of products do: Winograd's convolution. With a
     ``tuner`` schedules are measured, on the processor or the GPU, instead of chosen by a model.
@@ -46,6 +48,7 @@ class CompileOptions:
     input_shapes: tuple[tuple[str, Shape], ...] = ()
     opt_level: int = 3
     threads: int | None = None
+    pin_threads: bool = False
     keep: tuple[str, ...] = ()
     fully_convolutional: bool = False
     exact: bool = False
@@ -60,6 +63,13 @@ class CompileOptions:
             raise NetcError(f"the optimisation level is one of 0, 1, 2, 3, got {self.opt_level!r}")
         if self.threads is not None and not (_is_int(self.threads) and 1 <= self.threads <= MAX_THREADS):
             raise NetcError(f"the number of threads lies in 1 … {MAX_THREADS}, got {self.threads!r}")
+        if self.pin_threads:
+            if not self.target.strip().lower().startswith("cpu"):
+                raise NetcError(
+                    f"the target {self.target} has no threads to bind",
+                    remedy="leave out pin_threads, or --pin",
+                )
+            check_can_bind()
         if self.precision not in PRECISIONS:
             raise NetcError(f"the precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if self.tuner is not None and self.target == NUMPY_TARGET:

@@ -19,6 +19,7 @@ from netc.ir.layout import pack, unpack
 from netc.ir.opdef import numpy_dtype
 from netc.ir.ops.buffer import AllocAttrs, LaunchAttrs, ViewAttrs
 from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
+from netc.runtime.input_slots import InputSlots, is_readable, readable_in_place
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.program_parts import PartsProgram
 from netc.runtime.reference_launch import ReferenceLaunch
@@ -71,14 +72,20 @@ class KernelProgram(PartsProgram):
         self.storages: dict[str, Array] = {}
         addresses: dict[str, int] = {}
         strides: dict[str, int] = {}  # from one part of the batch to the next
+        # inputs that may lie anywhere have the address 0 here: what points into them is an offset
+        self._movable = {name: InputSlots() for name in readable_in_place(func, (REFERENCE_KERNEL,))}
+        self._borrowed: dict[str, Array] = {}
         for arg, role in zip(func.args, func.roles, strict=True):
             if role in ("param", "state"):
-                storage = persistent[arg.name]
+                addresses[arg.name] = persistent[arg.name].ctypes.data
+                continue
+            type_ = _whole(tensor_of(arg.type), batch_parts)
+            strides[arg.name] = _bytes(type_) // batch_parts
+            if arg.name in self._movable:
+                addresses[arg.name] = 0
             else:
-                storage = _storage(arg.name, _whole(tensor_of(arg.type), batch_parts))
-                self.storages[arg.name] = storage
-                strides[arg.name] = storage.nbytes // batch_parts
-            addresses[arg.name] = storage.ctypes.data
+                self.storages[arg.name] = _storage(arg.name, type_)
+                addresses[arg.name] = self.storages[arg.name].ctypes.data
         calls = [op for op in func.ops if op.name == "buffer.launch"]
         self.launches = tuple(Launch(index, _kernel_name(op), op) for index, op in enumerate(calls))
         backward, self._late = dependent(func, late)
@@ -88,9 +95,12 @@ class KernelProgram(PartsProgram):
         parts: list[list[Step] | ReferenceLaunch] = []
         for batch_part in range(batch_parts):
             at = {name: address + batch_part * strides.get(name, 0) for name, address in addresses.items()}
+            inputs = {name: name for name in self._movable}  # by the buffers that lie in them
             for op in func.ops:
                 if op.name != "buffer.launch":
                     at[op.result.name] = buffer_address(op, at, arena.ctypes.data)
+                    if op.operands and op.operands[0].name in inputs:
+                        inputs[op.result.name] = inputs[op.operands[0].name]
                     continue
                 if op is backward:
                     self._backward = len(parts)
@@ -104,6 +114,9 @@ class KernelProgram(PartsProgram):
                 if scratch[kernel]:
                     words.append(shared.ctypes.data)
                 step = Step(kernel, library.address(kernel), np.array(words, dtype=np.int64))
+                for index, value in enumerate(op.operands):
+                    if value.name in inputs:
+                        self._movable[inputs[value.name]].add(step.slots, index, at[value.name])
                 if parts and isinstance(parts[-1], list):
                     parts[-1].append(step)
                 else:
@@ -112,6 +125,10 @@ class KernelProgram(PartsProgram):
         self._parts: list[StepProgram | ReferenceLaunch] = [
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
         ]
+
+    def take(self, arrays: Mapping[str, Array]) -> None:
+        """Read inputs where they lie, if they can be; copy the others."""
+        self.fill(self._borrow(arrays))
 
     def run_timed(self) -> list[float]:
         """Run on the inputs of last time; the seconds that each launch took, for all parts of the batch."""
@@ -131,8 +148,24 @@ class KernelProgram(PartsProgram):
         for name, type_ in self._inputs:
             if name not in arrays:
                 continue
+            if name in self._movable:
+                if name not in self.storages:
+                    self.storages[name] = _storage(name, _whole(type_, self.batch_parts))
+                self._borrowed.pop(name, None)
+                self._movable[name].point_to(self.storages[name].ctypes.data)
             layout, storage, array = type_.layout, self.storages[name], arrays[name]
             np.copyto(storage, array if layout is None else pack(array, layout), casting="unsafe")
+
+    def _borrow(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Let kernels read the inputs that they can read as they lie; the others."""
+        others = dict(arrays)
+        for name, type_ in self._inputs:
+            if name in self._movable and type_.layout is None:
+                array = others.get(name)
+                if array is not None and is_readable(array, numpy_dtype(type_.dtype)):
+                    self._movable[name].point_to(array.ctypes.data)
+                    self._borrowed[name] = others.pop(name)  # kept, for who runs again on the same inputs
+        return others
 
     def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
         """Copies of the outputs of the last run: all, or those that depend on late inputs or do not."""
@@ -187,11 +220,15 @@ def _whole(type_: TensorType, batch_parts: int) -> TensorType:
     return type_.with_shape(type_.shape[0] * batch_parts, *type_.shape[1:])
 
 
-def _storage(name: str, type_: TensorType) -> Array:
+def _bytes(type_: TensorType) -> int:
     size = type_.storage_bytes
     assert isinstance(size, int)
+    return size
+
+
+def _storage(name: str, type_: TensorType) -> Array:
     dtype = numpy_dtype(type_.dtype)
-    flat = aligned_zeros((size // dtype.itemsize,), dtype, what=f"the memory for '{name}'")
+    flat = aligned_zeros((_bytes(type_) // dtype.itemsize,), dtype, what=f"the memory for '{name}'")
     return flat.reshape(type_.static_shape) if type_.layout is None else flat
 
 

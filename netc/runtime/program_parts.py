@@ -26,6 +26,10 @@ class PartsProgram(ABC):
     def fill(self, arrays: Mapping[str, Array]) -> None:
         """Copy inputs, those that are given, to where the parts read them."""
 
+    def take(self, arrays: Mapping[str, Array]) -> None:
+        """Give a whole run its inputs, which may then be used until it ends."""
+        self.fill(arrays)
+
     @abstractmethod
     def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
         """Copies of the outputs of the last run: all, or those that depend on late inputs or do not."""
@@ -37,7 +41,7 @@ class PartsProgram(ABC):
 
         ``meanwhile`` is called before they are waited for.
         """
-        self.fill(arrays)
+        self.take(arrays)
         self.run_parts()
         if meanwhile is not None:
             meanwhile()

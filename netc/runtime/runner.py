@@ -128,7 +128,7 @@ class KernelRunner:
                 dict(binding),
                 self._loaded(),
                 {**prepared.storages, **{name: state.look() for name, state in self.states.items()}},
-                executor_for(self.threads),
+                executor_for(self.threads, pinned=self.compiled.options.pin_threads),
                 self.compiled.late.values(),
                 self.compiled.parts,
             )

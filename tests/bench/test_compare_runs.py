@@ -38,7 +38,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     path = str(tmp_path / "run.json")
     write_run(path, data)
     found = read_run(path)
-    assert found.rows == (Row(KEY, {"torch": 1.5, "ort": 2.5, BEST: 1.5}, 0.5),)
+    assert found.rows == (Row(KEY, {"torch": 1.5, "ort": 2.5, BEST: 1.5}, 0.5, over_floor=2.0),)
     assert (found.cpu, found.versions, found.date) == ("a cpu", {"netc": "1"}, data["date"])
     assert parse_run("x", data) == replace(found, name="x")
 

@@ -188,6 +188,30 @@ def test_the_history_is_printed_and_drawn(netc, net_file, tmp_path):
     assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_is_drawn_with_every_number_of_threads(netc, tmp_path):
+    pytest.importorskip("matplotlib")
+    ratios = {"torch": 3.126, "ort": 0.84, "best peer": 0.84}
+    engines = {"netc": {"ms": 3.0}, "torch": {"ms": 9.378}, "ort": {"ms": 2.52}}
+    result = {"net": "small", "batch": 2, "ratios": ratios, "fma_fraction": 0.5, "floor_ms": 2.0}
+    results = [{**result, "threads": threads, "engines": engines} for threads in (1, 4)]
+    results.append({**result, "net": "failed", "threads": 1, "ratios": {}, "engines": {"netc": {"ms": None}}})
+    run = {"date": "2026-01-31T00:00:00Z", "machine": {"cpu": "a <fast> cpu"}, "versions": {"netc": "1"}}
+    write = (tmp_path / "run.json").write_text
+    write(json.dumps({**run, "settings": {"train": False}, "results": results}))
+    for name in ("run.svg", "again.svg", "run.png"):
+        assert netc("bench", "--draw", "run.json", "-o", name).out == f"{name}\n"
+    picture = (tmp_path / "run.svg").read_text()
+    assert picture == (tmp_path / "again.svg").read_text()
+    for text in ("small, batch 2", "0.84", "1.50", "torch", "onnxruntime", "4 threads, a &lt;fast&gt; cpu"):
+        assert text in picture
+    assert "failed" not in picture
+    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+    write(json.dumps({**run, "settings": {"train": False}, "results": results[2:]}))
+    outcome = netc("bench", "--draw", "run.json", "-o", "run.svg")
+    assert outcome.code == 2
+    assert "no net has a ratio to a peer" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -200,7 +224,9 @@ def test_the_history_is_printed_and_drawn(netc, net_file, tmp_path):
         (("--margin", "ten"), "--margin: 'ten' is no part"),
         (("--check", "nothing.json"), "nothing.json: No such file"),
         (("--json", "nowhere/run.json"), "the folder 'nowhere' cannot be written to"),
-        (("-o", "x.png"), "-o names the picture of --history"),
+        (("-o", "x.png"), "-o names the picture of --history or --draw"),
+        (("--draw", "run.json"), "name it with -o run.svg"),
+        (("lenet", "--draw", "run.json", "-o", "x.svg"), "--draw shows a run that was made"),
         (("--history", "."), "there is no run of netc bench"),
         (("lenet", "--history", "."), "--history shows runs that were made"),
     ],

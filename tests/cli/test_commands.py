@@ -276,6 +276,7 @@ def test_a_compiled_file_refuses_options_that_come_too_late(netc, compiled, tmp_
     assert "--weights has no effect" in netc("run", compiled, "x.npy", "-w", weights_file).err
     assert "-O has no effect" in netc("run", compiled, "x.npy", "-O1").err
     assert netc("run", compiled, "x.npy", "--threads", 1).code == 0
+    assert netc("run", compiled, "x.npy", "--threads", 2, "--pin").code == 0
     assert "compiled already" in netc("compile", compiled).err
 
 

@@ -312,6 +312,8 @@ def test_a_wrong_solver_is_refused_where_it_is_wrong(netc, problem, case):
         (("train", "--solver", "solver.prototxt", "-w", "net.prototxt"), "this is text"),
         (("train", "--solver", "net.prototxt"), "net.prototxt:2:1: error: this is the definition of a net"),
         (("train", "--solver", "solver.prototxt", "--threads", "0"), "threads"),
+        (("train", "--solver", "solver.prototxt", "--pin", "--target", "numpy"), "has no threads to bind"),
+        (("test", "--model", "net.prototxt", "-w", "x", "--pin", "--target", "cuda"), "no threads to bind"),
         (("test", "--model", "net.prototxt", "-w", "gone.caffemodel"), "gone.caffemodel"),
         (("test", "--model", "net.prototxt", "-w", ","), "--weights"),
         (("parse-log", "net.prototxt"), "no lines of training"),

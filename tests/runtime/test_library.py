@@ -11,7 +11,7 @@ from c_machines import MACHINES, Machine, native, undefined_symbols
 from golden_cases import CASES, COMPILED_TOLERANCE, FOLDER, load, phase_of, under, weights_of
 
 import netc
-from netc.backends.llvm.engine import IMPORTS
+from netc.backends.llvm.library import IMPORTS
 from netc.ir.diagnostics import NetcError
 from netc.runtime.c_interface import header_text
 from netc.runtime.library import c_name, write_library
@@ -22,7 +22,7 @@ LENET = ROOT / "examples/lenet/lenet.prototxt"
 LENET_WEIGHTS = ROOT / "examples/lenet/lenet_iter_10000.caffemodel"
 TOLERANCE = 1e-5
 C_LIBRARY = {
-    "aligned_alloc", "free", "sched_yield", "sem_init", "sem_wait", "sem_post", "sem_destroy",
+    "aligned_alloc", "free", "sched_yield", "syscall", "sem_init", "sem_wait", "sem_post", "sem_destroy",
     "pthread_create", "pthread_join",
 }  # fmt: skip
 

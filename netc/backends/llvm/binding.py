@@ -6,6 +6,7 @@ that is already compiled never asks for them.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import llvmlite
@@ -26,5 +27,18 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     import llvmlite.binding
 
+    if "ffi" not in globals():
+        _hold_lock_while_forking(llvmlite.binding.ffi)
     globals().update(llvm=llvmlite.binding, ffi=llvmlite.binding.ffi)
     return globals()[name]
+
+
+def _hold_lock_while_forking(ffi: Any) -> None:
+    """Let a child never find llvmlite's lock held, as it would be for ever, by a thread of the parent's."""
+    lock = getattr(ffi.lib, "_lock", None)
+    if lock is not None and hasattr(os, "register_at_fork"):
+
+        def leave() -> None:
+            lock.__exit__(None, None, None)
+
+        os.register_at_fork(before=lock.__enter__, after_in_parent=leave, after_in_child=leave)

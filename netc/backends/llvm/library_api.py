@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from netc.backends.llvm import lock_step
+from netc.backends.llvm import lock_step, sync_block
 
 MAX_THREADS = 64
 ALIGNMENT = 128
@@ -28,7 +28,7 @@ OK, BAD_ARGUMENT, NO_MEMORY, NO_THREADS = range(4)
 _LOCK_BYTES = 64  # a sem_t has 32 in all C libraries of 64-bit Linux
 _WORKER_BYTES = 32
 SYNC = 0
-LOCKS = 8 * lock_step.sync_words(MAX_THREADS)
+LOCKS = 8 * sync_block.sync_words(MAX_THREADS)
 WORKERS = LOCKS + _LOCK_BYTES * MAX_THREADS
 THREADS = WORKERS + _WORKER_BYTES * MAX_THREADS
 TABLES = THREADS + ALIGNMENT
@@ -85,7 +85,7 @@ def api_text(plan: LibraryPlan, architecture: str) -> str:
     declared = "\n".join(
         f'declare void @"{name}"(ptr, i64, i64)' for name in sorted({name for name, _ in plan.steps})
     )
-    p = plan.prefix
+    p, number = plan.prefix, sync_block.FUTEX_NUMBERS[architecture]
     return f"""
 @"{plan.weights_symbol}" = external hidden constant i8
 @kernels = internal constant [{len(kernels)} x ptr] [{", ".join(kernels)}]
@@ -160,7 +160,7 @@ enter:
   %k1 = add i64 %k, 1
   br label %step
 start:
-  %started = call i64 @start_threads(ptr %net, i64 %nth, i64 {_SPIN_TICKS[architecture]})
+  %started = call i64 @start_threads(ptr %net, i64 %nth, i64 {_SPIN_TICKS[architecture]}, i64 {number})
   %all = icmp eq i64 %started, %nth
   br i1 %all, label %done, label %no.threads
 no.threads:
@@ -195,7 +195,7 @@ run:
   %nth = load i64, ptr %threads.p
   %steps = getelementptr i8, ptr %net, i64 {steps}
   %sync = getelementptr i8, ptr %net, i64 {SYNC}
-  call void @{lock_step.RUN}(ptr %sync, ptr %steps, i64 {len(kernels)}, ptr null, i64 %nth)
+  %ran = call i64 @{lock_step.RUN}(ptr %sync, ptr %steps, i64 {len(kernels)}, ptr null, i64 %nth)
   ret i32 {OK}
 }}
 {_place(p, "input", len(plan.inputs))}
@@ -232,18 +232,19 @@ declare ptr @aligned_alloc(i64, i64)
 declare void @free(ptr)
 declare ptr @memset(ptr, i32, i64)
 declare i32 @sched_yield()
+declare i64 @syscall(i64, ...)
 declare i32 @sem_init(ptr, i32, i32)
 declare i32 @sem_wait(ptr)
 declare i32 @sem_post(ptr)
 declare i32 @sem_destroy(ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_join(i64, ptr)
-declare void @{lock_step.RUN}(ptr, ptr, i64, ptr, i64)
+declare i64 @{lock_step.RUN}(ptr, ptr, i64, ptr, i64)
 declare void @{lock_step.WORK}(ptr, i64)
 declare void @{lock_step.STOP}(ptr)
 """
 
-_CONFIG, _WORKER, _LINE = lock_step.CONFIG, lock_step.WORKER, lock_step.LINE_WORDS
+_CONFIG, _WORKER, _LINE = sync_block.CONFIG, sync_block.WORKER, sync_block.LINE_WORDS
 
 # start_threads gives the number of threads that there are then, the caller included
 _THREADS = f"""
@@ -286,7 +287,7 @@ define internal ptr @record_of(ptr %net, i64 %tid) {{
   ret ptr %record
 }}
 
-define internal i64 @start_threads(ptr %net, i64 %nth, i64 %ticks) {{
+define internal i64 @start_threads(ptr %net, i64 %nth, i64 %ticks, i64 %futex) {{
 entry:
   %sync = getelementptr i8, ptr %net, i64 {SYNC}
   %config = getelementptr i64, ptr %sync, i64 {_CONFIG}
@@ -301,6 +302,10 @@ entry:
   store i64 %ticks, ptr %ticks.p
   %spins.p = getelementptr i64, ptr %config, i64 5
   store i64 {_BARRIER_SPINS}, ptr %spins.p
+  %system.p = getelementptr i64, ptr %config, i64 6
+  store ptr @syscall, ptr %system.p
+  %number.p = getelementptr i64, ptr %config, i64 7
+  store i64 %futex, ptr %number.p
   br label %loop
 loop:
   %t = phi i64 [ 1, %entry ], [ %t1, %next ]

@@ -1,16 +1,6 @@
 """The LLVM IR that runs a program's steps on several threads in lock step.
 
-One *sync block* of 64-bit words per group of threads, each hot word on cache lines of its own:
-
-====================  =========================================================================
-`EPOCH`               number of programs published; workers wait for it to change
-`ARRIVED`             threads that have reached the current barrier
-`GENERATION`          barriers completed; waiters wait for it to change
-`JOB` + 0, 1, 2, 3    steps, number of steps, clock array or null, stop flag
-`CONFIG` + 0 … 5      threads, yield function or null, lock acquire, lock release,
-                      ticks to spin before parking, spins at a barrier before yielding
-`WORKER` + 16 tid     1 while the worker is parked; next word: the lock on which it parks
-====================  =========================================================================
+The threads share a sync block (`sync_block`) and meet at barriers (`barrier`).
 
 Parking: a worker sets its flag, then looks at the epoch once more; the publisher advances the epoch, then
 clears every flag. Both are sequentially consistent, so either the worker sees the new epoch or the publisher
@@ -23,13 +13,9 @@ mode: kernels are not slowed down by subnormals, and results do not depend on wh
 
 from __future__ import annotations
 
-LINE_WORDS = 16  # 128 bytes: two lines of 64, which some processors fetch together
-EPOCH = 0
-ARRIVED = 1 * LINE_WORDS
-GENERATION = 2 * LINE_WORDS
-JOB = 3 * LINE_WORDS
-CONFIG = 4 * LINE_WORDS
-WORKER = 5 * LINE_WORDS
+from netc.backends.llvm.barrier import BARRIER_TEXT
+from netc.backends.llvm.caller_core import CALLER_CORE_TEXT, MASK_BYTES
+from netc.backends.llvm.sync_block import BUSY, CONFIG, EPOCH, JOB, LINE_WORDS, WORKER
 
 STEP_WORDS = 4  # kernel address, slots address, flags, nothing
 NO_BARRIER_AFTER = 1
@@ -42,16 +28,12 @@ MAX_IDLE_SPINS = 1 << 16
 IDLE_SPINS_PER_YIELD = 1 << 10
 
 
-def sync_words(threads: int) -> int:
-    """The size of the sync block of a group of threads."""
-    return WORKER + LINE_WORDS * threads
-
-
 def runtime_text(triple: str) -> str:
     """The module's text for a machine: `RUN`, `WORK`, `STOP`, `TICK` and `RALLY`.
 
-    - ``void netc_run(sync, steps, i64 n, clock, i64 nth)``: run n steps as thread 0; ``sync`` is not used
-      where nth is 1. ``clock`` is null or takes n + 1 ticks: the start, and the end of each step.
+    - ``i64 netc_run(sync, steps, i64 n, clock, i64 nth)``: run n steps as thread 0; ``sync`` is not used
+      where nth is 1. ``clock`` is null or takes n + 1 ticks: the start, and the end of each step. 1 where
+      nothing was run, as the group is busy or too few cores are free, else 0.
     - ``void netc_work(sync, i64 tid)``: be the worker ``tid`` until stopped.
     - ``void netc_stop(sync)``: make all workers return.
     - ``i64 netc_tick()``: the clock.
@@ -59,7 +41,7 @@ def runtime_text(triple: str) -> str:
     """
     arch = triple.partition("-")[0]
     machine = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(arch, _OTHER)
-    return _PORTABLE + machine
+    return BARRIER_TEXT + CALLER_CORE_TEXT + _PORTABLE + machine
 
 
 _X86 = """
@@ -137,55 +119,6 @@ define internal void @leave_float_mode(i64 %old) {
 """
 
 _PORTABLE = f"""
-define internal void @yield_core(ptr %sync) {{
-  %p = getelementptr i64, ptr %sync, i64 {CONFIG + 1}
-  %f = load ptr, ptr %p
-  %none = icmp eq ptr %f, null
-  br i1 %none, label %out, label %call
-call:
-  %r = call i32 %f()
-  br label %out
-out:
-  ret void
-}}
-
-define internal void @barrier(ptr %sync, i64 %nth) {{
-entry:
-  %arrived = getelementptr i64, ptr %sync, i64 {ARRIVED}
-  %generation = getelementptr i64, ptr %sync, i64 {GENERATION}
-  %old = load atomic i64, ptr %generation monotonic, align 8
-  %before = atomicrmw add ptr %arrived, i64 1 acq_rel
-  %now = add i64 %before, 1
-  %last = icmp eq i64 %now, %nth
-  br i1 %last, label %open, label %wait
-open:
-  store atomic i64 0, ptr %arrived monotonic, align 8
-  %next = add i64 %old, 1
-  store atomic i64 %next, ptr %generation release, align 8
-  ret void
-wait:
-  %limit.p = getelementptr i64, ptr %sync, i64 {CONFIG + 5}
-  %limit = load i64, ptr %limit.p
-  br label %spin
-spin:
-  %i = phi i64 [ 0, %wait ], [ %i.next, %again ]
-  %seen = load atomic i64, ptr %generation acquire, align 8
-  %opened = icmp ne i64 %seen, %old
-  br i1 %opened, label %out, label %hold
-hold:
-  call void @pause()
-  %i.next = add i64 %i, 1
-  %long = icmp ugt i64 %i.next, %limit
-  br i1 %long, label %yield, label %again
-yield:
-  call void @yield_core(ptr %sync)
-  br label %again
-again:
-  br label %spin
-out:
-  ret void
-}}
-
 define internal void @run_steps(ptr %steps, i64 %n, i64 %tid, i64 %nth, ptr %sync, ptr %clock) {{
 entry:
   %mode = call i64 @enter_float_mode()
@@ -231,7 +164,7 @@ sync.step:
   %meet = or i1 %closed, %at.end
   br i1 %meet, label %sync.all, label %time
 sync.all:
-  call void @barrier(ptr %sync, i64 %nth)
+  call void @barrier(ptr %sync, i64 %tid, i64 %nth)
   br label %time
 time:
   br i1 %timing, label %stamp, label %next
@@ -277,19 +210,63 @@ out:
   ret void
 }}
 
-define void @{RUN}(ptr %sync, ptr %steps, i64 %n, ptr %clock, i64 %nth) {{
+define i64 @{RUN}(ptr %sync, ptr %steps, i64 %n, ptr %clock, i64 %nth) {{
+  %mask = alloca [{MASK_BYTES} x i8], align 8
   %many = icmp ugt i64 %nth, 1
-  br i1 %many, label %share, label %run
-share:
+  br i1 %many, label %look, label %alone
+alone:
+  call void @run_steps(ptr %steps, i64 %n, i64 0, i64 1, ptr null, ptr %clock)
+  ret i64 0
+look:
+  %busy = getelementptr i64, ptr %sync, i64 {BUSY}
+  %claimed = cmpxchg ptr %busy, i64 0, i64 1 acquire monotonic
+  %idle = extractvalue {{ i64, i1 }} %claimed, 1
+  br i1 %idle, label %count, label %refuse
+count:
+  %share.p = getelementptr i64, ptr %sync, i64 {CONFIG + 8}
+  %share = load i64, ptr %share.p
+  %free.p.p = getelementptr i64, ptr %sync, i64 {CONFIG + 9}
+  %free.p = load ptr, ptr %free.p.p
+  %limited = icmp ne ptr %free.p, null
+  br i1 %limited, label %first, label %run
+first:
+  %free.first = load atomic i64, ptr %free.p monotonic, align 8
+  br label %take
+take:
+  %free = phi i64 [ %free.first, %first ], [ %free.now, %try ]
+  %enough = icmp sge i64 %free, %share
+  br i1 %enough, label %try, label %leave
+leave:
+  store atomic i64 0, ptr %busy release, align 8
+  br label %refuse
+refuse:
+  ret i64 1
+try:
+  %rest = sub i64 %free, %share
+  %swapped = cmpxchg weak ptr %free.p, i64 %free, i64 %rest acquire monotonic
+  %free.now = extractvalue {{ i64, i1 }} %swapped, 0
+  %taken = extractvalue {{ i64, i1 }} %swapped, 1
+  br i1 %taken, label %run, label %take
+run:
+  %bound = call i1 @bind_caller(ptr %sync, ptr %mask)
   %steps.p = getelementptr i64, ptr %sync, i64 {JOB}
   %n.p = getelementptr i64, ptr %sync, i64 {JOB + 1}
   store ptr %steps, ptr %steps.p
   store i64 %n, ptr %n.p
   call void @publish(ptr %sync, i64 %nth)
-  br label %run
-run:
   call void @run_steps(ptr %steps, i64 %n, i64 0, i64 %nth, ptr %sync, ptr %clock)
-  ret void
+  br i1 %bound, label %unbind, label %ran
+unbind:
+  call void @set_caller_mask(ptr %sync, ptr %mask)
+  br label %ran
+ran:
+  br i1 %limited, label %give, label %out
+give:
+  %before = atomicrmw add ptr %free.p, i64 %share release
+  br label %out
+out:
+  store atomic i64 0, ptr %busy release, align 8
+  ret i64 0
 }}
 
 define void @{RALLY}(ptr %slots, i64 %tid, i64 %nth) {{

@@ -1,21 +1,18 @@
 """Runs compiled kernels on all cores: persistent threads that go through a program's steps in lock step.
 
-The calling thread is thread 0. The others live in native code without the interpreter's lock: they spin for
-a short while after a program, then park on a lock until the next one. See `lock_step` for the protocol.
+The calling thread is thread 0, the others are a `ThreadGroup`. Programs run from several Python threads at
+once run side by side as long as all their threads together are no more than the cores; else they wait for
+each other, in the order in which they came (`CoreBudget`). Programs of one thread never wait: they run on
+the host program's own threads, of which it has as many as it wants.
 
-One executor serves the whole process for each number of threads (`executor_for`); programs run from several
-Python threads at once wait for each other there. With one thread there is nothing to share, so single-thread
-programs run side by side. After a fork the child starts threads of its own when it first needs them.
+After a fork the child starts threads of its own when it first needs them.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
-import sys
 import threading
-import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,18 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from netc.backends.llvm import lock_step
-from netc.backends.llvm.compile_pool import Job, compile_all
-from netc.backends.llvm.library import Library
-from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
-from netc.backends.llvm.target import available_cores, host_target
+from netc.backends.llvm.core_budget import CoreBudget
+from netc.backends.llvm.cores import check_can_bind, cores_to_bind
+from netc.backends.llvm.native_runtime import native, seconds_per_tick
+from netc.backends.llvm.target import available_cores
+from netc.backends.llvm.thread_group import ThreadGroup
 from netc.ir.diagnostics import NetcError
 
-SPIN_BEFORE_PARKING_S = 80e-6
-BARRIER_SPINS = 4000  # about 100 microseconds; then each turn offers the core to others
-BARRIER_SPINS_OVERSUBSCRIBED = 8
-CALIBRATION_S = 0.01
 MAX_THREADS = 1024
-STOP_TIMEOUT_S = 2.0
 
 Slots = npt.NDArray[np.int64]
 
@@ -97,17 +90,23 @@ class Program:
 
 
 class Executor:
-    """A group of ``threads`` threads, the caller of `run_steps` being the first."""
+    """Runs steps on ``threads`` threads, the caller of `run_steps` being the first.
 
-    def __init__(self, threads: int) -> None:
+    ``pinned`` binds each thread to a core while it computes, one of each physical core first; more threads
+    than cores share them in turn. The caller's thread is bound only to a core of its own mask, which it gets
+    back after each run. A single thread is not bound. Groups that run side by side have cores of their own.
+    """
+
+    def __init__(self, threads: int, *, pinned: bool = False) -> None:
         if not 1 <= threads <= MAX_THREADS:
             raise NetcError(f"cannot run on {threads} threads: expected 1 to {MAX_THREADS}")
-        self.threads = threads
-        self._native = _native()
+        if pinned:
+            check_can_bind()
+        self.threads, self.pinned = threads, pinned
+        self._native = native()
         self._run = self._native.run
         self.rally_address = self._native.rally
-        self._turn = threading.Lock()
-        self._group: _Group | None = None
+        self._groups = _Groups()
         self._close: weakref.finalize[Any, Executor] | None = None
         _executors.add(self)
 
@@ -116,170 +115,103 @@ class Executor:
         if self.threads == 1:
             self._run(0, steps, count, clock, 1)
             return
-        with self._turn:
-            group = self._group or self._start()
-            if group.stopped:  # the process is ending, and takes no new threads
+        groups = self._groups
+        budget, waited = groups.budget, False
+        while True:
+            if groups.ended:  # the process is ending, and takes no new threads
                 self._run(0, steps, count, clock, 1)
-            else:
-                self._run(group.sync_address, steps, count, clock, self.threads)
+                return
+            if waited or not budget.waiting:  # else somebody came earlier
+                for group in groups.all:
+                    if not self._run(group.sync_address, steps, count, clock, self.threads):
+                        if budget.waiting:
+                            budget.wake()
+                        return
+                if self._start(groups):
+                    continue
+            budget.wait(lambda: groups.have_room(self.threads), again=waited)
+            waited = True
 
     def close(self) -> None:
-        """End the threads; a later run starts new ones."""
-        with self._turn:
-            if self._close is not None:
-                self._close()
-            self._group = self._close = None
+        """End the threads, none of which may be running; a later run starts new ones."""
+        if self._close is not None:
+            self._close()
+        self._groups, self._close = _Groups(), None
 
     def forget_threads(self) -> None:
-        """In a forked child: the threads exist in the parent only, and one of them may hold the lock."""
+        """In a forked child: the threads exist in the parent only."""
         if self._close is not None:
             self._close.detach()
-        self._turn = threading.Lock()
-        self._group = self._close = None
+        self._groups, self._close = _Groups(), None
 
-    def _start(self) -> _Group:
-        group = _Group(self.threads, self._native)
-        # runs when the executor is collected, and at exit: a thread in native code must not outlive the code
-        self._close = weakref.finalize(self, group.stop)
-        self._group = group
-        return group
-
-
-class _Group:
-    """The worker threads of an executor, their sync block and their locks."""
-
-    def __init__(self, threads: int, native: _Native) -> None:
-        self._native = native
-        self.stopped = False
-        size = lock_step.sync_words(threads) + lock_step.LINE_WORDS
-        memory = np.zeros(size, dtype=np.int64)
-        start = -(int(memory.ctypes.data) // 8) % lock_step.LINE_WORDS  # to the next whole line
-        sync = memory[start:]
-        self._sync = sync
-        self.sync_address = int(sync.ctypes.data)
-        crowded = threads > available_cores()
-        sync[lock_step.CONFIG : lock_step.CONFIG + 6] = (
-            threads,
-            native.yield_core,
-            native.acquire_lock,
-            native.release_lock,
-            int(SPIN_BEFORE_PARKING_S / (seconds_per_tick() or SPIN_BEFORE_PARKING_S)),
-            BARRIER_SPINS_OVERSUBSCRIBED if crowded else BARRIER_SPINS,
-        )
-        self._workers: list[threading.Thread] = []
-        try:
-            for tid in range(1, threads):
-                sync[lock_step.WORKER + lock_step.LINE_WORDS * tid + 1] = native.held_lock()
-                worker = threading.Thread(
-                    target=_work, args=(native, sync, tid), name=f"netc-{tid}", daemon=True
-                )
-                worker.start()
-                self._workers.append(worker)
-        except RuntimeError as error:
-            self.stop()
-            raise NetcError(
-                f"cannot start {threads} threads: {error}", remedy="ask for fewer threads"
-            ) from None
-
-    def stop(self) -> None:
-        """End the threads and wait until they are gone."""
-        self.stopped = True
-        # only those that were started: the locks of the others do not exist
-        self._sync[lock_step.CONFIG] = len(self._workers) + 1
-        self._native.stop(self.sync_address)
-        for worker in self._workers:
-            worker.join(STOP_TIMEOUT_S)
-        # the locks, a few bytes each, are left alone: a worker may still be leaving its own
+    def _start(self, groups: _Groups) -> bool:
+        """Start one more group, if it could run beside those that there are."""
+        with groups.starting:
+            if len(groups.all) >= groups.most(self.threads) or not groups.have_room(self.threads):
+                return False
+            cores = None
+            if self.pinned:
+                known, first = cores_to_bind(), len(groups.all) * self.threads
+                cores = [known[(first + tid) % len(known)] for tid in range(self.threads)]
+            groups.all = (*groups.all, ThreadGroup(self.threads, self._native, groups.budget, cores))
+            if self._close is None:
+                # when the executor is collected, and at exit: a thread must not outlive the code it runs
+                self._close = weakref.finalize(self, groups.end)
+            return True
 
 
-def _work(native: _Native, sync: Slots, tid: int) -> None:
-    native.work(int(sync.ctypes.data), tid)
-
-
-class _Native:
-    """The compiled runtime, and the C functions that it is given."""
+class _Groups:
+    """The groups of an executor: as many as ran side by side."""
 
     def __init__(self) -> None:
-        target = host_target()
-        text = lock_step.runtime_text(target.triple)
-        # level 0: these few loops wait for memory, so better code would gain nothing and cost 30 ms
-        job, cache = Job(text, lambda: text), ObjectCache(default_cache_dir())
-        library = Library({lock_step.RUN: compile_all([job], target, 0, cache, 1)[text]}, target)
-        self._library = library
-        pointer, word = ctypes.c_void_p, ctypes.c_int64
+        self.all: tuple[ThreadGroup, ...] = ()
+        self.starting = threading.Lock()
+        self.ended = False
 
-        def function(name: str, result: type | None, *arguments: type) -> Any:
-            # these calls release the interpreter's lock
-            return ctypes.CFUNCTYPE(result, *arguments)(library.address(name))
+    @functools.cached_property
+    def budget(self) -> CoreBudget:
+        """The process's."""
+        return _budget()
 
-        self.run = function(lock_step.RUN, None, pointer, pointer, word, pointer, word)
-        self.work = function(lock_step.WORK, None, pointer, word)
-        self.stop = function(lock_step.STOP, None, pointer)
-        self.tick = function(lock_step.TICK, word)
-        self.rally = library.address(lock_step.RALLY)
-        self.origin = (self.tick(), time.perf_counter())
-        # Python's own locks: they need no interpreter lock, and exist on every platform
-        python = ctypes.pythonapi
-        self.acquire_lock = _address(python.PyThread_acquire_lock)
-        self.release_lock = _address(python.PyThread_release_lock)
-        self.yield_core = _yield_address()
+    def most(self, threads: int) -> int:
+        """How many groups of so many threads the cores have room for."""
+        return max(1, self.budget.cores // threads)
 
-    def held_lock(self) -> int:
-        """A new lock, already taken."""
-        allocate = ctypes.PYFUNCTYPE(ctypes.c_void_p)(_address(ctypes.pythonapi.PyThread_allocate_lock))
-        take = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(self.acquire_lock)
-        lock = allocate()
-        if not lock or not take(lock, 1):
-            raise RuntimeError("no more locks")
-        return int(lock)
+    def have_room(self, threads: int) -> bool:
+        """Whether a group could start running now, perhaps one that does not exist yet."""
+        if self.budget.free < self.budget.share(threads):
+            return False
+        return len(self.all) < self.most(threads) or not all(group.busy for group in self.all)
+
+    def end(self) -> None:
+        """End all threads for good."""
+        self.ended = True
+        for group in self.all:
+            group.stop()
 
 
-def executor_for(threads: int) -> Executor:
+def executor_for(threads: int, *, pinned: bool = False) -> Executor:
     """The process's executor with this many threads."""
-    executor = _shared.get(threads)
+    executor = _shared.get((threads, pinned))
     if executor is None:
         # two threads may both get here: the dictionary keeps one of the two, the other never starts threads
-        executor = _shared.setdefault(threads, Executor(threads))
+        executor = _shared.setdefault((threads, pinned), Executor(threads, pinned=pinned))
     return executor
 
 
-@functools.cache
-def seconds_per_tick() -> float:
-    """How long one tick of the native clock lasts; 0 where the processor has none."""
-    native = _native()
-    tick, second = native.origin
-    wait = CALIBRATION_S - (time.perf_counter() - second)
-    if wait > 0:
-        time.sleep(wait)
-    ticks = native.tick() - tick
-    return (time.perf_counter() - second) / ticks if ticks > 0 else 0.0
-
-
-@functools.cache
-def _native() -> _Native:
-    return _Native()
-
-
-def _address(function: Any) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
-def _yield_address() -> int:
-    """What offers the core to other threads; 0 where the platform has no such function."""
-    try:
-        if sys.platform == "win32":
-            return _address(ctypes.WinDLL("kernel32").SwitchToThread)
-        return _address(ctypes.CDLL(None).sched_yield)
-    except (AttributeError, OSError):
-        return 0
+def _budget() -> CoreBudget:
+    """The process's; made when it is first needed, as a forked child may have been given other cores."""
+    return _budgets.get("cpu") or _budgets.setdefault("cpu", CoreBudget(available_cores()))
 
 
 def _forget_threads() -> None:
+    _budgets.clear()
     for executor in list(_executors):
         executor.forget_threads()
 
 
-_shared: dict[int, Executor] = {}
+_budgets: dict[str, CoreBudget] = {}
+_shared: dict[tuple[int, bool], Executor] = {}
 _executors: weakref.WeakSet[Executor] = weakref.WeakSet()
 
 if hasattr(os, "register_at_fork"):

@@ -52,7 +52,7 @@ class Solver:
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
     every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes or as in ``"2GB"``, activations are
     computed twice as far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers
-    name. For ``target``, ``precision``, ``opt_level``, ``threads`` and ``tuner`` see
+    name. For ``target``, ``precision``, ``opt_level``, ``threads``, ``pin_threads`` and ``tuner`` see
     :class:`~netc.runtime.options.CompileOptions`.
     """
 
@@ -65,6 +65,7 @@ class Solver:
         precision: Precision = DEFAULT_PRECISION,
         opt_level: int = 3,
         threads: int | None = None,
+        pin_threads: bool = False,
         tuner: Tuner | None = None,
         level: int = 0,
         stages: Iterable[str] = (),
@@ -101,7 +102,12 @@ class Solver:
         self._nets = SolverNets(
             file,
             CompileOptions(
-                target=target, precision=precision, opt_level=opt_level, threads=threads, tuner=tuner
+                target=target,
+                precision=precision,
+                opt_level=opt_level,
+                threads=threads,
+                pin_threads=pin_threads,
+                tuner=tuner,
             ),
             weights=given,
             seed=self.seed,

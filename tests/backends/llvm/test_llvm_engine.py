@@ -1,8 +1,13 @@
 import ctypes
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
 
+from netc.backends.llvm import binding
 from netc.backends.llvm.engine import OPT_LEVELS, compile_to_object, emit_assembly, link_to_object
 from netc.backends.llvm.library import Library
 from netc.backends.llvm.target import host_target
@@ -110,3 +115,30 @@ define void @both(ptr %p, i64 %tid, i64 %nth) {
         assert value.value == 42
         with pytest.raises(KeyError):
             library.address("first")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_another_thread_is_in_llvm_can_compile():
+    target = host_target()
+    expected = compile_to_object(set_text("f", 1), target)
+    lock, inside = binding.ffi.lib._lock, threading.Event()
+
+    def stay() -> None:
+        with lock:
+            inside.set()
+            time.sleep(0.2)
+
+    other = threading.Thread(target=stay)
+    other.start()
+    inside.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        try:
+            os._exit(0 if compile_to_object(set_text("f", 1), target) == expected else 1)
+        finally:
+            os._exit(2)
+    other.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert compile_to_object(set_text("f", 1), target) == expected  # the parent's lock is free again

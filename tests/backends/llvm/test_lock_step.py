@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 
 from netc.backends.llvm.engine import emit_assembly
-from netc.backends.llvm.lock_step import RALLY, RUN, STOP, TICK, WORK, runtime_text, sync_words
+from netc.backends.llvm.lock_step import RALLY, RUN, STOP, TICK, WORK, runtime_text
+from netc.backends.llvm.sync_block import sync_words
 from netc.backends.llvm.target import parse_target
 
 

@@ -171,11 +171,12 @@ def test_timing_tells_which_step_takes_long(kernels, threads):
     quick, slow = step(kernels, "wait", 1), step(kernels, "wait", 3_000_000)
     program = Program(executor_for(threads), [quick, slow, quick])
     start = time.perf_counter()
-    times = program.run_timed()
+    runs = [program.run_timed() for _ in range(9)]
     elapsed = time.perf_counter() - start
-    assert len(times) == 3
-    assert times[1] == max(times)
-    assert 0 < sum(times) <= elapsed
+    assert {len(times) for times in runs} == {3}
+    medians = np.median(runs, axis=0)  # in a single run a quick step may lose its core
+    assert medians[1] == max(medians)
+    assert 0 < np.sum(runs) <= elapsed
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -283,7 +284,11 @@ def test_wrong_slots_are_refused(kernels):
 def test_a_forked_child_has_threads_of_its_own(kernels):
     program, cells = rotation(kernels, executor_for(3), 20)
     check_rotation(program, cells, 3)
-    executor_for(3)._turn.acquire()  # as if another thread were running a program at this moment
+    long = Program(executor_for(3), [step(kernels, "wait", 20_000_000)], [kernels])
+    other = threading.Thread(target=long.run)
+    other.start()
+    while not executor_for(3)._groups.all[0].busy:
+        pass
     child = os.fork()
     if child == 0:
         code = 1
@@ -292,8 +297,8 @@ def test_a_forked_child_has_threads_of_its_own(kernels):
             code = 0
         finally:
             os._exit(code)
-    executor_for(3)._turn.release()
     assert wait_for(child) == 0
+    other.join()
     check_rotation(program, cells, 3, runs=10)
 
 

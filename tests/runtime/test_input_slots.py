@@ -1,0 +1,108 @@
+"""Inputs are read where they lie: whatever array comes, the numbers are those of a copy."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import netc
+from netc.runtime import batch_parts
+
+NET = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 dim: 40 dim: 40 } } }
+layer { name: "relu" type: "ReLU" bottom: "data" top: "data" }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "slice" type: "Slice" bottom: "data" top: "a" top: "b" slice_param { axis: 0 } }
+layer { name: "y" type: "Eltwise" bottom: "a" bottom: "b" top: "y" }
+"""
+SHAPE = (4, 3, 40, 40)
+
+
+def images(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(SHAPE, np.float32)
+
+
+@pytest.fixture(scope="module")
+def module():
+    return netc.compile(NET)
+
+
+@pytest.fixture(scope="module")
+def reference(module):
+    return netc.compile(NET, module.params, target="numpy")
+
+
+def same(module, reference, array):
+    got, expected = module.run(data=array), reference.run(data=np.array(array))
+    for name, blob in expected.items():
+        np.testing.assert_allclose(got[name], blob, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def unaligned(x):
+    raw = np.zeros(x.nbytes + 1, np.uint8)[1:]
+    raw[:] = x.reshape(-1).view(np.uint8)
+    return raw.view(np.float32).reshape(x.shape)
+
+
+KINDS = {
+    "as it is": lambda x: x,
+    "doubles": lambda x: x.astype(np.float64),
+    "every second": lambda x: np.repeat(x, 2, axis=3)[..., ::2],
+    "read-only": lambda x: np.frombuffer(x.tobytes(), np.float32).reshape(x.shape),
+    "big-endian": lambda x: x.astype(">f4"),
+    "not aligned": unaligned,
+    "in columns": np.asfortranarray,
+}
+
+
+def test_arrays_of_every_kind_in_turn_give_the_same_numbers(module, reference):
+    for seed, kind in enumerate([*KINDS, *reversed(KINDS)]):
+        same(module, reference, KINDS[kind](images(seed)))
+
+
+def test_the_callers_array_is_not_written_to(module):
+    x = images(0)
+    before = x.copy()
+    module.run(data=x)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_an_array_that_changed_is_read_again(module, reference):
+    x = images(1)
+    same(module, reference, x)
+    x[...] = images(2)
+    same(module, reference, x)
+
+
+def test_who_runs_again_on_the_same_inputs_finds_them(module):
+    x = images(3)
+    first = module.run(data=x)["conv"]
+    program = next(iter(module._base.runner._programs.values()))
+    gone = weakref.ref(x)
+    del x
+    gc.collect()
+    assert gone() is not None
+    program.run_timed()
+    np.testing.assert_array_equal(program.outputs()["conv"], first)
+
+
+def test_large_inputs_are_not_copied_and_small_ones_are(module):
+    module.run(data=images(4))
+    program = next(iter(module._base.runner._programs.values()))
+    assert set(program._borrowed) == {"data"}
+    assert netc.compile(NET).memory.inputs_outputs > 0
+
+
+def test_batches_in_parts_read_each_part_where_it_lies(monkeypatch):
+    monkeypatch.setattr(batch_parts, "rows_of_a_part", lambda rows, whole, target: 2)
+    net = NET[: NET.index('layer { name: "slice"')].replace("dim: 4 dim: 3", "dim: 6 dim: 3")
+    x = np.random.default_rng(0).standard_normal((6, 3, 40, 40), np.float32)
+    module = netc.compile(net)
+    assert module.compiled.parts == 3
+    reference = netc.compile(net, module.params, target="numpy")
+    same(module, reference, x)
+    same(module, reference, x + 1)
