@@ -68,6 +68,8 @@ def test_a_product_sees_the_bits_of_tf32_alone(emulate: Any) -> None:
         ("    __syncthreads();\n    a[t]", "    a[t]"),
         ("    wgmma_commit();\n    wgmma_wait<0>();\n", ""),
         ("wgmma_wait<0>", "wgmma_wait<1>"),
+        ("    wgmma_fence();\n", ""),
+        ("    wgmma_wait<0>();\n    __syncthreads();\n    a[t] = 0;\n", ""),
         ("k < 32", "k < 40"),
         ("i / 32, i % 32)] = y", "i / 32, i % 31)] = y"),
         ("wgmma_tf32(sum, a + k, w + k);", "if (t % 32) wgmma_tf32(sum, a + k, w + k);"),

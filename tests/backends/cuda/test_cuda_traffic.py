@@ -94,3 +94,11 @@ def test_copies_for_warpgroups_read_few_sectors(name: str) -> None:
     copies = [line for line in found if not line.shared and not line.write]
     assert copies
     assert not [str(line) for line in copies if line.excess > allowed]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+@pytest.mark.parametrize("name", ["conv 1x1", "conv 3x3", "gradient 3x3", "inner product"])
+def test_results_are_stored_in_whole_sectors(name: str, precision: str) -> None:
+    stores = [line for line in traffic(PRODUCTS[name][0], precision) if line.write and not line.shared]
+    assert stores
+    assert not [str(line) for line in stores if line.excess > 1]

@@ -43,6 +43,7 @@ EmulatorFloats4 emulator_mma_m16n8k16(EmulatorFloats4 c, EmulatorWords4 a, Emula
 EmulatorFloats8 emulator_mma_m8n8k4_f16(EmulatorFloats8 c, EmulatorWords2 a, EmulatorWords2 b);
 EmulatorWords4 emulator_ldmatrix(const void* row, int matrices, int transposed);
 void emulator_wgmma_publish();
+void emulator_wgmma_fence();
 // Rows of 128 bytes of tf32, or of 64 of 16-bit floats.
 enum EmulatorWgmma { EMULATOR_TF32, EMULATOR_BF16, EMULATOR_F16 };
 void emulator_wgmma_issue(const void* a, const void* b, int columns, EmulatorWgmma kind);

@@ -140,7 +140,7 @@ NETC_DEVICE void mma_m16n8k16_f16(float (&d)[4], const unsigned (&a)[4], const u
 
 #if __CUDA_ARCH__ == 900
 NETC_DEVICE void wgmma_publish() { emulator_wgmma_publish(); }
-NETC_DEVICE void wgmma_fence() {}
+NETC_DEVICE void wgmma_fence() { emulator_wgmma_fence(); }
 NETC_DEVICE void wgmma_commit() { emulator_wgmma_commit(); }
 template <int N> NETC_DEVICE void wgmma_wait() { emulator_wgmma_wait(N); }
 #define EMULATOR_WGMMA(name, element, kind)                                                                      \

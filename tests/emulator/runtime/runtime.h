@@ -138,7 +138,8 @@ void note_absent(const void* pc, bool shared);
 
 using Entry = void (*)(void**);
 void run_grid(Entry entry, void** arguments, const uint32_t* grid, const uint32_t* block);
-void finish_copies();  // of the running thread, which ends
+void finish_copies();    // of the running thread, which ends
+void finish_products();  // of its warp, which must have waited for them
 
 // A warp's exchange: waits until every lane of `mask` that runs has arrived, then the last one calls `finish`.
 struct Operand { uint64_t words[6]; };

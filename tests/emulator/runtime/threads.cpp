@@ -157,6 +157,7 @@ void run_fiber() {
     for (;;) {
         kernel_entry(kernel_arguments);
         finish_copies();
+        finish_products();
         threads[current].state = DONE;
         --live_threads;
         Warp& w = warps[current / LANES];

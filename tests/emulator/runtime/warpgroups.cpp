@@ -23,9 +23,13 @@ struct InUse {
 struct Products {
     std::vector<InUse> in_use;
     uint32_t committed = 0;
+    bool fenced = false;  // since the last wait
 };
 Products products[MAX_WARPS];          // by warp of the block
-uint32_t published[MAX_WARPS * LANES];  // when each thread of the block last made its writes visible
+struct Published {
+    uint32_t last = 0, before_barrier = 0;  // the latter in front of the last barrier
+};
+Published published[MAX_WARPS * LANES];  // when each thread of the block made its writes visible
 uint32_t of_block = 0;                  // the block that the above is about
 
 void begin_block() {
@@ -33,7 +37,7 @@ void begin_block() {
     if (block == of_block) return;
     of_block = block;
     for (Products& p : products) p = {};
-    for (uint32_t& clock : published) clock = 0;
+    for (Published& p : published) p = {};
     operands_in_use = false;
 }
 
@@ -43,9 +47,12 @@ void check_published(uintptr_t at, size_t bytes, const void* pc) {
     const uintptr_t first = (at - r.begin) >> r.granule_shift, last = (at + bytes - 1 - r.begin) >> r.granule_shift;
     for (uintptr_t g = first; g <= last; ++g) {
         const Shadow& s = r.shadow[g];
-        if (s.written < running.block_clock || published[s.writer - of_block] > s.written) continue;
+        if (s.written < running.block_clock) continue;
+        const Published& p = published[s.writer - of_block];
+        const bool ordered = s.writer == running.thread || p.last < running.barrier_clock;
+        if ((ordered ? p.last : p.before_barrier) > s.written) continue;
         report->other = s.writer;
-        fail(MISSING_WAIT, pc, r.name, static_cast<int64_t>(g), "its writer did not publish it for products");
+        fail(MISSING_WAIT, pc, r.name, static_cast<int64_t>(g), "its writer did not publish it for products in front of the barrier");
     }
 }
 
@@ -66,6 +73,7 @@ void finish_wait(Lane* lanes, uint32_t, const void*) {
     for (const InUse& o : p.in_use)
         if (o.groups + left >= p.committed) kept.push_back(o);
     p.in_use = kept;
+    p.fenced = false;
     operands_in_use = false;
     for (const Products& each : products) operands_in_use |= !each.in_use.empty();
 }
@@ -82,6 +90,11 @@ float element(const void* tile, int row, int k, EmulatorWgmma kind) {
 }
 
 }  // namespace
+
+void finish_products() {
+    if (operands_in_use && !products[running.index / LANES].in_use.empty())
+        fail(MISSING_WAIT, nullptr, "", 0, "the kernel ends, and a product has not been waited for");
+}
 
 void check_unused(uintptr_t at, size_t bytes, const void* pc) {
     for (const Products& p : products)
@@ -100,15 +113,18 @@ extern "C" {
 
 void emulator_wgmma_publish() {
     begin_block();
-    published[running.index] = ++running.clock;
+    Published& p = published[running.index];
+    if (p.last < running.barrier_clock) p.before_barrier = p.last;
+    p.last = ++running.clock;
 }
 
 void emulator_wgmma_issue(const void* a, const void* b, int columns, EmulatorWgmma kind) {
     const void* pc = PC;
     begin_block();
     exchange("wgmma", ALL_LANES, true, {}, nothing, pc);
-    if (running.index % LANES != 0) return;
     Products& p = products[running.index / LANES];
+    if (!p.fenced) fail(MISSING_WAIT, pc, "", 0, "no fence stands between the last wait and this product");
+    if (running.index % LANES != 0) return;
     const uintptr_t bytes = row_bytes(kind);
     const uintptr_t a_at = reinterpret_cast<uintptr_t>(a) & ~(bytes - 1);
     const uintptr_t b_at = reinterpret_cast<uintptr_t>(b) & ~(bytes - 1);
@@ -139,6 +155,12 @@ EmulatorFloats4 emulator_wgmma(EmulatorFloats4 sum, const void* a, const void* b
     }
     profiling = counts;
     return sum;
+}
+
+void emulator_wgmma_fence() {
+    begin_block();
+    exchange("wgmma fence", ALL_LANES, true, {}, nothing, PC);
+    products[running.index / LANES].fenced = true;
 }
 
 void emulator_wgmma_commit() {

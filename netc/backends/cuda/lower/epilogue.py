@@ -37,8 +37,18 @@ def evaluate(
     return [expression(v) for v in results]
 
 
-def finish_at(kernel: Kernel, made: Mapping[str, str], ops: Sequence[Op], indices: Sequence[str]) -> None:
-    """Run the elementwise ops behind an anchor at an element of the result; store what the body yields."""
+def finish_at(
+    kernel: Kernel,
+    made: Mapping[str, str],
+    ops: Sequence[Op],
+    indices: Sequence[str],
+    target: Callable[[Memory], str] | None = None,
+) -> None:
+    """Run the elementwise ops behind an anchor at an element of the result; store what the body yields.
+
+    ``target`` is where results go if not to their places in memory.
+    """
     results = evaluate(kernel, ops, made, kernel.body.results, lambda _, memory: memory.element(indices))
     for memory, value in zip(kernel.writes, results, strict=True):
-        kernel.line(f"{memory.element(indices)} = {value};")
+        to = memory.element(indices) if target is None else target(memory)
+        kernel.line(f"{to} = {value};")

@@ -8,14 +8,14 @@ second function adds them up in order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from netc.backends.cuda.kernel import Kernel
-from netc.backends.cuda.lower.epilogue import finish_at
 from netc.backends.cuda.lower.product import GROUP, Product
+from netc.backends.cuda.lower.results import Sums, join_parts, store_sums
 from netc.backends.cuda.lower.side_loads import SideLoads
 from netc.backends.cuda.lower.tiling import Tile, Tiling
-from netc.backends.cuda.text import c_dim, split_index
+from netc.backends.cuda.text import c_dim
 from netc.ir.core import Op
 from netc.ir.dim import ceildiv
 
@@ -52,11 +52,10 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
             _emit_multiply(kernel, tile)
             kernel.line("if (more) keep(stage ^ 1);")
             kernel.line("__syncthreads();")
-        with kernel.unrolled("j", tile.tn):
-            column = f"j / 4 * {tile.n // (tile.tn // 4)} + tn + j % 4"
-            with result_columns(kernel, product, f"n0 + {column}") as columns, kernel.unrolled("i", tile.tm):
-                kernel.line(f"const int m = m0 + i / 4 * {tile.m // (tile.tm // 4)} + tm + i % 4;")
-                store_result(kernel, anchor, tail, product, schedule, "sum[i][j]", columns)
+        m = f"m0 + i / 4 * {tile.m // (tile.tm // 4)} + tm + i % 4"
+        n = f"n0 + j * {tile.n // (tile.tn // 4)} + tn"
+        sums = Sums(m, tile.tm, n, tile.tn // 4, 4, "sum[i][j * 4 + e]")
+        store_sums(kernel, anchor, tail, product, schedule, sums)
     join_parts(kernel, anchor, tail, product, schedule)
 
 
@@ -139,72 +138,3 @@ def product_function(
         else:
             kernel.line(f"const int first = 0, last = {c_dim(product.k)};")
         yield
-
-
-@contextmanager
-def result_columns(kernel: Kernel, product: Product, n: str) -> Iterator[list[str]]:
-    """A block for a column of the result, if there is one; yields what its index is made of."""
-    kernel.line(f"const int n = {n};")
-    with kernel.block(f"if (n < {c_dim(product.n)})"):
-        yield kernel.split("n", [f"n_{a}" for a in range(len(product.columns))], product.columns)
-
-
-def store_result(
-    kernel: Kernel,
-    anchor: Op,
-    tail: Sequence[Op],
-    product: Product,
-    schedule: Tiling,
-    value: str,
-    columns: Sequence[str],
-) -> None:
-    """What becomes of a sum, at ``m`` and a column: a part goes to scratch memory, a whole is finished."""
-    with kernel.block(f"if (m < {c_dim(product.m)})"):
-        if product.kept_at is not None:
-            at = f"({GROUP} * {c_dim(product.m)} + m) * {c_dim(product.n)} + n"
-            kernel.line(f"scratch[{c_dim(product.kept_at)} + {at}] = {value};")
-        elif schedule.parts > 1:
-            slab = f"part * {product.groups} + {GROUP}" if product.groups > 1 else "part"
-            at = f"(({slab}) * {c_dim(product.m)} + m) * {c_dim(product.n)} + n"
-            kernel.line(f"scratch[{at}] = {value};")
-        else:
-            _finish(kernel, anchor, tail, product, value, columns)
-
-
-def _finish(
-    kernel: Kernel,
-    anchor: Op,
-    tail: Sequence[Op],
-    product: Product,
-    value: str,
-    columns: Sequence[str],
-    m: str = "m",
-) -> None:
-    """Add the bias, run what follows, store."""
-    group = GROUP if product.groups > 1 else "0"
-    indices = product.place(group, m, columns)
-    condition = product.inside(group, columns) if product.inside is not None else ""
-    with kernel.block(f"if ({condition})") if condition else nullcontext():
-        if product.bias is not None:
-            value = f"{value} + {product.bias.element([indices[1]])}"
-        kernel.line(f"const float value = {value};")
-        finish_at(kernel, {anchor.result.name: "value"}, tail, indices)
-
-
-def join_parts(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, schedule: Tiling) -> None:
-    """The second stage, where there are parts."""
-    if schedule.parts > 1:
-        emit_join(kernel, anchor, tail, product, schedule.parts)
-
-
-def emit_join(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, parts: int) -> None:
-    """The sum of parts in scratch memory, in order, and what follows."""
-    extents = (product.groups, product.m, product.n)
-    with kernel.elements(extents, [GROUP, "m", "n"], suffix="_join", scratch=True) as (_, m, n):
-        kernel.line("float total = 0.0f;")
-        size = product.m * product.n * product.groups
-        with kernel.block(f"for (int part = 0; part < {parts}; ++part)"):
-            kernel.line(f"total += scratch[part * {c_dim(size)} + item];")
-        columns = split_index(n, product.columns)
-        grouped = [f"({c})" if c != "0" else c for c in columns]
-        _finish(kernel, anchor, tail, product, "total", grouped, m)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.backends.cuda.kernel import Kernel
-from netc.backends.cuda.lower.gemm import join_parts, product_function, result_columns, store_result
+from netc.backends.cuda.lower.gemm import product_function
 from netc.backends.cuda.lower.product import Product
+from netc.backends.cuda.lower.results import Sums, join_parts, store_sums
 from netc.backends.cuda.lower.side_loads import SideLoads
 from netc.backends.cuda.lower.tiling import Tiling
 from netc.ir.core import Op
@@ -76,15 +77,9 @@ def store_fragments(
 
     ``value`` is the sum of row ``i * 8 + lane / 4`` and column ``j * 8 + lane % 4 * 2 + e``.
     """
-    n = "n0 + wn + j * 8 + lane % 4 * 2 + e"
-    with (
-        kernel.unrolled("j", schedule.tile.tn // 8),
-        kernel.unrolled("e", 2),
-        result_columns(kernel, product, n) as columns,
-        kernel.unrolled("i", bands),
-    ):
-        kernel.line("const int m = m0 + wm + i * 8 + lane / 4;")
-        store_result(kernel, anchor, tail, product, schedule, value, columns)
+    m, n = "m0 + wm + i * 8 + lane / 4", "n0 + wn + j * 8 + lane % 4 * 2"
+    sums = Sums(m, bands, n, schedule.tile.tn // 8, 2, value)
+    store_sums(kernel, anchor, tail, product, schedule, sums)
 
 
 def _place(kernel: Kernel, side: SideLoads, row: str, k: str) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.backends.cuda.kernel import Kernel
-from netc.backends.cuda.lower.gemm import join_parts, product_function
+from netc.backends.cuda.lower.gemm import product_function
 from netc.backends.cuda.lower.gemm_tensor import store_fragments
 from netc.backends.cuda.lower.product import Operand, Product
+from netc.backends.cuda.lower.results import join_parts
 from netc.backends.cuda.lower.side_loads import PatchLoads, SideLoads
 from netc.backends.cuda.lower.tiling import Tile, Tiling
 from netc.ir.core import Op

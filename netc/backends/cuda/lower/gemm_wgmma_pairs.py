@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from netc.backends.cuda.kernel import Kernel
-from netc.backends.cuda.lower.gemm import join_parts, product_function
+from netc.backends.cuda.lower.gemm import product_function
 from netc.backends.cuda.lower.gemm_tensor import PACK, store_fragments
 from netc.backends.cuda.lower.gemm_wgmma import MOST_HELD, SUM, declare_sums, emit_multiply
 from netc.backends.cuda.lower.product import Operand, Product
+from netc.backends.cuda.lower.results import join_parts
 from netc.backends.cuda.lower.side_loads import PatchLoads, SideLoads
 from netc.backends.cuda.lower.tiling import Tile, Tiling
 from netc.backends.cuda.text import c_dim

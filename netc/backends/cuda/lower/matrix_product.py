@@ -9,6 +9,7 @@ from netc.backends.cuda.kernel import Kernel
 from netc.backends.cuda.lower import gemm, gemm_tensor, gemm_wgmma, gemm_wgmma_pairs
 from netc.backends.cuda.lower.library_product import library_product
 from netc.backends.cuda.lower.product import Product
+from netc.backends.cuda.lower.results import emit_join
 from netc.backends.cuda.lower.tiling import (
     MOST_PARTS,
     SIMT_TILES,
@@ -82,7 +83,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> N
     if isinstance(cut, ByLibrary):
         kernel.library = library_product(kernel, product)
         kernel.scratch_bytes = product.m * product.n * 4
-        gemm.emit_join(kernel, anchor, tail, product, 1)
+        emit_join(kernel, anchor, tail, product, 1)
         return
     for way in _ways(kernel, product):
         if isinstance(cut, way.kind):
