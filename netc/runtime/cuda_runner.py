@@ -73,9 +73,10 @@ class CudaRunner:
             if inputs is not None:
                 program.stage(inputs)
 
-        results = program.run(arrays, stage)
-        self._keep_states()
-        return results
+        try:
+            return program.run(arrays, stage)
+        finally:
+            self._keep_states()
 
     def run_on_device(self, binding: Binding, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """All results as arrays of the device, for inputs that lie there."""
@@ -83,9 +84,11 @@ class CudaRunner:
 
     def forward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The results that do not depend on late inputs."""
-        results = self.program(binding).run_forward(arrays)
-        self._keep_states()
-        return results
+        program = self.program(binding)
+        try:
+            return program.run_forward(arrays)
+        finally:
+            self._keep_states()
 
     def backward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """All results for these late inputs."""
@@ -154,6 +157,6 @@ class CudaRunner:
             self._persistent[name] = self._copies.send(state.home, name)
 
     def _keep_states(self) -> None:
-        """What kernels have written is newer than what the host has."""
+        """What kernels have written is newer than what the host has, also where the run was interrupted."""
         for state in self._written:
             self._copies.written(state.home)

@@ -150,6 +150,24 @@ def test_an_array_that_somebody_holds_is_always_up_to_date() -> None:
         assert transfers(devices) == sorted([*INPUTS, *OUTPUTS, ("up", 4)])
 
 
+def test_an_interrupted_iteration_leaves_what_the_device_has_written() -> None:
+    with emulated_gpu() as devices:
+        step = small_step(UpdateRule("SGD", momentum=0.9), **CUDA)
+        iterate(step)
+        before = content(step)
+        with (
+            mock.patch.object(devices[0], "download", side_effect=KeyboardInterrupt),
+            pytest.raises(KeyboardInterrupt),
+        ):
+            iterate(step, 1)
+        after = content(step)
+    cpu = small_step(UpdateRule("SGD", momentum=0.9), target="cpu")
+    for iteration in range(2):
+        iterate(cpu, iteration)
+    close(after, content(cpu))
+    assert any((after[name] != before[name]).any() for name in after)
+
+
 SOLVER = """
 base_lr: 0.1 lr_policy: "step" gamma: 0.5 stepsize: 2 momentum: 0.9 weight_decay: 0.01 random_seed: 7 display: 0
 max_iter: 4 snapshot: 3 snapshot_after_train: false snapshot_prefix: "{prefix}"
