@@ -187,9 +187,11 @@ class Kernel:
         return self.block(f"const auto {name} = [&](int {parameter})", ";")
 
     @contextmanager
-    def unrolled(self, variable: str, count: int, step: int = 1) -> Iterator[None]:
-        """A loop over ``variable`` that the compiler unrolls."""
-        self.line("#pragma unroll")
+    def unrolled(
+        self, variable: str, count: int, step: int = 1, at_once: int | None = None
+    ) -> Iterator[None]:
+        """A loop over ``variable`` that the compiler unrolls, whole or ``at_once`` steps of it."""
+        self.line("#pragma unroll" if at_once is None else f"#pragma unroll {at_once}")
         move = f"++{variable}" if step == 1 else f"{variable} += {step}"
         with self.block(f"for (int {variable} = 0; {variable} < {count}; {move})"):
             yield

@@ -20,6 +20,7 @@ STAGES = 3  # of the pipeline: 48 KiB at most, what every block may have
 LEAST_ROWS = 16  # of either side, for which a tile of the tensor cores is worth filling
 WARP = 32
 THREADS_AT_ONCE = 512  # on a processor, with 128 registers each
+COPIES_AT_ONCE = 8  # whose addresses are computed side by side, which takes registers
 MOST_HELD = 80  # of these, for sums and rows; a thread with more gets a processor shared by fewer
 
 
@@ -100,7 +101,7 @@ def _place(kernel: Kernel, side: SideLoads, row: str, k: str) -> str:
 def _emit_copy(kernel: Kernel, side: SideLoads) -> None:
     """Start the copies of this thread's elements of a step."""
     pointer = side.operand.pointer
-    with side.elements() as (element, offset, condition):
+    with side.elements(COPIES_AT_ONCE) as (element, offset, condition):
         # nothing is read where nothing is valid, and the address stays inside
         kernel.line(f"const bool valid = {condition or 'true'};")
         kernel.line(

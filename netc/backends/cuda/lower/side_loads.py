@@ -88,10 +88,13 @@ class SideLoads:
                 kernel.line(f"{name}_{field}[i] = {value};")
 
     @contextmanager
-    def elements(self) -> Iterator[tuple[str, str, str]]:
-        """A loop over this thread's runs of the step at ``k0``: number, offset and condition of each."""
+    def elements(self, at_once: int | None = None) -> Iterator[tuple[str, str, str]]:
+        """A loop over this thread's runs of the step at ``k0``: number, offset and condition of each.
+
+        ``at_once`` as in :meth:`Kernel.unrolled`, where all runs are of one row.
+        """
         kernel = self.kernel
-        with kernel.unrolled("i", self.count):
+        with kernel.unrolled("i", self.count, at_once=at_once if self.rows_held == 1 else None):
             _, column = self.place("i")
             kernel.line(f"const int k = k0 + {column};")
             row = [f"{self.name}_{f}[{self.row_of('i')}]" for f in self.operand.fields]
