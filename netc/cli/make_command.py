@@ -19,6 +19,9 @@ ALLOW_PYTHON_LAYERS: Parameter = click.option(
 TUNE: Parameter = click.option(
     "--tune", is_flag=True, help="Measure schedules here (minutes at first), and remember the quickest."
 )
+EXACT: Parameter = click.option(
+    "--exact", is_flag=True, help="Use no algorithm that rounds more, as Winograd's does."
+)
 PIN: Parameter = click.option("--pin", is_flag=True, help="Bind each thread to a core while it computes.")
 TARGET: Parameter = click.option(
     "--target",
@@ -61,7 +64,7 @@ _NET: tuple[Parameter, ...] = (
     click.option(
         "--fully-convolutional", is_flag=True, help="Make inner products convolutions, for larger inputs."
     ),
-    click.option("--exact", is_flag=True, help="Use no algorithm that rounds more, as Winograd's does."),
+    EXACT,
     TUNE,
     click.option("--threads", type=int, metavar="N", help="Threads to run on: all cores."),
     click.option("--keep", multiple=True, metavar="BLOB", help="Keep an intermediate blob."),

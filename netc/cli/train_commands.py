@@ -9,6 +9,7 @@ import click
 
 from netc.cli.make_command import (
     ALLOW_PYTHON_LAYERS,
+    EXACT,
     JSON,
     PIN,
     PRECISION,
@@ -46,6 +47,7 @@ _RUNNING: tuple[Parameter, ...] = (
     click.option(
         "-O", "opt_level", type=click.Choice(["0", "1", "2", "3"]), default="3", help="Optimisation level: 3."
     ),
+    EXACT,
     TUNE,
     click.option("--level", type=int, default=0, help="Selects layers: the level."),
     click.option("--stage", "stages", multiple=True, metavar="NAME", help="Selects layers: a stage."),
@@ -158,6 +160,7 @@ def _caffe_train(gpu: str, stage: str, weights: str, **given: Any) -> None:
         target="cpu",
         precision="fp32",
         opt_level="3",
+        exact=False,
         tune=False,
         memory_limit=None,
         log_format="caffe",
@@ -176,6 +179,7 @@ def _caffe_test(gpu: str, stage: str, **given: Any) -> None:
         target="cpu",
         precision="fp32",
         opt_level="3",
+        exact=False,
         tune=False,
         log_format="caffe",
         as_json=False,

@@ -58,7 +58,7 @@ def _convert(func: Func) -> Func:
     def rule(op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
         if op.name == "nn.conv" and _covers_plane(op) and all(v.name in params for v in op.operands[1:]):
             return (_as_product(op, rewriter),)
-        if opdef(op.name).elementwise and [v.type for v in op.operands] == [op.result.type]:
+        if opdef(op.name).elementwise and op.name != "math.broadcast" and len(op.operands) == 1:
             return _in_front_of_reshape(op, rewriter)
         return None
 

@@ -51,20 +51,29 @@ class FiledParams(Mapping[str, Array]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
+    def holds(self, name: str, array: Array) -> bool:
+        """Whether the array is what lies in the file."""
+        place = self._places[name]
+        return zlib.crc32(array.reshape(-1).view(np.uint8).data, place.crc) == place.whole_crc
+
     def __getitem__(self, name: str) -> Array:
         place = self._places[name]
-        if self._stat() != self._version:
-            raise NetcError(f"{self._path}: the file has changed since it was loaded", remedy="load it again")
         array = aligned_zeros(place.shape, what=f"parameter {name}")
         memory, done = array.reshape(-1).view(np.uint8).data, 0
         while done < len(memory):
             got = os.preadv(self._handle, [memory[done : done + _READ_AT_ONCE]], place.offset + done)
             if not got:
-                raise NetcError(f"{self._path}: damaged: parameter {name} ends early")
+                raise self._damaged(f"parameter {name} ends early")
             done += got
         if zlib.crc32(memory, place.crc) != place.whole_crc:
-            raise NetcError(f"{self._path}: damaged: parameter {name} is not what was saved")
+            raise self._damaged(f"parameter {name} is not what was saved")
         return array
+
+    def _damaged(self, message: str) -> NetcError:
+        if self._stat() != self._version:
+            message, remedy = "the file has changed since it was loaded", "load it again"
+            return NetcError(f"{self._path}: {message}", remedy=remedy)
+        return NetcError(f"{self._path}: damaged: {message}", remedy="compile the net again")
 
     def _stat(self) -> tuple[int, int]:
         found = os.fstat(self._handle)

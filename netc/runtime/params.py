@@ -105,6 +105,11 @@ class ParamStore:
         """The memory of the parameters: of those that are not left in a file."""
         return sum(param.memory.nbytes for param in self._lasting.values())
 
+    @property
+    def in_file(self) -> bool:
+        """Whether parameters that nobody edits are left in a file."""
+        return self._filed is not None
+
     def by_layer(self) -> dict[str, list[Array]]:
         """Layer name -> its parameters, writable; layers that share a parameter have the same memory."""
         lent = {entry.value: self.lend(entry.value) for entry in self.entries}
@@ -128,6 +133,8 @@ class ParamStore:
             self.versions[value] += digest != known
             if not held:
                 del self._digests[value]
+                if self._filed is not None and self._filed.holds(value, param.memory):
+                    del self._lasting[value]  # who asks next reads it again
         return self.versions
 
     @property

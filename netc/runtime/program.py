@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +74,7 @@ class KernelProgram(PartsProgram):
         strides: dict[str, int] = {}  # from one part of the batch to the next
         # inputs that may lie anywhere have the address 0 here: what points into them is an offset
         self._movable = {name: InputSlots() for name in readable_in_place(func, (REFERENCE_KERNEL,))}
-        self._borrowed: dict[str, Array] = {}
+        self._borrowed: list[str] = []
         for arg, role in zip(func.args, func.roles, strict=True):
             if role in ("param", "state"):
                 addresses[arg.name] = persistent[arg.name].ctypes.data
@@ -126,12 +126,23 @@ class KernelProgram(PartsProgram):
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
         ]
 
+    def run(
+        self, arrays: Mapping[str, Array], meanwhile: Callable[[], object] | None = None
+    ) -> dict[str, Array]:
+        """The outputs for these inputs, as new arrays. Inputs are read where they lie, if they can be."""
+        try:
+            return super().run(arrays, meanwhile)
+        finally:
+            self._give_back()
+
     def take(self, arrays: Mapping[str, Array]) -> None:
         """Read inputs where they lie, if they can be; copy the others."""
         self.fill(self._borrow(arrays))
 
     def run_timed(self) -> list[float]:
-        """Run on the inputs of last time; the seconds that each launch took, for all parts of the batch."""
+        """Run on the inputs of the last :meth:`fill`; the seconds of each launch, all parts of the batch."""
+        for name, type_ in self._inputs:
+            self._own(name, type_)
         seconds: list[float] = []
         for part in self._parts:
             if isinstance(part, ReferenceLaunch):
@@ -148,13 +159,16 @@ class KernelProgram(PartsProgram):
         for name, type_ in self._inputs:
             if name not in arrays:
                 continue
-            if name in self._movable:
-                if name not in self.storages:
-                    self.storages[name] = _storage(name, _whole(type_, self.batch_parts))
-                self._borrowed.pop(name, None)
-                self._movable[name].point_to(self.storages[name].ctypes.data)
-            layout, storage, array = type_.layout, self.storages[name], arrays[name]
+            layout, storage, array = type_.layout, self._own(name, type_), arrays[name]
             np.copyto(storage, array if layout is None else pack(array, layout), casting="unsafe")
+
+    def _own(self, name: str, type_: TensorType) -> Array:
+        """The program's own memory for an input, which kernels read from now on."""
+        if name in self._movable:
+            if name not in self.storages:
+                self.storages[name] = _storage(name, _whole(type_, self.batch_parts))
+            self._movable[name].point_to(self.storages[name].ctypes.data)
+        return self.storages[name]
 
     def _borrow(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Let kernels read the inputs that they can read as they lie; the others."""
@@ -164,8 +178,16 @@ class KernelProgram(PartsProgram):
                 array = others.get(name)
                 if array is not None and is_readable(array, numpy_dtype(type_.dtype)):
                     self._movable[name].point_to(array.ctypes.data)
-                    self._borrowed[name] = others.pop(name)  # kept, for who runs again on the same inputs
+                    self._borrowed.append(name)
+                    del others[name]
         return others
+
+    def _give_back(self) -> None:
+        """No kernel may read an array of the caller's when the run is over."""
+        while self._borrowed:
+            name = self._borrowed.pop()
+            own = self.storages.get(name)
+            self._movable[name].point_to(0 if own is None else own.ctypes.data)
 
     def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
         """Copies of the outputs of the last run: all, or those that depend on late inputs or do not."""

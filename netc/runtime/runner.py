@@ -145,7 +145,7 @@ class KernelRunner:
             scratch=max(self._scratch.values(), default=0),
             unshared=unshared_bytes(module),
             params=self.params.nbytes,
-            prepared=_prepared_bytes(self.compiled.tensor.func("prepare")),
+            prepared=_prepared_bytes(self.compiled.tensor.func("prepare"), in_file=self.params.in_file),
             inputs_outputs=argument_bytes(main) * self.compiled.parts,
         )
 
@@ -220,9 +220,9 @@ class ReferenceRunner:
         return module.func("main")
 
 
-def _prepared_bytes(prepare: Func) -> int:
-    """Memory of prepared parameters that are not the parameters themselves."""
-    args = {a.name for a in prepare.args}
+def _prepared_bytes(prepare: Func, *, in_file: bool) -> int:
+    """Memory of prepared parameters that are not the parameters themselves, where these are in memory."""
+    args = {a.name for a in prepare.args if not in_file}
     types = {v.name: tensor_of(v.type) for v in prepare.results if v.name not in args}
     return sum(map(_storage_bytes, types.values()))
 

@@ -66,3 +66,31 @@ def test_a_net_can_be_saved_over_the_file_that_it_came_from(saved, images):
     expected = loaded.run(data=images)["prob"]
     loaded.save(path)
     np.testing.assert_array_equal(netc.load(path).run(data=images)["prob"], expected)
+
+
+def test_a_new_time_of_the_file_alone_is_no_change(saved, images):
+    _, path = saved
+    loaded = netc.load(path)
+    os.utime(path)
+    assert loaded.params["fc"][1].shape == (5,)
+
+
+def test_looked_at_and_unchanged_parameters_go_back_to_the_file(saved, images):
+    _, path = saved
+    loaded = netc.load(path)
+    params = loaded.params
+    loaded.run(data=images)
+    assert loaded.memory.params > 0
+    del params
+    gc.collect()
+    loaded.run(data=images)
+    assert loaded.memory.params == 0
+
+
+def test_the_memory_of_a_loaded_net_counts_parameters_that_kernels_read_as_they_are(
+    tmp_path, tiny, tiny_weights
+):
+    module = netc.compile(tiny, tiny_weights, opt_level=0)
+    module.save(tmp_path / "plain.netc")
+    loaded = netc.load(tmp_path / "plain.netc")
+    assert loaded.memory.prepared == module.memory.params + module.memory.prepared

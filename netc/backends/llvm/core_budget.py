@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ class CoreBudget:
     def __init__(self, cores: int) -> None:
         self.cores = cores
         self.waiting: deque[Turn] = deque()
+        self._owners: dict[int, int] = {}  # of turns, by their ids: threads
         self._free = np.array([cores], dtype=np.int64)
 
     @property
@@ -41,16 +43,23 @@ class CoreBudget:
         return min(threads, self.cores)
 
     def wait(self, ready: Callable[[], bool], *, again: bool = False) -> None:
-        """Return when the caller is first, and ready. Who then comes too late waits ``again``, in front."""
+        """Return when the caller is first, and ready. Who then comes too late waits ``again``, in front.
+
+        So does a signal's handler that runs a program while its thread waits: that wait goes on behind it.
+        """
         turn: Turn = SimpleQueue()
+        thread = threading.get_ident()
+        in_front = again or thread in self._owners.values()
         try:
-            (self.waiting.appendleft if again else self.waiting.append)(turn)
+            self._owners[id(turn)] = thread  # as long as the turn may be among those that wait
+            (self.waiting.appendleft if in_front else self.waiting.append)(turn)
             while self.waiting[0] is not turn or not ready():
                 with suppress(Empty):
                     turn.get(timeout=POLL_S)
         finally:
             if turn in self.waiting:
                 self.waiting.remove(turn)
+            self._owners.pop(id(turn), None)
             self.wake()
 
     def wake(self) -> None:

@@ -7,7 +7,7 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from netc.backends.llvm import binding
@@ -37,7 +37,8 @@ def host_cpu() -> HostCpu:
     if kind is None:
         return _ask_llvm()
     cache = ObjectCache(default_cache_dir())
-    key = "\n".join(("host", binding.LLVMLITE_VERSION, sys.platform, platform.machine(), kind))
+    names = ",".join(field.name for field in fields(HostCpu))
+    key = "\n".join(("host", names, binding.LLVMLITE_VERSION, sys.platform, platform.machine(), kind))
     known = cache.get(key)
     if known is not None:
         return HostCpu(**json.loads(known))

@@ -71,14 +71,14 @@ class ThreadGroup:
                 self._workers.append(worker)
                 if cores:
                     bind_thread(worker.native_id, cores[tid])
-        except NetcError:
-            self.stop()
-            raise
         except RuntimeError as error:
             self.stop()
             raise NetcError(
                 f"cannot start {threads} threads: {error}", remedy="ask for fewer threads"
             ) from None
+        except BaseException:  # an interrupt must leave no threads behind
+            self.stop()
+            raise
 
     @property
     def busy(self) -> bool:

@@ -52,8 +52,8 @@ class Solver:
     solver states none; without one it is drawn. ``inputs`` gives arrays for inputs without a data layer, for
     every batch. ``reporters`` listen. Under a ``memory_limit``, in bytes or as in ``"2GB"``, activations are
     computed twice as far as is needed. ``allow_python_layers`` runs the code that the nets' Python layers
-    name. For ``target``, ``precision``, ``opt_level``, ``threads``, ``pin_threads`` and ``tuner`` see
-    :class:`~netc.runtime.options.CompileOptions`.
+    name. For ``target``, ``precision``, ``opt_level``, ``exact``, ``threads``, ``pin_threads`` and ``tuner``
+    see :class:`~netc.runtime.options.CompileOptions`.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Solver:
         target: str = "cpu",
         precision: Precision = DEFAULT_PRECISION,
         opt_level: int = 3,
+        exact: bool = False,
         threads: int | None = None,
         pin_threads: bool = False,
         tuner: Tuner | None = None,
@@ -105,6 +106,7 @@ class Solver:
                 target=target,
                 precision=precision,
                 opt_level=opt_level,
+                exact=exact,
                 threads=threads,
                 pin_threads=pin_threads,
                 tuner=tuner,

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 
@@ -22,17 +20,14 @@ def linker(request, monkeypatch):
         monkeypatch.setattr(module, "ElfImage", refuse)
 
 
-def test_sixty_objects_load_quickly_and_each_keeps_its_own_code():
+def test_each_of_sixty_objects_keeps_its_own_code():
     target = host_target()
     objects = {f"f{i}": compile_to_object(set_text(f"f{i}", i), target) for i in range(60)}
-    start = time.perf_counter()
     with Library(objects, target) as library:
-        seconds = time.perf_counter() - start
         slots = np.zeros(1, dtype=np.int64)
         for i in range(60):
             call(library.address(f"f{i}"), slots)
             assert slots[0] == i
-    assert seconds < 0.5  # about 3 ms; other processes may hold the cores
 
 
 def test_constants_and_block_moves_of_the_c_library_are_found():

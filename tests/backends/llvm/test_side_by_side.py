@@ -257,3 +257,22 @@ def test_programs_go_on_after_signals_interrupted_them_anywhere(kernels, cores, 
     if pinned:
         assert os.sched_getaffinity(0) == mask
     executor.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
+def test_a_handler_that_runs_a_program_while_its_thread_waits_comes_first():
+    budget, rival = CoreBudget(2), SimpleQueue()
+    budget.waiting.append(rival)
+
+    def handler(*_: object) -> None:
+        budget.wait(lambda: True)  # behind the wait that it interrupts it would wait for ever
+        budget.waiting.remove(rival)
+
+    old = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        budget.wait(lambda: True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert not budget.waiting
