@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from netc import __version__
 from netc.bench.cases import Case, Timing
-from netc.bench.engines.job import Job
+from netc.bench.engines.job import Device, Job
 from netc.bench.engines.table import ENGINES, ONNX, SUBJECT
 from netc.bench.net_shapes import infer
 from netc.bench.nets import BenchNet, load_bench_net
@@ -42,6 +42,7 @@ class Settings:
     tolerance: float
     train: bool
     peer_python: str
+    device: Device = "cpu"
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -50,10 +51,19 @@ class Settings:
 
 
 class Measurement:
-    """All cases of one run; its files lie in ``folder``. ``say`` gets a line for each step."""
+    """All cases of one run; its files lie in ``folder``. ``say`` gets a line for each step.
 
-    def __init__(self, settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
-        self.settings, self._folder, self._say = settings, folder, say
+    ``start`` gives the process of an engine.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        say: Callable[[str], None],
+        start: Callable[[str, Job, Path, Mapping[str, str]], EngineProcess] = EngineProcess,
+    ) -> None:
+        self.settings, self._folder, self._say, self._start_engine = settings, folder, say, start
         self.versions: dict[str, str] = {SUBJECT: __version__}
         self.notes: dict[str, list[str]] = {}  # error -> where it happened
 
@@ -122,12 +132,13 @@ class Measurement:
             out=str(self._output(engine)),
             threads=case.threads,
             train=self.settings.train,
+            device=self.settings.device,
         )
         python = sys.executable if engine == SUBJECT else self.settings.peer_python
         env = os.environ | dict.fromkeys(_THREAD_COUNTS, str(case.threads))
         env["TORCHINDUCTOR_CACHE_DIR"] = str(self._folder / "inductor")
         try:
-            process = EngineProcess(python, job, self._folder / f"{engine}.log", env)
+            process = self._start_engine(python, job, self._folder / f"{engine}.log", env)
         except (OSError, EngineError) as error:
             self._fail(case, engine, str(error))
             return None
@@ -161,7 +172,7 @@ class Measurement:
         """Take torch as the reference where it runs; two others would have to be wrong alike."""
         if not engines:
             return
-        case.reference = "torch" if "torch" in engines else engines[0]
+        case.reference = next((e for e in ("torch", "torch-cuda") if e in engines), engines[0])
         reference = np.load(self._output(case.reference))
         case.largest_output = float(np.abs(reference).max())
         for engine in engines:

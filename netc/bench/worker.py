@@ -14,16 +14,18 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from netc.bench.engines.job import Call, Job
+from netc.bench.engines.job import Call, Job, TimedCall
 from netc.bench.engines.table import ENGINES, EXPORTER, ONNX, Engine
 
 WARM_UP = 0.1  # of the seconds asked for, once more at the start of every round
@@ -43,22 +45,28 @@ def main(arguments: Sequence[str]) -> None:
     os.dup2(2, 1)  # engines print to stdout as they like
 
     job = Job(**json.loads(arguments[1]))
-    x = np.load(job.x)
-    engine = EXPORTER if job.engine == ONNX else ENGINES[job.engine]
-    start = time.perf_counter()
-    module = import_module(f"netc.bench.engines.{engine.module}")
-    call: Call = getattr(module, engine.train if job.train else engine.build)(job, x)
-    np.save(job.out, np.array([call().copy() for _ in range(COMPARED_STEPS)]) if job.train else call())
-    ready = {"ready": round(time.perf_counter() - start, 3), "version": _version(engine)}
+    call, ready = build_call(job)
     print(json.dumps(ready), file=answers)
     _forget_peak_memory()
     for line in sys.stdin:
-        times = time_calls(call, float(line), x.shape[0])
+        times = time_calls(call, float(line), np.load(job.x, mmap_mode="r").shape[0])
         print(json.dumps(times | {"peak_bytes": peak_memory()}), file=answers)
 
 
-def time_calls(call: Call, seconds: float, images: int) -> dict[str, float]:
+def build_call(job: Job) -> tuple[Call | TimedCall, dict[str, Any]]:
+    """Build a job's net and write its first result; also how long that took, and the engine's version."""
+    x = np.load(job.x)
+    engine = EXPORTER if job.engine == ONNX else ENGINES[job.engine]
+    start = time.perf_counter()
+    module = import_module(f"netc.bench.engines.{engine.module_on(job.device)}")
+    call: Call | TimedCall = getattr(module, engine.train if job.train else engine.build)(job, x)
+    np.save(job.out, np.array([call().copy() for _ in range(COMPARED_STEPS)]) if job.train else call())
+    return call, {"ready": round(time.perf_counter() - start, 3), "version": _version(engine)}
+
+
+def time_calls(call: Call | TimedCall, seconds: float, images: int) -> dict[str, float]:
     """Call for so many seconds: median and least milliseconds per image, and the number of calls."""
+    once: Callable[[], float] = getattr(call, "milliseconds", partial(_host_milliseconds, call))
     end = time.perf_counter() + WARM_UP * seconds
     call()
     while time.perf_counter() < end:
@@ -66,10 +74,14 @@ def time_calls(call: Call, seconds: float, images: int) -> dict[str, float]:
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < LEAST_CALLS or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1e3 / images)
+        times.append(once() / images)
     return {"ms": statistics.median(times), "low": min(times), "calls": len(times)}
+
+
+def _host_milliseconds(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
 
 
 def peak_memory() -> int | None:

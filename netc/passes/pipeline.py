@@ -32,6 +32,7 @@ from netc.passes.eliminate_dropout import eliminate_dropout
 from netc.passes.fold_affine import fold_affine
 from netc.passes.forward_first import forward_first
 from netc.passes.fuse import fuse
+from netc.passes.group_updates import group_updates
 from netc.passes.hoist_prepare import hoist_prepare
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.join_pads import join_pads
@@ -87,11 +88,13 @@ def tensor_pipeline(
     winograd: ChooseTile | None = None,
     narrow: Narrow | None = None,
     winograd_each_run: ChooseTile | None = None,
+    one_update: bool = False,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
     What the results ``forward`` need is the forward pass, which is computed before all else; its activations
-    are kept at the ends of ``segments`` runs and otherwise computed again.
+    are kept at the ends of ``segments`` runs and otherwise computed again. With ``one_update`` the small
+    updates of states are few kernels.
     """
     stages = [Stage("eliminate_dropout", eliminate_dropout, "no kernel exists for an op that does nothing")]
     if fully_convolutional is not None:
@@ -149,15 +152,16 @@ def tensor_pipeline(
                     "groups are as wide as they get; Winograd's convolution is for what stays f32",
                 )
             )
-        if winograd is not None:
-            choose = winograd
-            stages.append(
-                Stage(
-                    "use_winograd",
-                    lambda m: use_winograd(m, choose=choose, choose_each_run=winograd_each_run),
-                    "groups are as wide as they get",
-                )
+    if winograd is not None:
+        choose = winograd
+        stages.append(
+            Stage(
+                "use_winograd",
+                lambda m: use_winograd(m, choose=choose, choose_each_run=winograd_each_run),
+                "groups are as wide as they get",
             )
+        )
+    if opt_level >= 3:
         stages.append(
             Stage("assign_layouts", lambda m: assign_layouts(m, block=block), "while ops stand alone")
         )
@@ -176,6 +180,14 @@ def tensor_pipeline(
         stages.append(
             Stage(
                 "forward_first", lambda m: forward_first(m, names=forward), "on kernels: what fuse made stays"
+            )
+        )
+    if one_update and opt_level >= 2:
+        stages.append(
+            Stage(
+                "group_updates",
+                lambda m: group_updates(m, forward=forward),
+                "on kernels in their final order",
             )
         )
     return tuple(stages)
@@ -204,6 +216,7 @@ def run_pipeline(
     winograd: ChooseTile | None = None,
     narrow: Narrow | None = None,
     winograd_each_run: ChooseTile | None = None,
+    one_update: bool = False,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -229,6 +242,7 @@ def run_pipeline(
         winograd=winograd,
         narrow=narrow,
         winograd_each_run=winograd_each_run,
+        one_update=one_update,
     )
     for stage in stages:
         module = step(stage.name, stage.run(module))

@@ -32,7 +32,7 @@ class NetParams:
         arrays, report = bind_weights(self._net, given, next_seed())
         _warn(report.warnings)
         store = ParamStore(param_entries(self._net), own_params(arrays))
-        self._by_value = {name: ParamSlot(store, name) for name in store.arrays}
+        self._by_value = {name: ParamSlot(store, name) for name in store.versions}
         slots = {}
         for info in self._net.params:
             position = whole.positions[info.owner]

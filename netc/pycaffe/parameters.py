@@ -24,7 +24,7 @@ class ParamSlot:
     @property
     def array(self) -> Array:
         """The parameter itself, not to be handed out."""
-        return self.store.arrays[self.name]
+        return self.store.last(self.name).look()
 
     def lend(self) -> Array:
         """The parameter, to be edited by the caller."""
@@ -47,7 +47,11 @@ class ParamView(ParamStore):
     """The parameters of one compiled part, by its own names."""
 
     def __init__(self, entries: Sequence[ParamEntry], slots: Mapping[str, ParamSlot]) -> None:
-        super().__init__(entries, {e.value: slots[e.value].array.reshape(e.shape) for e in entries})
+        slot_of = {e.value: slots[e.value] for e in entries}
+        lasting = {
+            e.value: slot_of[e.value].store.last(slot_of[e.value].name).shaped(e.shape) for e in entries
+        }
+        super().__init__(entries, {}, lasting)
         self._slots = dict(slots)
 
     def refresh(self) -> Mapping[str, int]:
@@ -59,7 +63,7 @@ class ParamView(ParamStore):
 
     def lend(self, value: str) -> Array:
         """One parameter, to be edited by the caller."""
-        return self._slots[value].lend().reshape(self.arrays[value].shape)
+        return self._slots[value].lend().reshape(self.last(value).shape)
 
     def assign(self, value: str, array: Array) -> None:
         """Give a parameter new content."""

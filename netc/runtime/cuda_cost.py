@@ -14,9 +14,10 @@ from netc.frontend.imported_net import ImportedNet
 from netc.ir.core import Op
 from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
-from netc.passes.pipeline import run_pipeline
+from netc.ir.winograd_matrices import winograd
+from netc.runtime.lower_net import lower_net
 from netc.runtime.options import CompileOptions
-from netc.runtime.pass_settings import cuda_target, pass_settings
+from netc.runtime.pass_settings import cuda_target
 from netc.runtime.profile import KernelTime, kernel_time, layer_places
 from netc.runtime.shapes import symbol_names
 
@@ -66,9 +67,7 @@ def net_cost(net: ImportedNet, options: CompileOptions) -> NetCost:
     architecture = target.architectures[-1]
     units = architecture.units(target.precision)
     precision = units.precision
-    level, block = pass_settings(options)
-    shapes = dict(options.input_shapes) if options.fully_convolutional else None
-    lowered = run_pipeline(net.module, opt_level=level, block=block, fully_convolutional=shapes)
+    lowered = lower_net(net.module, options)
     code = lower_module(lowered.buffer, precision, warpgroups=units.warpgroups)
     layers = layer_places(net)
     kernels = []
@@ -79,6 +78,16 @@ def net_cost(net: ImportedNet, options: CompileOptions) -> NetCost:
     return NetCost(architecture, precision, tuple(kernels))
 
 
+def _share_computed(op: Op) -> float:
+    """How much of the products of a convolution are computed: Winograd's needs fewer than are counted."""
+    assert op.body is not None
+    anchor = op.body.ops[0] if op.body.ops else op
+    if anchor.name != "nn.winograd_conv":
+        return 1.0
+    tile, taps = anchor.attrs.tile, anchor.attrs.taps
+    return float(winograd(tile, taps).extent / (tile * taps)) ** 2
+
+
 def _predict(op: Op, code: CudaCode, chip: Architecture, precision: Precision) -> tuple[int, str, float]:
     """Functions, what limits them, seconds."""
     if op.attrs.kernel == REFERENCE_KERNEL:
@@ -86,9 +95,10 @@ def _predict(op: Op, code: CudaCode, chip: Architecture, precision: Precision) -
     kernel = code.kernels[op.attrs.kernel]
     what = kernel_time(op, kernel.name, {}, 0.0)
     by_library = kernel.library is not None
-    on_tensor_cores = by_library or (kernel.lowering == "product" and "mma_" in kernel.text)
+    of_products = kernel.lowering in ("product", "winograd")
+    on_tensor_cores = by_library or (of_products and "mma_" in kernel.text)
     functions = len(kernel.stages) + by_library
-    arithmetic = what.flops / chip.peak(precision if on_tensor_cores else "fp32")
+    arithmetic = what.flops * _share_computed(op) / chip.peak(precision if on_tensor_cores else "fp32")
     # partial sums are written and read
     memory = (what.bytes + 2 * evaluate(kernel.scratch_bytes, {})) / chip.bandwidth
     start = FUNCTION_SECONDS * functions

@@ -16,7 +16,9 @@ from netc.ir.diagnostics import NetcError
 from netc.ir.opdef import numpy_dtype
 from netc.ir.types import TensorType
 from netc.runtime.cuda_library import CublasProduct
+from netc.runtime.input_copies import InputCopies
 from netc.runtime.memory import Array, show_bytes
+from netc.runtime.program_parts import Part
 
 SHARED_BYTES_UNASKED = 48 << 10  # of dynamic shared memory, that any function may have
 Memory = Any
@@ -55,11 +57,8 @@ class LibraryCall:
     result: Region
 
 
-class Recording(Protocol):
+class Recording(Part, Protocol):
     """Calls that run again and again."""
-
-    def run(self) -> None:
-        """Run them in order."""
 
     def run_timed(self) -> list[float]:
         """Run them and wait; the seconds that each took."""
@@ -75,6 +74,15 @@ class Device(Protocol):
 
     def upload(self, region: Region, array: Array) -> None:
         """Copy a contiguous array to the device."""
+
+    def clear(self, region: Region) -> None:
+        """Fill a region with zeros."""
+
+    def stage(self, inputs: Sequence[tuple[Region, Array]]) -> None:
+        """Begin to copy what the next :meth:`feed` takes, beside kernels; it must not change until then."""
+
+    def feed(self, inputs: Sequence[tuple[Region, Array]]) -> None:
+        """Copy a run's inputs, contiguous arrays; those that are staged are on their way already."""
 
     def download(self, region: Region, array: Array) -> None:
         """Copy to a contiguous array, and wait for it."""
@@ -94,15 +102,17 @@ class Device(Protocol):
 class CupyDevice:
     """The current GPU, through CuPy: its pool's memory, a stream of our own, a graph for each run of kernels.
 
-    ``images`` as :func:`netc.backends.cuda.compile_pool.compile_kernels` makes them.
+    ``images`` as :func:`netc.backends.cuda.compile_pool.compile_kernels` makes them. ``stream``: that of
+    another device object, whose order this one is to share.
     """
 
-    def __init__(self, images: Mapping[str, Mapping[str, bytes]]) -> None:
+    def __init__(self, images: Mapping[str, Mapping[str, bytes]], stream: Any = None) -> None:
         self._cupy = cupy = load_cupy()
-        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.stream = cupy.cuda.Stream(non_blocking=True) if stream is None else stream
         self.image = choose_image(cupy.cuda.Device().compute_capability, tuple(images))
         self._images = images[self.image]
         self._modules: dict[str, Any] = {}
+        self._inputs = InputCopies(cupy, self.stream)
 
     def allocate(self, nbytes: int, what: str) -> Memory:
         """Memory of CuPy's pool."""
@@ -112,9 +122,22 @@ class CupyDevice:
         except self._cupy.cuda.memory.OutOfMemoryError:
             raise NetcError(f"{what} takes {show_bytes(nbytes)}, which the GPU has not left") from None
 
+    def stage(self, inputs: Sequence[tuple[Region, Array]]) -> None:
+        """On a stream of its own."""
+        self._inputs.stage([(self._part(region), array) for region, array in inputs])
+
+    def feed(self, inputs: Sequence[tuple[Region, Array]]) -> None:
+        """In the stream's order."""
+        self._inputs.feed([(self._part(region), array) for region, array in inputs])
+
     def upload(self, region: Region, array: Array) -> None:
-        """Through pinned memory, which CuPy keeps for such copies; in the stream's order."""
+        """In the stream's order."""
         self._part(region).set(array.reshape(-1).view(np.uint8), stream=self.stream)
+
+    def clear(self, region: Region) -> None:
+        """In the stream's order."""
+        with self.stream:
+            self._part(region).fill(0)
 
     def download(self, region: Region, array: Array) -> None:
         """In the stream's order; returns when the array is there."""

@@ -19,11 +19,12 @@ from netc.runtime.cuda_calls import kernel_calls
 from netc.runtime.cuda_device import Call, Device, LibraryCall, Recording, Region
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.program import Launch, dependent, view_elements
+from netc.runtime.program_parts import PartsProgram
 from netc.runtime.reference_launch import ReferenceLaunch
 from netc.runtime.shapes import tensor_of
 
 
-class CudaProgram:
+class CudaProgram(PartsProgram):
     """The buffers of a static module (offsets set) on a device, and its launches ready to run.
 
     ``code`` holds the kernels that the launches name, ``values`` what their symbols stand for. ``persistent``
@@ -90,37 +91,12 @@ class CudaProgram:
         ]
 
     # --- running ---
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs for these inputs, as new arrays."""
-        self.fill(arrays)
-        for part in self._parts:
-            part.run()
-        return self.outputs()
-
     def run_on_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs as arrays of the device, for inputs that lie there."""
         given = [(self._regions[v.name], arrays[v.name]) for v in self.func.inputs if v.name in arrays]
         wanted = [(self._regions[v.name], tensor_of(v.type)) for v in self.func.outputs]
-
-        def run() -> None:
-            for part in self._parts:
-                part.run()
-
-        return dict(zip(self.result_names, self.device.exchange(given, wanted, run), strict=True))
-
-    def run_forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs that do not depend on late inputs."""
-        self.fill(arrays)
-        for part in self._parts[: self._backward]:
-            part.run()
-        return self.outputs(late=False)
-
-    def run_backward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs that do, after :meth:`run_forward`."""
-        self.fill(arrays)
-        for part in self._parts[self._backward :] if self._backward is not None else ():
-            part.run()
-        return self.outputs(late=True)
+        results = self.device.exchange(given, wanted, self.run_parts)
+        return dict(zip(self.result_names, results, strict=True))
 
     def run_timed(self) -> list[float]:
         """Run on the inputs of last time; the seconds that each launch took."""
@@ -133,11 +109,16 @@ class CudaProgram:
 
     def fill(self, arrays: Mapping[str, Array]) -> None:
         """Copy inputs to the device, as float32."""
-        for value in self.func.inputs:
-            if value.name in arrays:
-                dtype = numpy_dtype(tensor_of(value.type).dtype)
-                given = np.ascontiguousarray(arrays[value.name], dtype)
-                self.device.upload(self._regions[value.name], given)
+        self.device.feed(self._given(arrays))
+
+    def stage(self, arrays: Mapping[str, Array]) -> None:
+        """Begin to copy inputs that the next run will be given, the same arrays then, unchanged."""
+        self.device.stage(self._given(arrays))
+
+    def _given(self, arrays: Mapping[str, Array]) -> list[tuple[Region, Array]]:
+        """The inputs among some arrays, in the types of the net's, and where they go."""
+        types = {v.name: numpy_dtype(tensor_of(v.type).dtype) for v in self.func.inputs if v.name in arrays}
+        return [(self._regions[n], np.ascontiguousarray(arrays[n], dtype)) for n, dtype in types.items()]
 
     def outputs(self, *, late: bool | None = None) -> dict[str, Array]:
         """The outputs of the last run: all, or those that depend on late inputs or do not."""

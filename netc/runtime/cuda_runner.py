@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
 
 from netc.ir.arena import arena_bytes, unshared_bytes
 from netc.ir.core import Module
@@ -16,26 +13,30 @@ from netc.runtime.compiler import Compiled
 from netc.runtime.cuda_build import CudaBuild
 from netc.runtime.cuda_device import CupyDevice, Device, Region
 from netc.runtime.cuda_program import CudaProgram, scratch_bytes
+from netc.runtime.device_copies import DeviceCopies
+from netc.runtime.lasting import LastingArray
 from netc.runtime.memory import Array, Memory
 from netc.runtime.params import ParamStore, PreparedCache, PreparedParams
 from netc.runtime.pass_settings import as_opt_level
 from netc.runtime.shapes import Binding, tensor_of
 
+Following = Callable[[], Mapping[str, Array] | None]
+"""Gives inputs of the next run, of the same sizes, if they are known already."""
 MAX_PROGRAMS = 4  # sizes whose memory is kept; the least recently used goes first
 
-OpenDevice = Callable[[CudaBuild], Device]
 
-
-def open_cupy(build: CudaBuild) -> Device:
+def open_cupy(build: CudaBuild, beside: Device | None) -> Device:
     """The GPU that CuPy finds."""
-    return CupyDevice(build.images)
+    assert beside is None or isinstance(beside, CupyDevice)
+    return CupyDevice(build.images, None if beside is None else beside.stream)
 
 
 class CudaRunner:
     """A :class:`~netc.runtime.runner.Runner` on a GPU, which is opened by the first run.
 
-    Before a run, parameters and states that have changed on the host go to the device; after it, the states,
-    which kernels write, come back.
+    Before a run, parameters and states that have changed on the host go to the device. The states, which
+    kernels write, stay there until somebody looks at them (:mod:`netc.runtime.lasting`). Runners with the
+    same ``copies`` share them.
     """
 
     def __init__(
@@ -43,27 +44,39 @@ class CudaRunner:
         compiled: Compiled,
         params: ParamStore,
         cache: PreparedCache,
-        states: Mapping[str, Array],
-        open_device: OpenDevice | None = None,
+        states: Mapping[str, LastingArray],
+        copies: DeviceCopies | None = None,
     ) -> None:
         assert compiled.cuda is not None
         self.compiled = compiled
         self.build = compiled.cuda
         self.params = params
         self.states = states
-        self._open = open_device or open_cupy
+        self._copies = copies or DeviceCopies()
         self._device: Device | None = None
         self._cache = cache
         self._prepared: PreparedParams | None = None
         self._persistent: dict[str, Region] = {}
-        self._seen: dict[str, int] = {}  # what the device's copies hold, as digests
+        self._sent: dict[str, int] = {}  # the revisions that the device has
+        # those of which a result is the next content
+        self._written = [state for name, state in states.items() if name in compiled.main.result_names]
         self._programs: OrderedDict[Binding, CudaProgram] = OrderedDict()
 
-    def run(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """All results for these inputs."""
-        results = self.program(binding).run(arrays)
-        self._fetch_states()
-        return results
+    def run(
+        self, binding: Binding, arrays: Mapping[str, Array], following: Following | None = None
+    ) -> dict[str, Array]:
+        """All results for these inputs, while the ``following`` ones are copied."""
+        program = self.program(binding)
+
+        def stage() -> None:
+            inputs = following() if following is not None else None
+            if inputs is not None:
+                program.stage(inputs)
+
+        try:
+            return program.run(arrays, stage)
+        finally:
+            self._keep_states()
 
     def run_on_device(self, binding: Binding, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """All results as arrays of the device, for inputs that lie there."""
@@ -71,9 +84,11 @@ class CudaRunner:
 
     def forward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The results that do not depend on late inputs."""
-        results = self.program(binding).run_forward(arrays)
-        self._fetch_states()
-        return results
+        program = self.program(binding)
+        try:
+            return program.run_forward(arrays)
+        finally:
+            self._keep_states()
 
     def backward(self, binding: Binding, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """All results for these late inputs."""
@@ -84,7 +99,7 @@ class CudaRunner:
 
     def program(self, binding: Binding) -> CudaProgram:
         """The program for these sizes, its parameters up to date."""
-        device = self._device = self._device or self._open(self.build)
+        device = self._device = self._device or self._copies.open(self.build, open_cupy)
         self._send_persistent(device)
         found = self._programs.get(binding)
         if found is None:
@@ -128,26 +143,20 @@ class CudaRunner:
             self._prepared = self._cache.get(prepare) or PreparedParams(prepare, self.params)
             self._cache[prepare] = self._prepared
         self._prepared.update()
-        for name, array in {**self._prepared.storages, **self.states}.items():
-            digest = _digest(array)
-            if self._seen.get(name) == digest:
+        for name, array in self._prepared.storages.items():
+            revision = self._prepared.revisions[name]
+            if self._sent.get(name) == revision:
                 continue
             region = self._persistent.get(name)
             if region is None:
                 memory = device.allocate(array.nbytes, f"parameter {name}")
                 region = self._persistent[name] = Region(memory, 0, array.nbytes)
             device.upload(region, array)
-            self._seen[name] = digest
+            self._sent[name] = revision
+        for name, state in self.states.items():
+            self._persistent[name] = self._copies.send(state.home, name)
 
-    def _fetch_states(self) -> None:
-        """What kernels have written: the states of which a result is the next content."""
-        assert self._device is not None
-        written = set(self.compiled.main.result_names)
-        for name, array in self.states.items():
-            if name in written:
-                self._device.download(self._persistent[name], array)
-                self._seen[name] = _digest(array)
-
-
-def _digest(array: Array) -> int:
-    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
+    def _keep_states(self) -> None:
+        """What kernels have written is newer than what the host has, also where the run was interrupted."""
+        for state in self._written:
+            self._copies.written(state.home)

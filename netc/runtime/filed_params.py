@@ -32,7 +32,7 @@ class Place:
 
 
 class FiledParams(Mapping[str, Array]):
-    """Parameters by name. Each access reads one anew, until it is kept.
+    """Parameters by name. Each access reads one anew.
 
     ``handle`` is an open file of the name ``path``, which belongs to this object from now on. `NetcError`
     where the file has changed since, or does not hold what its checksums say.
@@ -40,7 +40,6 @@ class FiledParams(Mapping[str, Array]):
 
     def __init__(self, path: str, handle: int, places: Mapping[str, Place]) -> None:
         self._path, self._handle, self._places = path, handle, dict(places)
-        self._kept: dict[str, Array] = {}
         self._version = self._stat()
 
     def __del__(self) -> None:
@@ -52,29 +51,12 @@ class FiledParams(Mapping[str, Array]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
+    def holds(self, name: str, array: Array) -> bool:
+        """Whether the array is what lies in the file."""
+        place = self._places[name]
+        return zlib.crc32(array.reshape(-1).view(np.uint8).data, place.crc) == place.whole_crc
+
     def __getitem__(self, name: str) -> Array:
-        kept = self._kept.get(name)
-        return self._read(name) if kept is None else kept
-
-    def keep(self, name: str) -> Array:
-        """The array, which is the same from now on, so that it can be edited."""
-        return self._kept.setdefault(name, self[name])
-
-    def leave(self, name: str) -> None:
-        """Keep the array no longer, if it is what lies in the file: who asks next reads it again."""
-        kept, place = self._kept.get(name), self._places[name]
-        if (
-            kept is not None
-            and zlib.crc32(kept.reshape(-1).view(np.uint8).data, place.crc) == place.whole_crc
-        ):
-            del self._kept[name]
-
-    @property
-    def nbytes(self) -> int:
-        """The memory of those that are kept."""
-        return sum(array.nbytes for array in self._kept.values())
-
-    def _read(self, name: str) -> Array:
         place = self._places[name]
         array = aligned_zeros(place.shape, what=f"parameter {name}")
         memory, done = array.reshape(-1).view(np.uint8).data, 0

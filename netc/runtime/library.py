@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from netc.backends.cuda.target import is_cuda
+from netc.backends.launch_body import split_body
 from netc.backends.llvm import library_api as api
 from netc.backends.llvm.backend import REFERENCE_KERNEL, kernel_text, launches, name_kernels
 from netc.backends.llvm.data_object import ALIGNMENT as DATA_ALIGNMENT
@@ -26,7 +27,7 @@ from netc.backends.llvm.data_object import MACHINES, write_data_object
 from netc.backends.llvm.engine import link_to_object
 from netc.backends.llvm.lock_step import runtime_text
 from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE
-from netc.backends.llvm.lower.table import LOWERINGS, scratch_bytes, split_body
+from netc.backends.llvm.lower.table import LOWERINGS, scratch_bytes
 from netc.backends.llvm.target import Target, parse_target
 from netc.frontend.atomic_file import atomic_file
 from netc.frontend.imported_net import ImportedNet

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from netc.backends.cuda.lower.winograd_cost import choose_winograd_tile as choose_cuda_tile
 from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
 from netc.backends.llvm.lower.winograd_schedule import (
@@ -18,19 +19,15 @@ from netc.passes.lower_precision import NarrowPrecision
 from netc.passes.pipeline import Lowered, Narrow, run_pipeline
 from netc.passes.use_winograd import ChooseTile, winograd_taps
 from netc.runtime.options import CompileOptions
-<<<<<<< HEAD
-from netc.runtime.pass_settings import pass_settings
-from netc.runtime.precision import NARROW
-=======
 from netc.runtime.pass_settings import cuda_target, pass_settings
->>>>>>> cudagemm
+from netc.runtime.precision import NARROW
 from netc.runtime.shapes import tensor_of
 from netc.runtime.tuning.cuda_setting import cuda_setting
 from netc.runtime.tuning.setting import Setting, cold_bytes
 
+LEVEL_OF_WINOGRAD = 3
 # how many times quicker than in f32 the direct convolution is in narrow numbers
 SPEEDUP: Mapping[NarrowPrecision, float] = {"bf16": 2.0, "int8": 4.0}
-
 # a pass's name and its outcome
 OnStage = Callable[[str, Module], None]
 
@@ -58,15 +55,16 @@ def lower_net(
             segments=segments,
             winograd=winograd,
             narrow=narrow,
-            winograd_each_run=cheapest_each_run,
+            winograd_each_run=None if is_cuda(options.target) else cheapest_each_run,
+            one_update=is_cuda(options.target),
             on_stage=on_stage,
         )
 
     def cheapest_each_run(conv: Op) -> int | None:
         return choose_winograd_tile_each_run(conv, target, weight_bytes)
 
-    if is_cuda(options.target):  # it has no kernels for Winograd's convolution
-        lowered = run(None, on_stage)
+    if is_cuda(options.target):
+        lowered = run(_cuda_winograd(options), on_stage)
         if options.tuner is None:
             return lowered
         on_gpu = cuda_setting(lowered.buffer, cuda_target(options))
@@ -96,17 +94,27 @@ def lower_net(
         return choose_winograd_tile(conv, target, weight_bytes)
 
     if options.tuner is None:
-        return run(None if options.exact else cheapest, on_stage)
+        return run(None if options.exact or level < LEVEL_OF_WINOGRAD else cheapest, on_stage)
     target.check_runs_here()
     threads = options.threads or available_cores()
     setting = Setting(target, threads, llvm_level(options), cold_bytes(module, target))
     choose: ChooseTile | None = None
-    if not options.exact:
+    if not options.exact and level >= LEVEL_OF_WINOGRAD:
         convs: list[Op] = []
         run(lambda conv: convs.append(conv))
         choose = options.tuner.choose_algorithms(convs, costs, setting)
     lowered = run(choose, on_stage)
     return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, setting))
+
+
+def _cuda_winograd(options: CompileOptions) -> ChooseTile | None:
+    """Where Winograd's convolution pays on the latest architecture of a target; None: it is not allowed."""
+    if options.exact or options.opt_level < LEVEL_OF_WINOGRAD:
+        return None
+    target = cuda_target(options)
+    architecture = target.architectures[-1]
+    precision = architecture.units(target.precision).precision
+    return lambda conv: choose_cuda_tile(conv, architecture, precision)
 
 
 def llvm_level(options: CompileOptions) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from netc.frontend.imported_net import ImportedNet
 from netc.ir.core import Func, Op, Value, definitions, ops_for, walk
 from netc.ir.layout import Layout
 from netc.runtime.filed_params import FiledParams
+from netc.runtime.lasting import LastingArray
 from netc.runtime.memory import Array, aligned_zeros, pack_aligned, release_free_memory
 from netc.runtime.shapes import tensor_of
 
@@ -30,14 +31,6 @@ class ParamEntry:
     value: str
     shape: tuple[int, ...]
     uses: tuple[tuple[str, int], ...]
-
-
-@dataclass(slots=True)
-class _Lent:
-    """An array that a caller may hold: gone when ``array`` is dead."""
-
-    array: weakref.ref[Array]
-    digest: int
 
 
 def param_entries(net: ImportedNet) -> tuple[ParamEntry, ...]:
@@ -65,28 +58,57 @@ def own_params(arrays: dict[str, Array]) -> dict[str, Array]:
 class ParamStore:
     """The parameters of a net by value name; ``versions`` grow whenever a content was seen to change.
 
-    ``arrays`` are aligned and belong to the store from now on, or lie in a file.
+    ``arrays`` are aligned and belong to the store from now on, or lie in a file. What ``lasting`` gives
+    belongs to another store too.
     """
 
-    def __init__(self, entries: Sequence[ParamEntry], arrays: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        entries: Sequence[ParamEntry],
+        arrays: Mapping[str, Array],
+        lasting: Mapping[str, LastingArray] | None = None,
+    ) -> None:
         self.entries = tuple(entries)
-        self.arrays: Mapping[str, Array] = arrays
-        if not isinstance(arrays, FiledParams):
-            self.arrays = {entry.value: arrays[entry.value] for entry in self.entries}
-        self.versions = dict.fromkeys(self.arrays, 0)
-        self._lent: dict[str, _Lent] = {}
+        self._filed = arrays if isinstance(arrays, FiledParams) else None
+        self._lasting = dict(lasting or {})
+        if self._filed is None:
+            missing = (e.value for e in self.entries if e.value not in self._lasting)
+            self._lasting.update({value: LastingArray(arrays[value]) for value in missing})
+        self.versions = dict.fromkeys((entry.value for entry in self.entries), 0)
+        self._digests: dict[str, int] = {}  # of what callers hold
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        """The parameters as they are when somebody takes one; it may be changed until the next run."""
+        return _Newest(self)
+
+    @property
+    def lasting(self) -> Mapping[str, LastingArray]:
+        """The parameters, wherever their newest content is; none is left in a file."""
+        return {entry.value: self.last(entry.value) for entry in self.entries}
+
+    def last(self, value: str) -> LastingArray:
+        """One parameter, which is the same array from now on."""
+        if value not in self._lasting:
+            assert self._filed is not None
+            self._lasting[value] = LastingArray(self._filed[value])
+        return self._lasting[value]
+
+    def read(self, value: str) -> Array:
+        """The newest content of one parameter; one that lies in a file is left there."""
+        if self._filed is not None and value not in self._lasting:
+            return self._filed[value]
+        return self._lasting[value].look()
 
     @property
     def nbytes(self) -> int:
         """The memory of the parameters: of those that are not left in a file."""
-        if isinstance(self.arrays, FiledParams):
-            return self.arrays.nbytes
-        return sum(a.nbytes for a in self.arrays.values())
+        return sum(param.memory.nbytes for param in self._lasting.values())
 
     @property
     def in_file(self) -> bool:
         """Whether parameters that nobody edits are left in a file."""
-        return isinstance(self.arrays, FiledParams)
+        return self._filed is not None
 
     def by_layer(self) -> dict[str, list[Array]]:
         """Layer name -> its parameters, writable; layers that share a parameter have the same memory."""
@@ -99,42 +121,49 @@ class ParamStore:
 
     def assign(self, value: str, array: Array) -> None:
         """Give a parameter new content."""
-        self._own(value)[...] = array
+        self.last(value).look()[...] = array
         self.versions[value] += 1
 
     def refresh(self) -> Mapping[str, int]:
         """The versions after looking at the arrays that callers hold, or held since the last look."""
-        for value, lent in list(self._lent.items()):
-            alive = lent.array() is not None
-            digest = _digest(self.arrays[value])
-            self.versions[value] += digest != lent.digest
-            lent.digest = digest
-            if not alive:
-                del self._lent[value]
-                if isinstance(self.arrays, FiledParams):
-                    self.arrays.leave(value)
+        for value, known in list(self._digests.items()):
+            param = self.last(value)
+            held = param.home.held
+            digest = self._digests[value] = _digest(param.look())
+            self.versions[value] += digest != known
+            if not held:
+                del self._digests[value]
+                if self._filed is not None and self._filed.holds(value, param.memory):
+                    del self._lasting[value]  # who asks next reads it again
         return self.versions
 
     @property
     def is_lent(self) -> bool:
         """Whether a caller holds any of the arrays."""
-        return any(lent.array() is not None for lent in self._lent.values())
+        return any(param.home.held for param in self._lasting.values())
 
     def lend(self, value: str) -> Array:
         """One parameter, writable, as :meth:`by_layer` hands it out."""
-        array = self._own(value)
-        lent = self._lent.get(value)
-        base = lent.array() if lent is not None else None
-        if base is None and array.size:
-            # the base of every view that the caller makes: it lives as long as any of them
-            base = np.frombuffer(array.reshape(-1).data, array.dtype)
-            digest = lent.digest if lent is not None else _digest(array)
-            self._lent[value] = _Lent(weakref.ref(base), digest)
-        return array if base is None else base.reshape(array.shape)
+        param = self.last(value)
+        if value not in self._digests:
+            self._digests[value] = _digest(param.look())
+        return param.lend()
 
-    def _own(self, value: str) -> Array:
-        """The one array that holds this parameter from now on."""
-        return self.arrays.keep(value) if isinstance(self.arrays, FiledParams) else self.arrays[value]
+
+class _Newest(Mapping[str, Array]):
+    """The arrays of a store, each looked at when it is taken."""
+
+    def __init__(self, store: ParamStore) -> None:
+        self._store = store
+
+    def __len__(self) -> int:
+        return len(self._store.versions)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.versions)
+
+    def __getitem__(self, value: str) -> Array:
+        return self._store.read(value)
 
 
 class PreparedParams:
@@ -148,6 +177,8 @@ class PreparedParams:
         self.prepare = prepare
         self.params = params
         self.storages: dict[str, Array] = {}
+        self.revisions: dict[str, int] = {}
+        """How often each of the storages got new content."""
         self._seen: dict[str, int] = {}
         makers = definitions(prepare)
         self._roots = {
@@ -172,16 +203,17 @@ class PreparedParams:
             root = self._roots[name].name
             maker = self._makers.get(root)
             if maker is None and root in changed:
-                self._store(name, self.params.arrays[root], tensor_of(value.type).layout)
+                self._store(name, self.params.read(root), tensor_of(value.type).layout)
             elif maker is not None and (
                 name not in self.storages or not changed.isdisjoint(a.name for a in maker.args)
             ):
-                args = {a.name: self.params.arrays[a.name] for a in maker.args}
+                args = {a.name: self.params.read(a.name) for a in maker.args}
                 self._store(name, run_func(maker, args)[root], tensor_of(value.type).layout)
         self._seen = dict(versions)
 
     def _store(self, name: str, array: Array, layout: Layout) -> None:
         known = self.storages.get(name)
+        self.revisions[name] = self.revisions.get(name, 0) + 1
         if known is None:
             self.storages[name] = pack_aligned(array, layout, what=f"prepared parameter {name}")
         elif known.ctypes.data != array.ctypes.data:  # else it is the parameter itself

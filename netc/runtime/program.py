@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from netc.ir.ops.buffer import AllocAttrs, LaunchAttrs, ViewAttrs
 from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
 from netc.runtime.input_slots import InputSlots, is_readable, readable_in_place
 from netc.runtime.memory import Array, aligned_zeros
+from netc.runtime.program_parts import PartsProgram
 from netc.runtime.reference_launch import ReferenceLaunch
 from netc.runtime.shapes import tensor_of
 
@@ -34,7 +35,7 @@ class Launch:
     op: Op
 
 
-class KernelProgram:
+class KernelProgram(PartsProgram):
     """The buffers of a static module (offsets set) allocated, and its launches ready to run.
 
     ``result_names`` names the results, in order. ``kernel_symbols`` gives for each kernel the names of its
@@ -121,33 +122,22 @@ class KernelProgram:
                 else:
                     parts.append([step])
         alive = [library, arena, shared, *persistent.values()]
-        self._parts = [
+        self._parts: list[StepProgram | ReferenceLaunch] = [
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
         ]
 
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, arrays: Mapping[str, Array], meanwhile: Callable[[], object] | None = None
+    ) -> dict[str, Array]:
         """The outputs for these inputs, as new arrays. Inputs are read where they lie, if they can be."""
         try:
-            self.fill(self._borrow(arrays))
-            for part in self._parts:
-                part.run()
+            return super().run(arrays, meanwhile)
         finally:
             self._give_back()
-        return self.outputs()
 
-    def run_forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs that do not depend on late inputs."""
-        self.fill(arrays)
-        for part in self._parts[: self._backward]:
-            part.run()
-        return self.outputs(late=False)
-
-    def run_backward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs that do, after :meth:`run_forward`."""
-        self.fill(arrays)
-        for part in self._parts[self._backward :] if self._backward is not None else ():
-            part.run()
-        return self.outputs(late=True)
+    def take(self, arrays: Mapping[str, Array]) -> None:
+        """Read inputs where they lie, if they can be; copy the others."""
+        self.fill(self._borrow(arrays))
 
     def run_timed(self) -> list[float]:
         """Run on the inputs of the last :meth:`fill`; the seconds of each launch, all parts of the batch."""

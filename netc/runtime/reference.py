@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from netc.backends.numpy_reference import run_func
 from netc.ir.core import Func, Op, Role
+from netc.runtime.lasting import LastingArray
 from netc.runtime.memory import Array
 from netc.runtime.params import ParamStore
 
@@ -18,7 +19,7 @@ class ReferenceProgram:
     """
 
     def __init__(
-        self, func: Func, params: ParamStore, states: Mapping[str, Array], late: Collection[str] = ()
+        self, func: Func, params: ParamStore, states: Mapping[str, LastingArray], late: Collection[str] = ()
     ) -> None:
         self._func = func
         self._params = params
@@ -48,11 +49,12 @@ class ReferenceProgram:
         results = run_func(func, {a.name: given[a.name] for a in func.args})
         for name, state in self._states.items():
             if name in results:
-                state[...] = results.pop(name)
+                state.look()[...] = results.pop(name)
         return results
 
     def _lasting(self, func: Func) -> dict[str, Array]:
-        return {a.name: self._params.arrays[a.name] for a in func.params} | self._states
+        params = {a.name: self._params.read(a.name) for a in func.params}
+        return params | {name: state.look() for name, state in self._states.items()}
 
 
 def _split(func: Func, late: Collection[str]) -> tuple[Func, Func]:

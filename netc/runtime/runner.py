@@ -18,6 +18,8 @@ from netc.ir.types import TensorType
 from netc.passes.pipeline import place_buffers
 from netc.runtime.compiler import Compiled
 from netc.runtime.cuda_runner import CudaRunner
+from netc.runtime.device_copies import DeviceCopies
+from netc.runtime.lasting import LastingArray
 from netc.runtime.memory import Array, Memory, check_available
 from netc.runtime.params import ParamStore, PreparedCache, PreparedParams
 from netc.runtime.pass_settings import as_opt_level
@@ -48,11 +50,18 @@ class Runner(Protocol):
 
 
 def make_runner(
-    compiled: Compiled, params: ParamStore, cache: PreparedCache, states: Mapping[str, Array] | None = None
+    compiled: Compiled,
+    params: ParamStore,
+    cache: PreparedCache,
+    states: Mapping[str, LastingArray] | None = None,
+    copies: DeviceCopies | None = None,
 ) -> Runner:
-    """The runner for the target of a compiled net; ``states`` is the memory of its states by name."""
+    """The runner for the target of a compiled net; ``states`` are its states by name.
+
+    Runners with the same ``copies`` hand states over on the device that the target may be for.
+    """
     if compiled.cuda is not None:
-        return CudaRunner(compiled, params, cache, states or {})
+        return CudaRunner(compiled, params, cache, states or {}, copies)
     if compiled.buffer is None:
         return ReferenceRunner(compiled, params, states or {})
     return KernelRunner(compiled, params, cache, states or {})
@@ -62,7 +71,7 @@ class KernelRunner:
     """Runs machine code."""
 
     def __init__(
-        self, compiled: Compiled, params: ParamStore, cache: PreparedCache, states: Mapping[str, Array]
+        self, compiled: Compiled, params: ParamStore, cache: PreparedCache, states: Mapping[str, LastingArray]
     ) -> None:
         assert compiled.buffer is not None
         self.states = states
@@ -118,7 +127,7 @@ class KernelRunner:
                 self._scratch,
                 dict(binding),
                 self._loaded(),
-                {**prepared.storages, **self.states},
+                {**prepared.storages, **{name: state.look() for name, state in self.states.items()}},
                 executor_for(self.threads, pinned=self.compiled.options.pin_threads),
                 self.compiled.late.values(),
                 self.compiled.parts,
@@ -167,7 +176,7 @@ class KernelRunner:
 class ReferenceRunner:
     """Runs the reference rules of the ops: the target ``numpy``."""
 
-    def __init__(self, compiled: Compiled, params: ParamStore, states: Mapping[str, Array]) -> None:
+    def __init__(self, compiled: Compiled, params: ParamStore, states: Mapping[str, LastingArray]) -> None:
         self.compiled = compiled
         self.params = params
         self.states = states

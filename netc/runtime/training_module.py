@@ -100,7 +100,7 @@ class TrainingModule(Module):
         return compile_differentiable(self._message, options)
 
     def _make_runner(self, compiled: Compiled) -> Runner:
-        return make_runner(compiled, self._params, self._prepared, self._params.arrays)
+        return make_runner(compiled, self._params, self._prepared, self._params.lasting)
 
 
 def compile_differentiable(

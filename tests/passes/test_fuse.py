@@ -7,7 +7,7 @@ from checks import UNIT, becomes, keeps_meaning, main
 from hypothesis import HealthCheck, given, settings
 from nets import NETS, Net, random_nets
 
-from netc.backends.llvm.lower.body import parts_of
+from netc.backends.launch_body import parts_of
 from netc.ir.core import Module, Value
 from netc.ir.opdef import opdef
 from netc.ir.ops.elementwise import PowAttrs, ThresholdAttrs
@@ -44,7 +44,7 @@ def test_a_kernel_is_one_anchor_and_what_follows_or_a_map(module: Module) -> Non
             assert len(op.body.ops) <= 4
             anchors = {inner.name for inner in op.body.ops if not opdef(inner.name).elementwise}
             assert anchors == ({op.attrs.anchor} - {"map"})
-            parts_of(op.body)
+            assert parts_of(op.body).fit_one_kernel
 
 
 def test_one_op_a_kernel_at_a_limit_of_one() -> None:

@@ -4,8 +4,9 @@ import pytest
 from golden_cases import FOLDER
 
 import netc
+from netc.backends.launch_body import split_body
 from netc.backends.llvm.backend import REFERENCE_KERNEL
-from netc.backends.llvm.lower.table import LOWERINGS, split_body
+from netc.backends.llvm.lower.table import LOWERINGS
 
 # nets whose forward and backward passes hold all families between them, but
 TRAINED = (

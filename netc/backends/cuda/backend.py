@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from importlib import resources
 
 from netc.backends.cuda.kernel import CudaKernel
-from netc.backends.cuda.lower.table import has_kernel, lower_launch, split_body
+from netc.backends.cuda.lower.table import has_kernel, lower_launch
 from netc.backends.cuda.target import CudaTarget, Precision, Units
+from netc.backends.launch_body import split_body
 from netc.ir.core import Module, Op
 from netc.ir.dim import Dim, exact_quotient
 from netc.ir.launch_text import launch_text

@@ -80,14 +80,15 @@ struct Sum {
   }
 };
 
-// a NaN stays
-struct Greatest {
+// the greatest element: RULE says what becomes of a maximum so far and an element
+template <class RULE>
+struct Extreme {
   static constexpr int FIELDS = 1;
-  float best = netc_bits_to_float(0xff800000u);
-  NETC_DEVICE void add(float x) { best = maximum(best, x); }
-  NETC_DEVICE void merge(const Greatest& other) { best = maximum(best, other.best); }
-  NETC_DEVICE Greatest across(int mask) const {
-    Greatest other;
+  float best = RULE::least();
+  NETC_DEVICE void add(float x) { best = RULE::greater(best, x); }
+  NETC_DEVICE void merge(const Extreme& other) { add(other.best); }
+  NETC_DEVICE Extreme across(int mask) const {
+    Extreme other;
     other.best = shfl_xor(best, mask);
     return other;
   }
@@ -103,28 +104,19 @@ struct Greatest {
   }
 };
 
-// pooling's maximum: begins at the lowest number, and a NaN never exceeds it
-struct Raised {
-  static constexpr int FIELDS = 1;
-  float best = -3.402823466e+38f;
-  NETC_DEVICE void add(float x) { best = raised(best, x); }
-  NETC_DEVICE void merge(const Raised& other) { best = raised(best, other.best); }
-  NETC_DEVICE Raised across(int mask) const {
-    Raised other;
-    other.best = shfl_xor(best, mask);
-    return other;
-  }
-  template <class Memory>
-  NETC_DEVICE void put(Memory& memory, int at, int step) const {
-    memory[at] = best;
-    (void)step;
-  }
-  template <class Memory>
-  NETC_DEVICE void get(Memory& memory, int at, int step) {
-    best = memory[at];
-    (void)step;
-  }
+// a NaN stays
+struct KeepsNan {
+  static NETC_DEVICE float least() { return netc_bits_to_float(0xff800000u); }
+  static NETC_DEVICE float greater(float best, float x) { return maximum(best, x); }
 };
+using Greatest = Extreme<KeepsNan>;
+
+// pooling's maximum: begins at the lowest number, and a NaN never exceeds it
+struct SkipsNan {
+  static NETC_DEVICE float least() { return -3.402823466e+38f; }
+  static NETC_DEVICE float greater(float best, float x) { return raised(best, x); }
+};
+using Raised = Extreme<SkipsNan>;
 
 // mean and sum of squared distances from it (Welford, Chan), the mean relative to the first element: exact where
 // numbers are far from 0

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from netc.backends.launch_body import split_body
 from netc.backends.llvm.compile_pool import Job, compile_all
 from netc.backends.llvm.emit import emit_kernel
-from netc.backends.llvm.lower.table import fingerprint, has_kernel, lower_launch, split_body
+from netc.backends.llvm.lower.table import fingerprint, has_kernel, lower_launch
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Module, Op

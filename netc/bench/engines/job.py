@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,19 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 Call = Callable[[], Array]
 """One forward pass, or one iteration of training: the output, or the loss before the update."""
+
+Device = Literal["cpu", "cuda"]
+
+
+class TimedCall(Protocol):
+    """A :data:`Call` on a device, which times itself by the device's events."""
+
+    def __call__(self) -> Array:
+        """Run once; the result, on the host."""
+
+    def milliseconds(self) -> float:
+        """Run once; how long it took."""
+
 
 CLASSES = 10
 RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 5e-4  # of training, by SGD
@@ -36,6 +50,7 @@ class Job:
     out: str
     threads: int
     train: bool = False
+    device: Device = "cpu"
 
 
 def labels(x: Array) -> Array:

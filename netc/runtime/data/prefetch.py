@@ -43,6 +43,12 @@ class Prefetcher:
         self._next += 1
         return batch
 
+    def peek(self) -> Batch | None:
+        """The batch that comes next, if it is made."""
+        if self._closed or os.getpid() != self._process:
+            return None
+        return self._work.look(self._next)
+
     @property
     def index(self) -> int:
         """The number of the batch that comes next."""
@@ -99,6 +105,11 @@ class _Work:
             self._wanted = index + 1
             self._change.notify_all()
             return made
+
+    def look(self, index: int) -> Batch | None:
+        with self._change:
+            made = self._made.get(index)
+        return None if isinstance(made, BaseException) else made
 
     def stop(self) -> None:
         with self._change:

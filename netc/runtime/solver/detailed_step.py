@@ -47,7 +47,7 @@ class DetailedStep:
             like.rule,
             blob_gradients=self._gradients,
             keep_steps=True,
-            separate_update=bool(like.gradients),
+            separate_update=like.has_gradients,
             like=like,
         )
 
@@ -75,7 +75,7 @@ class DetailedStep:
         blobs = {name: results[name] for name in values if name in results}
         blobs.update({name: batch[value] for name, value in values.items() if value in batch})
         gradients = {name: results[gradient_name(values[name])] for name in self._gradients}
-        names = self._step.params.arrays
+        names = self._step.params.versions
         steps = {name: results[step_name(name)] for name in names if step_name(name) in results}
         return Details(blobs, gradients, steps)
 

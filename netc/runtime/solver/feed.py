@@ -83,6 +83,13 @@ class Feed:
             )
         return {name: batch[name] for name in wanted}
 
+    def peek(self, wanted: Mapping[str, object]) -> dict[str, Array] | None:
+        """The arrays that :meth:`next` will give, where they are made already."""
+        made = self._ahead.peek() if self._ahead is not None else None
+        if made is None or any(name not in made for name in wanted):
+            return None
+        return {name: made[name] for name in wanted}
+
     def close(self) -> None:
         """End the threads that make batches ahead; a later batch starts new ones."""
         if self._ahead is not None:

@@ -42,9 +42,10 @@ def write_snapshot(
 def write_weights(path: str, train: TrainNet) -> None:
     """Write the parameters of a net as they are now; a path that ends in ``.h5`` is written as HDF5."""
     blobs: dict[int, list[Array]] = {}
+    params = train.store.arrays
     for info in train.net.params:
         if info.learnable:
-            array = train.store.arrays[info.value.name].reshape(info.shape)
+            array = params[info.value.name].reshape(info.shape)
             blobs.setdefault(info.owner, []).append(array)
     messages = train.message.messages("layer")
     layers = [(messages[i].text("name"), messages[i].text("type"), arrays) for i, arrays in blobs.items()]
@@ -82,18 +83,18 @@ def _entries(train: TrainNet) -> list[ParamEntry]:
 
 def _histories(train: TrainNet) -> list[Array]:
     """All first histories, then all second ones; zeros for parameters that do not learn."""
-    count = train.step.rule.histories
+    count, histories = train.step.rule.histories, train.step.history
     found: list[Array] = []
     for index in range(count):
         for entry in _entries(train):
-            own = train.step.history.get(entry.value)
+            own = histories.get(entry.value)
             found.append(np.zeros(entry.shape, np.float32) if own is None else own[index])
     return found
 
 
 def _match_histories(path: str, found: Sequence[Array], train: TrainNet) -> list[tuple[Array, Array]]:
     """Pairs of the step's histories and their new contents; NetcError if they are those of another run."""
-    entries, kinds = _entries(train), train.step.rule.histories
+    entries, kinds, histories = _entries(train), train.step.rule.histories, train.step.history
     if len(found) != kinds * len(entries):
         raise NetcError(
             f"{path}: it has {len(found)} histories, and {train.step.rule.kind} keeps {kinds} for each "
@@ -111,7 +112,7 @@ def _match_histories(path: str, found: Sequence[Array], train: TrainNet) -> list
                 layer=layer,
                 remedy="continue with the net of that run",
             )
-        own = train.step.history.get(entry.value)
+        own = histories.get(entry.value)
         if own is not None:
             pairs.append((own[position // len(entries)], array.reshape(entry.shape)))
     return pairs

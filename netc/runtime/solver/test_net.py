@@ -101,7 +101,10 @@ def _params(
     shared = {info.value.name for info in net.params if info.layer in theirs and info.learnable}
     own = own_params({name: array for name, array in arrays.items() if name not in shared})
     warnings = report.warnings if trained is None else ()
-    return ParamStore(param_entries(net), {**arrays, **own}), warnings
+    # what a layer takes may be part of what it owns: arrays are known by their memory
+    known = {} if trained is None else {p.memory.ctypes.data: p for p in trained.store.lasting.values()}
+    lasting = {name: known[arrays[name].ctypes.data].shaped(arrays[name].shape) for name in shared}
+    return ParamStore(param_entries(net), own, lasting), warnings
 
 
 def _by_layer(trained: TrainNet) -> dict[str, list[Array]]:
@@ -110,6 +113,6 @@ def _by_layer(trained: TrainNet) -> dict[str, list[Array]]:
     found: dict[str, list[Array]] = {}
     for info in trained.net.params:
         if info.learnable and owners.setdefault(info.layer, info.owner) == info.owner:
-            array = trained.store.arrays[info.value.name].reshape(info.shape)
+            array = trained.store.last(info.value.name).memory.reshape(info.shape)
             found.setdefault(info.layer, []).append(array)
     return found

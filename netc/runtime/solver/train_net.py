@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,13 @@ class TrainNet:
             found, self.details = self._detailed_step(step).run(batches, rate, iteration, ready)
         else:
             call = on_gradients
-            found = step.run(batches, rate, iteration, None if call is None else lambda _: call())
+            found = step.run(
+                batches,
+                rate,
+                iteration,
+                None if call is None else lambda _: call(),
+                partial(self.feed.peek, self._inputs),
+            )
         self.results = found[-1]
         total = np.float32(0)
         for results in found:
@@ -169,7 +176,7 @@ class TrainNet:
 
     def _separate_step(self) -> TrainingStep:
         """A step whose gradients are there before the update."""
-        if self.step.gradients:
+        if self.step.has_gradients:
             return self.step
         if self._separate is None:
             self._separate = TrainingStep(

@@ -14,7 +14,8 @@ import numpy as np
 
 from netc.backends.cuda.backend import CudaCode, kernel_name
 from netc.backends.cuda.compile_pool import Images, compile_for_one
-from netc.backends.cuda.lower.table import lower_launch, split_body
+from netc.backends.cuda.lower.table import lower_launch
+from netc.backends.launch_body import split_body
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import available_cores
 from netc.ir.core import Module, Op, Value

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from netc.backends.launch_body import split_body
 from netc.backends.llvm.backend import compile_kernels, kernel_name
 from netc.backends.llvm.library import Library
-from netc.backends.llvm.lower.table import scratch_bytes, split_body
+from netc.backends.llvm.lower.table import scratch_bytes
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.spmd import Program, Step, executor_for
 from netc.backends.llvm.target import available_cores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netc.backends.llvm.lower.table import split_body
+from netc.backends.launch_body import split_body
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Module, Op, Role, Value
 from netc.passes.pipeline import run_pipeline

@@ -19,11 +19,13 @@ DTYPES = {"float": np.float32, "int": np.int32, "long long": np.int64, "unsigned
 
 
 class EmulatedDevice:
-    """Its memory is the host's. ``calls`` are the functions run so far."""
+    """Its memory is the host's. ``calls`` are the functions run so far, ``transfers`` the copies by size."""
 
     def __init__(self, build: CudaBuild, checks: bool = True) -> None:
         self.image = build.target.architectures[-1].name
         self.calls: list[str] = []
+        self.transfers: list[tuple[str, int]] = []
+        self.staged: list[Any] = []
         text = build.code_for(self.image).text
         self.emulator = Emulator(text, arch=int(self.image.removeprefix("sm_")), checks=checks)
 
@@ -34,9 +36,21 @@ class EmulatedDevice:
         return raw[start : start + nbytes]
 
     def upload(self, region: Region, array: Any) -> None:
+        self.transfers.append(("up", region.nbytes))
         self._part(region)[:] = array.reshape(-1).view(np.uint8)
 
+    def clear(self, region: Region) -> None:
+        self._part(region)[:] = 0
+
+    def stage(self, inputs: Any) -> None:
+        self.staged = [array for _, array in inputs]
+
+    def feed(self, inputs: Any) -> None:
+        for region, array in inputs:
+            self.upload(region, array)
+
     def download(self, region: Region, array: Any) -> None:
+        self.transfers.append(("down", region.nbytes))
         array.reshape(-1).view(np.uint8)[:] = self._part(region)
 
     def record(self, calls: Sequence[Call | LibraryCall]) -> Recording:
@@ -88,7 +102,7 @@ def emulated_gpu(checks: bool = True) -> Iterator[list[EmulatedDevice]]:
     """What is compiled for CUDA meanwhile needs no NVRTC, and runs in the emulator; yields the devices opened."""
     devices: list[EmulatedDevice] = []
 
-    def opened(build: CudaBuild) -> EmulatedDevice:
+    def opened(build: CudaBuild, beside: Any) -> EmulatedDevice:
         devices.append(EmulatedDevice(build, checks))
         return devices[-1]
 

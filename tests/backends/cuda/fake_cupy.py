@@ -19,7 +19,7 @@ class Array:
 
     def __init__(self, host: Any) -> None:
         self.host = host
-        self.shape, self.dtype = host.shape, host.dtype
+        self.shape, self.dtype, self.nbytes = host.shape, host.dtype, host.nbytes
         self.data = type("MemoryPointer", (), {"ptr": int(host.ctypes.data)})
 
     @property
@@ -45,12 +45,30 @@ class Array:
         assert arr.dtype == self.dtype
         assert arr.shape == self.shape
         self.host[...] = arr
+        if stream is not None:
+            stream.cupy.copies.append((stream.name, arr.nbytes, stream.cupy.is_pinned(arr)))
+
+    def fill(self, value: Any) -> None:
+        self.host[...] = value
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> Any:
         if out is None:
             return self.host.copy()
         out[...] = self.host
         return out
+
+
+class Event:
+    """``cupy.cuda.Event``; ``of`` names its stream."""
+
+    def __init__(self, cupy: FakeCupy, of: str = "") -> None:
+        self.cupy, self.of = cupy, of
+
+    def record(self, stream: Any = None) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        self.cupy.waits.append(f"the host waits for an event of {self.of}")
 
 
 class Stream:
@@ -67,11 +85,12 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.cupy.current.pop()
 
-    def record(self, event: Any = None) -> str:
-        return f"an event of {self.name}"
+    def record(self, event: Any = None) -> Event:
+        assert self.captured is None
+        return Event(self.cupy, self.name)
 
-    def wait_event(self, event: str) -> None:
-        self.cupy.waits.append(f"{self.name} waits for {event}")
+    def wait_event(self, event: Event) -> None:
+        self.cupy.waits.append(f"{self.name} waits for an event of {event.of}")
 
     def synchronize(self) -> None:
         assert self.captured is None, "a captured stream cannot be waited for"
@@ -136,7 +155,7 @@ class Function:
         for parameter, arg in zip(parameters, args, strict=True):
             if parameter.pointer:
                 assert type(arg) is np.uint64
-                given.append(self.cupy.memory_at(int(arg)).view(DTYPES[parameter.type]))
+                given.append(self.cupy.memory_at(int(arg), DTYPES[parameter.type]))
             else:
                 assert type(arg) is np.int32
                 given.append(int(arg))
@@ -201,7 +220,7 @@ class Cublas:
 
     def _columns(self, address: int, pitch: int, rows: int, columns: int) -> Any:
         assert pitch >= rows
-        flat = self.cupy.memory_at(address).view(np.float32)
+        flat = self.cupy.memory_at(address, np.float32)
         assert flat.size >= pitch * (columns - 1) + rows
         return np.lib.stride_tricks.as_strided(flat, (rows, columns), (4, 4 * pitch))
 
@@ -216,6 +235,10 @@ class FakeCupy:
         self.graph_launches = 0
         self.current = [Stream(self, "the caller's")]
         self.waits: list[str] = []
+        self.copies: list[tuple[str, int, bool]] = []
+        """Those to the device: stream, bytes, whether from pinned memory."""
+        self.pinned: list[Any] = []
+        self.streams = 0
         self.bytes_left = bytes_left
         cupy = self
 
@@ -229,13 +252,6 @@ class FakeCupy:
             if count < 0:
                 raise CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
             return count
-
-        class Event:
-            def record(self, stream: Any = None) -> None:
-                pass
-
-            def synchronize(self) -> None:
-                pass
 
         class cuda:
             memory = type("memory", (), {"OutOfMemoryError": OutOfMemoryError})
@@ -256,7 +272,17 @@ class FakeCupy:
             @staticmethod
             def Stream(null: bool = False, non_blocking: bool = False, ptds: bool = False) -> Stream:
                 assert non_blocking
-                return Stream(cupy, "ours")
+                cupy.streams += 1
+                return Stream(cupy, "ours" if cupy.streams % 2 else "the copies'")
+
+            @staticmethod
+            def Event() -> Event:
+                return Event(cupy)
+
+            @staticmethod
+            def alloc_pinned_memory(size: int) -> Any:
+                cupy.pinned.append(np.full(size, 0xA5, np.uint8))
+                return cupy.pinned[-1].data
 
             @staticmethod
             def get_current_stream() -> Stream:
@@ -270,7 +296,6 @@ class FakeCupy:
             def get_elapsed_time(start_event: Any, end_event: Any) -> float:
                 return 0.5
 
-        cuda.Event = Event  # type: ignore[attr-defined]
         self.cuda = cuda
         self._out_of_memory = OutOfMemoryError
 
@@ -300,11 +325,14 @@ class FakeCupy:
             return a
         return self.asarray(np.ascontiguousarray(a.host, dtype))
 
-    def memory_at(self, address: int) -> Any:
-        """What lies from an address to the end of its allocation, in whole words."""
+    def is_pinned(self, array: Any) -> bool:
+        return any(np.shares_memory(array, block) for block in self.pinned)
+
+    def memory_at(self, address: int, dtype: Any) -> Any:
+        """What lies from an address to the end of its allocation, in whole elements."""
         for memory in self.allocations:
             begin = int(memory.ctypes.data)
             if begin <= address < begin + memory.size:
                 rest = memory[address - begin :]
-                return rest[: rest.size // 8 * 8] if rest.size >= 8 else rest
+                return rest[: rest.size // np.dtype(dtype).itemsize * np.dtype(dtype).itemsize].view(dtype)
         raise AssertionError(f"{address:#x} is no device memory")

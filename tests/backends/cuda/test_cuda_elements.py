@@ -10,6 +10,7 @@ import pytest
 from cuda_harness import check_launch, needs_emulator
 from harness import Build, launch_of, one_op, random
 
+from netc.backends.cuda.lower.table import has_kernel
 from netc.ir.builder import FuncBuilder
 from netc.ir.core import Value
 from netc.ir.dim import symbol
@@ -48,6 +49,17 @@ def with_tail(name: str, attrs: Any) -> Build:
         return builder.add1("math.relu", [y], ReluAttrs(0.25), hint="r")
 
     return build
+
+
+def updates(builder: FuncBuilder, args: list[Value]) -> list[Value]:
+    """For each gradient, parameter, history and the rate: the new history and the new parameter."""
+    results = []
+    for gradient, weight, history, rate in zip(*[iter(args)] * 4, strict=True):
+        step = builder.add1("math.mul", [gradient, rate], hint="s")
+        kept = builder.add1("math.affine", [history], AffineAttrs(0.9, 0.0), hint="k")
+        new = builder.add1("math.add", [kept, step], hint="h")
+        results += [new, builder.add1("math.sub", [weight, new], hint="w")]
+    return results
 
 
 # --- elementwise ---
@@ -234,3 +246,34 @@ def test_dropout_drops_what_the_reference_drops(ratio: float) -> None:
     launch = launch_of([BufferType(f32(2, 7, 4, 3), (400, 40, 8, 2)), STATE, f32(2, 7, 4, 3)], build)
     arrays = [random((2, 7, 4, 3)), STATES[1], random((2, 7, 4, 3), 1)]
     check_launch(launch, arrays, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(3, 4), (5,)],
+        [(1025,), (7, 3, 3, 3), (2,), (2, 1024), (4,)],
+        [(i + 2,) for i in range(40)],
+    ],
+    ids=["two", "several blocks", "many"],
+)
+def test_sweeps_of_several_sizes_are_one_kernel(shapes: list[tuple[int, ...]], aligned: bool) -> None:
+    types = [t for s in shapes for t in (f32(*s), f32(*s), f32(*s), f32(*[1] * len(s)))]
+    written = {2 * i + j: 4 * i + 2 - j for i in range(len(shapes)) for j in (0, 1)}
+    launch = launch_of(types, updates, in_place=written)
+    arrays = [random(t.static_shape, i) for i, t in enumerate(types)]
+    kernel = check_launch(launch, arrays, aligned=aligned)
+    assert len(kernel.stages) == 1
+    assert ("whole = false" in kernel.text) != aligned
+
+
+def test_unlike_sweeps_have_no_kernel() -> None:
+    def unlike(builder: FuncBuilder, args: list[Value]) -> list[Value]:
+        return [builder.add1(f"math.{n}", [a], hint="y") for n, a in zip(("exp", "abs"), args, strict=True)]
+
+    assert not has_kernel(launch_of([f32(3), f32(5)], unlike))
+    view = BufferType(f32(3, 4), (9, 2))
+    shapes = [f32(3, 4), f32(3, 4), f32(3, 4), f32(1, 1), view, f32(3, 4), f32(3, 4), f32(1, 1)]
+    assert not has_kernel(launch_of(shapes, updates))
+    assert not has_kernel(launch_of([f32(4)] * 3 + [f32(1)] * 5, updates))

@@ -79,7 +79,7 @@ def trained(text: str, rule: UpdateRule, options: Mapping[str, Any]) -> dict[str
         for results in step.run(batches, 0.001, iteration):
             found |= {f"{iteration}/{n}": a for n, a in results.items()}
     history = {f"{n}.history{i}": a for n, h in step.history.items() for i, a in enumerate(h)}
-    return found | step.params.arrays | history
+    return found | dict(step.params.arrays) | history
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cuda_harness import lowered
 from cuda_nets import NETS
+from test_cuda_winograd import SIZES, winograd_launch
 
 import netc
 from netc.backends.cuda import nvrtc
 from netc.backends.cuda.backend import CudaCode, lower_for, lower_module, translation_unit
 from netc.backends.cuda.compile_pool import compile_kernels
-from netc.backends.cuda.nvrtc import compile_cuda, has_nvrtc
+from netc.backends.cuda.kernel import CudaKernel
+from netc.backends.cuda.nvrtc import compile_cuda, has_nvrtc, nvrtc_version
 from netc.backends.cuda.resources import Resources, parse_resources
+from netc.backends.cuda.target import ARCHITECTURES as KNOWN
 from netc.backends.cuda.target import Units, parse_cuda_target
+from netc.backends.llvm.object_cache import ObjectCache
 from netc.frontend.net_file import load_net
+from netc.ir.core import Module
 from netc.ir.diagnostics import NetcError
 from netc.passes.pipeline import run_pipeline
 from netc.passes.update_params import UpdateRule
 from netc.runtime.compiler import import_message
 from netc.runtime.cuda_emit import mma_counts
+from netc.runtime.lower_net import lower_net
 from netc.runtime.options import CompileOptions
 from netc.runtime.training import differentiable_module, forward_results, step_module
 
@@ -32,16 +39,16 @@ QUICK = {("det1", "sm_70"), ("det1", "sm_120"), ("resnet_like", "sm_90"), ("goog
 WITH_TENSOR_CORES = ARCHITECTURES[1:]
 
 
-def code_of(
+def buffers_of(
     net: str | Path, phase: Any, precision: Any, batch: int | None = None, backward: bool = False
-) -> CudaCode:
-    """The kernels of a forward pass, of that with its backward pass, or of an iteration of training."""
-    options = CompileOptions(target="cuda:sm_90", phase=phase)
+) -> Module:
+    """The launches of a forward pass, of that with its backward pass, or of an iteration of training."""
+    options = CompileOptions(target="cuda:sm_90", phase=phase, precision=precision)
     message = load_net(net, phase=phase)
     imported = import_message(message, options)
     if batch is not None:
         shapes = {v.name: (batch, *v.type.shape[1:]) for v in imported.inputs}
-        options = CompileOptions(target="cuda:sm_90", phase=phase, input_shapes=tuple(shapes.items()))
+        options = replace(options, input_shapes=tuple(shapes.items()))
         imported = import_message(message, options)
     module = imported.module
     forward: Any = ()
@@ -51,20 +58,48 @@ def code_of(
     elif backward:
         module, _ = differentiable_module(imported)
         forward = forward_results(imported, carried=False)
-    return lower_module(run_pipeline(module, opt_level=2, block=1, forward=forward).buffer, precision)
+    return lower_net(module, options, forward=forward).buffer
 
 
-@cache
-def compiled(text: str, architecture: str) -> tuple[Resources, ...]:
-    return parse_resources(compile_cuda(text, architecture).log)
+def code_for(buffers: Module, architecture: str, precision: Any) -> CudaCode:
+    """The kernels that an architecture gets."""
+    units = KNOWN[architecture].units(precision)
+    return lower_module(buffers, units.precision, warpgroups=units.warpgroups)
 
 
-def check_code(code: CudaCode, architecture: str) -> None:
-    assert not code.without_kernel
-    used = compiled(code.text, architecture)
-    assert {r.function for r in used} == {s.name for k in code.kernels.values() for s in k.stages}
-    spilling = [r for r in used if r.spill_bytes or r.stack_bytes]
-    assert not spilling
+class Compiler:
+    """Compiles each distinct text once for an architecture, however its kernel is named; a folder remembers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.reports = ObjectCache(folder)
+
+    def resources(self, kernel: CudaKernel, architecture: str) -> tuple[Resources, ...]:
+        """What the functions take; that of the first stage is called ``kernel``."""
+        text = translation_unit([kernel.text.replace(kernel.name, "kernel")])
+        name = KNOWN[architecture].compiled_as
+        key = "\n".join((nvrtc_version(), *nvrtc.OPTIONS, name, text))
+        report = self.reports.get(key)
+        if report is None:
+            report = compile_cuda(text, name).log.encode()
+            self.reports.put(key, report)
+        return parse_resources(report.decode())
+
+    def check(self, code: CudaCode, architecture: str) -> None:
+        """Every launch has a kernel, which compiles, without spills and without a stack."""
+        assert not code.without_kernel
+        for kernel in code.kernels.values():
+            used = self.resources(kernel, architecture)
+            assert {r.function for r in used} == {
+                s.name.replace(kernel.name, "kernel") for s in kernel.stages
+            }
+            spilling = [r for r in used if r.spill_bytes or r.stack_bytes]
+            assert not spilling, f"{architecture}\n{kernel.text}"
+
+
+@pytest.fixture
+def compiler(pytestconfig: pytest.Config) -> Compiler:
+    assert pytestconfig.cache is not None
+    return Compiler(pytestconfig.cache.mkdir("nvrtc"))
 
 
 @needs_nvrtc
@@ -76,9 +111,10 @@ def check_code(code: CudaCode, architecture: str) -> None:
         for a in ARCHITECTURES
     ],
 )
-def test_every_kernel_of_a_small_net_compiles_without_spills(name: str, architecture: str) -> None:
-    precision = "tf32" if architecture in WITH_TENSOR_CORES else "fp32"
-    check_code(code_of(NETS[name], "TRAIN", precision), architecture)
+def test_every_kernel_of_a_small_net_compiles_without_spills(
+    name: str, architecture: str, compiler: Compiler
+) -> None:
+    compiler.check(code_for(buffers_of(NETS[name], "TRAIN", "tf32"), architecture, "tf32"), architecture)
 
 
 @needs_nvrtc
@@ -86,7 +122,7 @@ def test_every_kernel_of_a_small_net_compiles_without_spills(name: str, architec
     "precision", ["tf32", *(pytest.param(p, marks=pytest.mark.slow) for p in ("bf16", "fp16"))]
 )
 def test_wide_products_are_computed_on_tensor_cores(precision: str) -> None:
-    code = code_of(NETS["googlenet_like"], "TRAIN", precision)
+    code = code_for(buffers_of(NETS["googlenet_like"], "TRAIN", precision), "sm_80", precision)
     counts = mma_counts(compile_cuda(code.text, "sm_80", ptx=True).code.decode())
     products = [k for k in code.kernels.values() if k.lowering == "product"]
     assert products
@@ -110,11 +146,25 @@ FCN = Path(netc.__file__).parent / "zoo" / "fcn8s.net"
         *(pytest.param(FCN, b, id=f"fcn8s-{b}") for b in (1, 16)),
     ],
 )
-def test_every_kernel_of_a_large_net_compiles_without_spills(path: Path, batch: int, precision: str) -> None:
-    code = code_of(path, "TEST", precision, batch, backward=True)
+def test_every_kernel_of_a_large_net_compiles_without_spills(
+    path: Path, batch: int, precision: str, compiler: Compiler
+) -> None:
+    buffers = buffers_of(path, "TEST", precision, batch, backward=True)
     for architecture in ARCHITECTURES:
         if precision == "fp32" or architecture in WITH_TENSOR_CORES:
-            check_code(code, architecture)
+            compiler.check(code_for(buffers, architecture, precision), architecture)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("architecture", ["sm_70", "sm_90", "sm_120"])
+@pytest.mark.parametrize(("tile", "taps"), SIZES)
+def test_winograd_s_convolutions_compile_without_spills(
+    tile: int, taps: int, architecture: str, compiler: Compiler
+) -> None:
+    launch, _, _ = winograd_launch(((2, 64, 14, 14), 128, ((1, 1), (1, 1))), tile, taps)
+    used = compiler.resources(lowered(launch), architecture)
+    assert [r.function for r in used if r.spill_bytes or r.stack_bytes] == []
+    assert len(used) == 3
 
 
 @needs_nvrtc

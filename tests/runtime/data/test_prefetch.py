@@ -116,3 +116,29 @@ next(prefetcher)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == code
     assert "Fatal" not in done.stderr
+
+
+def soon(look):
+    """What a function gives once it gives something."""
+    while (found := look()) is None:
+        time.sleep(0.001)
+    return found
+
+
+def test_a_look_at_the_next_batch_takes_nothing():
+    with Prefetcher([Counted()]) as prefetcher:
+        for index in range(3):
+            seen = soon(prefetcher.peek)
+            assert seen["data"].tolist() == [index]
+            assert prefetcher.index == index
+            assert next(prefetcher)["data"] is seen["data"]
+    assert prefetcher.peek() is None
+
+
+def test_a_bad_batch_is_raised_where_it_is_taken_and_not_where_it_is_looked_for():
+    source = Counted(bad=0)
+    with Prefetcher([source], threads=1) as prefetcher:
+        soon(lambda: source.made[1:] or None)
+        assert prefetcher.peek() is None
+        with pytest.raises(NetcError, match="batch 0 is bad"):
+            next(prefetcher)

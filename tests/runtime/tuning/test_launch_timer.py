@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from netc.backends.llvm.lower.table import other_schedules, split_body
+from netc.backends.launch_body import split_body
+from netc.backends.llvm.lower.table import other_schedules
 from netc.backends.llvm.target import parse_target
 from netc.ir.core import Op, Value
 from netc.ir.layout import Blocked

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.backends.llvm.lower.table import split_body
+from netc.backends.launch_body import split_body
 from netc.backends.llvm.object_cache import ObjectCache
 from netc.ir.core import Op
 from netc.ir.diagnostics import NetcError

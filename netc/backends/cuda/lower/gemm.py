@@ -116,7 +116,15 @@ def product_function(
     grid = (ceildiv(product.n, tile.n), ceildiv(product.m, tile.m), product.groups * parts)
     if parts > 1:
         kernel.scratch_bytes = product.m * product.n * (4 * product.groups * parts)
-    with kernel.function(grid, tile.threads, scratch=parts > 1, blocks=blocks, shared_bytes=shared_bytes):
+    kept = product.kept_at is not None
+    with kernel.function(
+        grid,
+        tile.threads,
+        suffix="_product" if kept else "",
+        scratch=kept or parts > 1,
+        blocks=blocks,
+        shared_bytes=shared_bytes,
+    ):
         kernel.line(f"const int m0 = blockIdx.y * {tile.m}, n0 = blockIdx.x * {tile.n};")
         if product.groups > 1:
             divided = f" / {parts}" if parts > 1 else ""

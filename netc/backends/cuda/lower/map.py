@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from netc.backends.cuda.kernel import Kernel
 from netc.backends.cuda.lower.epilogue import evaluate
 from netc.backends.cuda.lower.space import Space, broadcast_strides
+from netc.backends.cuda.lower.sweeps import lower_sweeps, sweeps_of
 from netc.backends.cuda.text import C_TYPES, linear
 from netc.ir.core import Op
 
 
 def lower(kernel: Kernel, anchor: Op | None, tail: Sequence[Op]) -> None:
     """Emit the whole kernel; no anchor: a copy."""
+    apart = sweeps_of(kernel.body)
+    if len(apart) > 1:
+        lower_sweeps(kernel, apart)
+        return
     ops = (anchor, *tail) if anchor is not None else ()
     shape = kernel.writes[0].type.shape
     read = {v.name for op in ops for v in op.operands} | {v.name for v in kernel.body.results}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netc.backends.cuda.kernel import Kernel
@@ -64,6 +64,7 @@ class ByLibrary(Schedule):
 
 
 Cut = SimtCut | MmaCut | WgmmaCut
+_Emit = Callable[[Kernel, Op, Sequence[Op], Product, Tiling], None]
 _KINDS: tuple[type[Cut | ByLibrary], ...] = (SimtCut, MmaCut, WgmmaCut, ByLibrary)
 
 
@@ -86,10 +87,27 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product) -> N
         return
     for way in _ways(kernel, product):
         if isinstance(cut, way.kind):
-            by_warpgroups = gemm_wgmma.emit if kernel.precision == "tf32" else gemm_wgmma_pairs.emit
-            emit = {SimtCut: gemm.emit, MmaCut: gemm_tensor.emit, WgmmaCut: by_warpgroups}[way.kind]
-            emit(kernel, anchor, tail, product, _tiling(cut, way.tiles, product))
+            _emit(kernel, way.kind)(kernel, anchor, tail, product, _tiling(cut, way.tiles, product))
             return
+
+
+def lower_kept(kernel: Kernel, anchor: Op, product: Product) -> None:
+    """Emit the function of a product whose sums stay in scratch memory, k in one part."""
+    way = _ways(kernel, product)[0]
+    extents = (product.m, product.n, product.k, product.groups)
+    tiling = choose(way.tiles, *extents, speed=way.speed, parts=1)
+    _emit(kernel, way.kind)(kernel, anchor, (), product, tiling)
+
+
+def _emit(kernel: Kernel, kind: type[Cut]) -> _Emit:
+    """How the function of a family of tiles is written."""
+    by_warpgroups = gemm_wgmma.emit if kernel.precision == "tf32" else gemm_wgmma_pairs.emit
+    found: dict[type[Cut], _Emit] = {
+        SimtCut: gemm.emit,
+        MmaCut: gemm_tensor.emit,
+        WgmmaCut: by_warpgroups,
+    }
+    return found[kind]
 
 
 def candidates(kernel: Kernel, product: Product) -> list[Schedule]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from netc.backends.cuda.kernel import Kernel, Memory
 from netc.backends.cuda.lower.product import GROUP, Direction, Product, declared
@@ -100,14 +101,13 @@ def as_product(kernel: Kernel, anchor: Op) -> Product:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Weight:
-    """The weight [C, O, *taps]: rows are outputs, columns channels and taps of the phase."""
+@dataclass(frozen=True)
+class _Side:
+    """An operand of a phase's product: columns are channels and taps of the phase."""
 
     memory: Memory
     geometry: _Geometry
-    fast: Direction = "column"
-    fours: bool = False
+    fours: ClassVar[bool] = False
 
     @property
     def pointer(self) -> str:
@@ -116,11 +116,18 @@ class _Weight:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Where the output's weights begin, and the first tap along each axis."""
+        """Where a row begins, and its first tap or its u along each axis."""
         return ("base", *(f"first{a}" for a in range(len(self.geometry.stride))))
 
+
+@dataclass(frozen=True)
+class _Weight(_Side):
+    """The weight [C, O, *taps]: rows are outputs."""
+
+    fast: ClassVar[Direction] = "column"
+
     def row(self, kernel: Kernel, index: str) -> list[str]:
-        """The fields' values."""
+        """Where the output's weights begin, and the first tap along each axis."""
         del kernel
         channel, output = self.memory.strides[:2]
         group = times(self.geometry.group(GROUP), channel * self.geometry.channels)
@@ -147,28 +154,15 @@ class _Weight:
         return offset, " && ".join(conditions)
 
 
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """The input [N, C, *S]: rows are (image, *u), columns channels and taps of the phase."""
+@dataclass(frozen=True)
+class _Input(_Side):
+    """The input [N, C, *S]: rows are (image, *u)."""
 
-    memory: Memory
-    geometry: _Geometry
     positions: tuple[Dim, ...]
-    fast: Direction = "row"
-    fours: bool = False
-
-    @property
-    def pointer(self) -> str:
-        """The memory's pointer."""
-        return self.memory.pointer
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Where the image begins, and u along each axis."""
-        return ("base", *(f"place{a}" for a in range(len(self.geometry.stride))))
+    fast: ClassVar[Direction] = "row"
 
     def row(self, kernel: Kernel, index: str) -> list[str]:
-        """The fields' values."""
+        """Where the image begins, and u along each axis."""
         del kernel
         image, *steps = split_index(index, self.positions)
         group = times(self.geometry.group(GROUP), self.memory.strides[1] * self.geometry.channels)

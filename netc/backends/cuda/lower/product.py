@@ -56,6 +56,7 @@ class Product:
 
     ``place(group, m, indices of n)`` are the indices of a result; ``bias`` is added along its axis 1.
     ``inside(group, indices of n)`` is the condition under which there is one; None: there always is.
+    With ``kept_at`` the sums stay in scratch memory from there on, as [group, m, n], for another function.
     """
 
     m: Dim
@@ -68,6 +69,7 @@ class Product:
     place: Place
     bias: Memory | None = None
     inside: Callable[[str, Sequence[str]], str] | None = None
+    kept_at: Dim | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.backends.cuda.kernel import Kernel, Memory
-from netc.backends.cuda.lower.body import Parts, parts_of
 from netc.backends.cuda.lower.epilogue import evaluate, finish_at
 from netc.backends.cuda.lower.space import Space, broadcast_strides
 from netc.backends.cuda.text import c_dim, linear, split_index
+from netc.backends.launch_body import Parts, parts_of
 from netc.ir.core import Op
 from netc.ir.dim import Dim, ceildiv, product
 

@@ -81,15 +81,14 @@ def _store(
     width: int,
 ) -> None:
     """The sums of a run, at ``m`` and the columns from ``columns`` on."""
-    slab = f"part * {product.groups} + {GROUP}" if product.groups > 1 else "part"
-    place = f"(({slab}) * {c_dim(product.m)} + m) * {c_dim(product.n)} + n"
-    if width == 1 and schedule.parts > 1:
+    place = _place_in_scratch(product, schedule)
+    if width == 1 and _stays_in_scratch(product, schedule):
         kernel.line(f"scratch[{place}] = {value};")
         return
     if width == 1:
         _finish(kernel, anchor, tail, product, value, columns)
         return
-    if schedule.parts > 1:
+    if _stays_in_scratch(product, schedule):
         kernel.line(f"float run[{width}];")
         with kernel.unrolled("e", width):
             kernel.line(f"run[e] = {value};")
@@ -103,6 +102,20 @@ def _store(
     indices = product.place(GROUP if product.groups > 1 else "0", "m", columns)
     for memory in kernel.writes:
         kernel.line(_store_run(memory.pointer, memory.at(indices), f"{memory.pointer}_run", width))
+
+
+def _stays_in_scratch(product: Product, schedule: Tiling) -> bool:
+    """Whether another function goes on with the sums."""
+    return schedule.parts > 1 or product.kept_at is not None
+
+
+def _place_in_scratch(product: Product, schedule: Tiling) -> str:
+    """Where the sum of row m and column n goes then."""
+    slab = GROUP if product.groups > 1 else "0"
+    if schedule.parts > 1:
+        slab = f"part * {product.groups} + {GROUP}" if product.groups > 1 else "part"
+    place = f"(({slab}) * {c_dim(product.m)} + m) * {c_dim(product.n)} + n"
+    return place if product.kept_at is None else f"{c_dim(product.kept_at)} + {place}"
 
 
 def _store_run(pointer: str, at: str, run: str, width: int) -> str:
@@ -138,7 +151,7 @@ def _finish(
 
 def _neighbours_stay(kernel: Kernel, product: Product, schedule: Tiling, width: int) -> bool:
     """Whether runs of columns from a multiple of ``width`` on are neighbours in memory, and all there."""
-    if schedule.parts > 1:
+    if _stays_in_scratch(product, schedule):
         return exact_quotient(product.n, width) is not None
     probe = [f"n_{a}" for a in range(len(product.columns))]
     *others, last = product.place(GROUP, "m", probe)

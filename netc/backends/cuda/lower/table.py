@@ -24,16 +24,16 @@ from netc.backends.cuda.lower import (
     random,
     reduce,
     softmax,
+    sweeps,
     transpose,
+    winograd,
 )
-from netc.backends.cuda.lower.body import Parts, parts_of
 from netc.backends.cuda.lower.product import Product
 from netc.backends.cuda.lower.scalar_ops import ELEMENTWISE
 from netc.backends.cuda.target import Precision
 from netc.backends.cuda.text import C_TYPES
+from netc.backends.launch_body import find_row, no_kernel, split_body
 from netc.ir.core import Op
-from netc.ir.diagnostics import NetcError
-from netc.ir.opdef import opdef
 from netc.ir.schedule import show_schedule
 from netc.ir.types import BufferType
 
@@ -95,6 +95,7 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
     "nn.softmax": (Lowering("softmax", _always, softmax.lower),),
     "nn.softmax_loss": (Lowering("softmax_loss", _always, softmax.lower_loss),),
     "nn.softmax_loss_gradient": (Lowering("softmax_loss", _always, softmax.lower_gradient),),
+    "nn.winograd_conv": (Lowering("winograd", winograd.applies, winograd.lower),),
     "random.dropout": (Lowering("dropout", _always, random.lower_dropout),),
     "random.next": (Lowering("next", _always, random.lower_next),),
     "random.uniform": (Lowering("uniform", _always, random.lower_uniform),),
@@ -149,37 +150,19 @@ def lower_launch(
         map.lower_copy(kernel)
         return kernel.finish("copy")
     lowering = _find(launch)
-    anchor, tail = split_body(launch)
     if lowering is None:
-        raise NetcError(f"the CUDA backend has no kernel for {anchor.name}", location=launch.location)
-    lowering.emit(kernel, anchor, tail)
+        raise no_kernel(launch, "CUDA")
+    lowering.emit(kernel, *split_body(launch))
     return kernel.finish(lowering.name)
-
-
-def split_body(launch: Op) -> tuple[Op, tuple[Op, ...]]:
-    """The op that decides the schedule, and the elementwise ops that follow it."""
-    parts = _parts(launch)
-    return (parts.anchors[0], parts.after) if parts.anchors else (parts.after[0], parts.after[1:])
-
-
-def _parts(launch: Op) -> Parts:
-    assert launch.body is not None
-    return parts_of(launch.body)
 
 
 def _find(launch: Op) -> Lowering | None:
     """The lowering of a launch whose body holds ops."""
-    assert launch.body is not None
-    if any(op.name not in ELEMENTWISE for op in launch.body.ops if opdef(op.name).elementwise):
-        return None
-    if not _parts(launch).fit_one_kernel:
-        return None
     anchor, _ = split_body(launch)
     if anchor.name not in _MIXED and not all(_is_float(v.type) for v in launch.operands):
         return None
-    if anchor.name in ELEMENTWISE:
-        return MAP
-    return next((row for row in LOWERINGS.get(anchor.name, ()) if row.applies(anchor)), None)
+    found = find_row(launch, LOWERINGS, ELEMENTWISE, MAP)
+    return None if found is MAP and not sweeps.fit_one_kernel(launch) else found
 
 
 def _is_float(type_: object) -> bool:

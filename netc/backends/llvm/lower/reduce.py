@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from netc.backends.llvm.lower.body import parts_of
+from netc.backends.launch_body import parts_of
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.nest import nest
 from netc.backends.llvm.lower.point import apply

@@ -11,6 +11,7 @@ import marshal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from netc.backends.launch_body import find_row, no_kernel, split_body
 from netc.backends.llvm.lower import (
     adjoint_weight,
     arg_max,
@@ -42,13 +43,10 @@ from netc.backends.llvm.lower import (
     winograd,
     winograd_weight,
 )
-from netc.backends.llvm.lower.body import parts_of
 from netc.backends.llvm.lower.kernel import Kernel
 from netc.backends.llvm.lower.scalar_ops import ELEMENTWISE, Emitter
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Op
-from netc.ir.diagnostics import NetcError
-from netc.ir.opdef import opdef
 from netc.ir.schedule import Schedule, show_schedule
 
 
@@ -235,30 +233,13 @@ def lower_launch(name: str, launch: Op, target: Target) -> Func:
     if not launch.body.ops:
         copy.lower_copy(kernel)
         return kernel.finish()
-    anchor, tail = split_body(launch)
     lowering = _find(launch)
     if lowering is None:
-        raise NetcError(f"the CPU backend has no kernel for {anchor.name}", location=launch.location)
-    lowering.lower(kernel, anchor, tail)
+        raise no_kernel(launch, "CPU")
+    lowering.lower(kernel, *split_body(launch))
     return kernel.finish()
 
 
 def _find(launch: Op) -> Lowering | None:
     """The lowering of a launch whose body holds ops."""
-    anchor, _ = split_body(launch)
-    assert launch.body is not None
-    if any(op.name not in ELEMENTWISE for op in launch.body.ops if opdef(op.name).elementwise):
-        return None
-    if anchor.name in ELEMENTWISE:
-        return MAP
-    return next((row for row in LOWERINGS.get(anchor.name, ()) if row.applies(anchor)), None)
-
-
-def split_body(launch: Op) -> tuple[Op, tuple[Op, ...]]:
-    """The op that decides the schedule, and the elementwise ops that follow it.
-
-    A body of elementwise ops only is led by its first op. Kernels that reduce look at the whole body.
-    """
-    assert launch.body is not None
-    parts = parts_of(launch.body)
-    return (parts.anchors[0], parts.after) if parts.anchors else (parts.after[0], parts.after[1:])
+    return find_row(launch, LOWERINGS, ELEMENTWISE, MAP)
