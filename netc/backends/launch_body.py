@@ -96,3 +96,11 @@ def no_kernel(launch: Op, backend: str) -> NetcError:
         return NetcError(f"no kernel holds {names} together", location=launch.body.ops[0].location)
     anchor, _ = split_body(launch)
     return NetcError(f"the {backend} backend has no kernel for {anchor.name}", location=launch.location)
+
+
+def weight_operand(launch: Op) -> int | None:
+    """The launch's operand that the anchor reads as its weights."""
+    assert launch.body is not None
+    anchor, _ = split_body(launch)
+    names = [arg.name for arg in launch.body.args]
+    return names.index(anchor.operands[1].name) if anchor.operands[1].name in names else None

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from netc.ir.core import Func, Module
 from netc.ir.diagnostics import NetcError
+from netc.ir.dim import evaluate
+from netc.ir.layout import storage_shape
 from netc.ir.ops.buffer import AllocAttrs
-from netc.ir.types import BufferType, TensorType
+from netc.ir.types import DTYPE_BYTES, BufferType, TensorType, Type
 
 ALIGN_BYTES = 64  # a cache line, and the widest vector
 
@@ -24,6 +26,16 @@ class LiveInterval:
     def meets(self, other: LiveInterval) -> bool:
         """Whether both are alive at some op; an op that reads one and writes the other counts."""
         return self.first <= other.last and other.first <= self.last
+
+
+def span_bytes(type_: Type) -> int:
+    """From the first byte of a static buffer, which may be a view, to its last."""
+    assert isinstance(type_, BufferType)
+    shape = storage_shape(type_.tensor.shape, type_.tensor.layout)
+    extents = [evaluate(d, {}) for d in shape]
+    strides = [evaluate(s, {}) for s in type_.storage_strides]
+    count = 1 + sum((n - 1) * s for n, s in zip(extents, strides, strict=True))
+    return count * DTYPE_BYTES[type_.tensor.dtype]
 
 
 def live_intervals(func: Func) -> tuple[LiveInterval, ...]:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from netc.backends.cuda.backend import REFERENCE_KERNEL, CudaCode
-from netc.ir.arena import arena_bytes
+from netc.ir.arena import arena_bytes, span_bytes
 from netc.ir.core import Module, Op
 from netc.ir.dim import evaluate
-from netc.ir.layout import storage_shape
 from netc.ir.opdef import numpy_dtype
 from netc.ir.ops.buffer import AllocAttrs, ViewAttrs
 from netc.ir.types import DTYPE_BYTES, BufferType, TensorType
@@ -149,7 +148,7 @@ class CudaProgram(PartsProgram):
         source = op.operands[0].type
         assert isinstance(source, BufferType)
         before = view_elements(source, attrs) * DTYPE_BYTES[source.tensor.dtype]
-        return Region(base.memory, base.offset + before, _span_bytes(type_))
+        return Region(base.memory, base.offset + before, span_bytes(type_))
 
 
 class _HostLaunch:
@@ -185,12 +184,3 @@ def _static_bytes(type_: TensorType) -> int:
     size = type_.storage_bytes
     assert isinstance(size, int)
     return size
-
-
-def _span_bytes(type_: BufferType) -> int:
-    """From the first element of a view to its last."""
-    shape = storage_shape(type_.tensor.shape, type_.tensor.layout)
-    extents = [evaluate(d, {}) for d in shape]
-    strides = [evaluate(s, {}) for s in type_.storage_strides]
-    count = 1 + sum((n - 1) * s for n, s in zip(extents, strides, strict=True))
-    return count * DTYPE_BYTES[type_.tensor.dtype]

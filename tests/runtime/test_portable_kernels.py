@@ -1,5 +1,6 @@
 """Every family of kernels compiles for 64-bit ARM, forward and backward; that needs no such machine."""
 
+import numpy as np
 import pytest
 from golden_cases import FOLDER
 
@@ -19,15 +20,35 @@ APPLIED = ("convolution_3x3_16ch",)
 LONE = {"random.uniform", "tensor.concat", "tensor.fill", "tensor.reshape", "tensor.slice"}
 
 
+# large enough for Winograd's convolution where weights learn, and for narrow factors
+WIDE = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 32 dim: 24 dim: 24 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 32 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "conv2" type: "Convolution" bottom: "conv1" top: "conv2"
+  convolution_param { num_output: 32 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "fc" type: "InnerProduct" bottom: "conv2" top: "fc"
+  inner_product_param { num_output: 20 weight_filler { type: "msra" } } }
+"""
+ARM = "cpu:aarch64-linux"
+
+
+def modules():
+    for case in TRAINED:
+        yield netc.compile(FOLDER / f"{case}.prototxt", target=ARM, phase="TRAIN", training=True)
+    for case in APPLIED:
+        yield netc.compile(FOLDER / f"{case}.prototxt", target=ARM)
+    yield netc.compile(WIDE, target=ARM, phase="TRAIN", training=True)
+    yield netc.compile(WIDE, target=ARM, precision="bf16")
+    ranges = netc.calibrate(WIDE, None, {"data": np.ones((4, 32, 24, 24), np.float32)}, method="max")
+    yield netc.compile(WIDE, target=ARM, precision="int8", ranges=ranges)
+
+
 @pytest.fixture(scope="module")
 def families():
     """The anchors of all kernels of the nets, compiled for ARM."""
     found = set()
-    for case in (*TRAINED, *APPLIED):
-        trained = case in TRAINED
-        phase = "TRAIN" if trained else "TEST"
-        net = FOLDER / f"{case}.prototxt"
-        module = netc.compile(net, target="cpu:aarch64-linux", phase=phase, training=trained)
+    for module in modules():
         for op in module.compiled.buffer.func("main").ops:
             if op.name == "buffer.launch" and op.attrs.kernel != REFERENCE_KERNEL and op.body.ops:
                 assert module.compiled.objects[op.attrs.kernel].startswith(b"\x7fELF")

@@ -15,12 +15,12 @@ import numpy as np
 from netc.backends.cuda.backend import CudaCode, kernel_name
 from netc.backends.cuda.compile_pool import Images, compile_for_one
 from netc.backends.cuda.lower.table import lower_launch
-from netc.backends.launch_body import split_body
+from netc.backends.launch_body import weight_operand
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.target import available_cores
+from netc.ir.arena import span_bytes
 from netc.ir.core import Module, Op, Value
 from netc.ir.dim import evaluate
-from netc.ir.layout import storage_shape
 from netc.ir.opdef import numpy_dtype
 from netc.ir.types import BufferType
 from netc.runtime.cuda_calls import kernel_calls
@@ -92,8 +92,8 @@ class _Operands:
 
     def __init__(self, device: Device, launches: Sequence[Op]) -> None:
         launch = launches[0]
-        self._weights = weights = _weight_operand(launch)
-        sizes = [_span_bytes(value) for value in launch.operands]
+        self._weights = weights = weight_operand(launch)
+        sizes = [span_bytes(value.type) for value in launch.operands]
         self.copies = 1 if weights is None else max(1, min(MOST_COPIES, COLD_BYTES // sizes[weights]))
         self._shared: dict[str, Region] = {}
         for value, size in zip(launch.operands, sizes, strict=True):
@@ -120,22 +120,3 @@ def _filled(device: Device, value: Value, size: int) -> Region:
     numbers = np.random.default_rng(0).random(size // dtype.itemsize, np.float32)
     device.upload(region, numbers.astype(dtype))
     return region
-
-
-def _weight_operand(launch: Op) -> int | None:
-    """The launch's operand that the anchor reads as its weights."""
-    assert launch.body is not None
-    anchor, _ = split_body(launch)
-    names = [arg.name for arg in launch.body.args]
-    return names.index(anchor.operands[1].name) if anchor.operands[1].name in names else None
-
-
-def _span_bytes(value: Value) -> int:
-    """From the first byte of a buffer, which may be a view, to its last."""
-    assert isinstance(value.type, BufferType)
-    tensor = value.type.tensor
-    shape = storage_shape(tensor.shape, tensor.layout)
-    extents = [evaluate(d, {}) for d in shape]
-    strides = [evaluate(s, {}) for s in value.type.storage_strides]
-    last = sum((n - 1) * s for n, s in zip(extents, strides, strict=True))
-    return (last + 1) * numpy_dtype(tensor.dtype).itemsize

@@ -12,17 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from netc.backends.launch_body import split_body
+from netc.backends.launch_body import weight_operand
 from netc.backends.llvm.backend import compile_kernels, kernel_name
 from netc.backends.llvm.library import Library
 from netc.backends.llvm.lower.table import scratch_bytes
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.spmd import Program, Step, executor_for
 from netc.backends.llvm.target import available_cores
-from netc.ir.core import Op, Value
-from netc.ir.layout import storage_shape
-from netc.ir.opdef import numpy_dtype
-from netc.ir.types import BufferType
+from netc.ir.arena import span_bytes
+from netc.ir.core import Op
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.tuning.setting import Setting
 
@@ -101,41 +99,20 @@ class _Timed:
 
     def __init__(self, launch: Op, library: Library, memory: dict[str, Array], setting: Setting) -> None:
         name = kernel_name(launch)
-        self.weight_slot = _weight_operand(launch)
+        self.weight_slot = weight_operand(launch)
         self.weight_bytes = 0
         words = []
         for i, value in enumerate(launch.operands):
             if i == self.weight_slot:
-                self.weight_bytes = _span_bytes(value)
+                self.weight_bytes = span_bytes(value.type)
                 words.append(0)
                 continue
             key = f"{value.name}: {value.type}"
             if key not in memory:
-                memory[key] = aligned_zeros((_span_bytes(value),), np.uint8, what=WHAT)
+                memory[key] = aligned_zeros((span_bytes(value.type),), np.uint8, what=WHAT)
             words.append(memory[key].ctypes.data)
         if scratch_bytes(launch, setting.target):
             words.append(memory["scratch"].ctypes.data)
         self.slots = [np.array(words, np.int64) for _ in range(STEPS)]
         steps = [Step(name, library.address(name), slots) for slots in self.slots]
         self.program = Program(executor_for(setting.threads), steps, [library, memory])
-
-
-def _weight_operand(launch: Op) -> int | None:
-    """The launch's operand that the anchor reads as its weights."""
-    assert launch.body is not None
-    anchor, _ = split_body(launch)
-    names = [arg.name for arg in launch.body.args]
-    return names.index(anchor.operands[1].name) if anchor.operands[1].name in names else None
-
-
-def _span_bytes(value: Value) -> int:
-    """From the first byte of a buffer, which may be a view, to its last."""
-    assert isinstance(value.type, BufferType)
-    tensor = value.type.tensor
-    last = 0
-    shape = storage_shape(tensor.shape, tensor.layout)
-    for extent, stride in zip(shape, value.type.storage_strides, strict=True):
-        assert isinstance(extent, int)
-        assert isinstance(stride, int)
-        last += (extent - 1) * stride
-    return (last + 1) * numpy_dtype(tensor.dtype).itemsize

@@ -10,9 +10,8 @@ from netc.backends.launch_body import split_body
 from netc.backends.llvm.lower.table import other_schedules
 from netc.backends.llvm.target import parse_target
 from netc.ir.core import Op, Value
-from netc.ir.layout import Blocked
 from netc.ir.ops.conv import ConvAttrs
-from netc.ir.types import BufferType, TensorType
+from netc.ir.types import TensorType
 from netc.runtime.tuning import launch_timer
 from netc.runtime.tuning.launch_timer import STEPS, LaunchTimer
 from netc.runtime.tuning.lone_conv import lone_launch, lone_module
@@ -66,11 +65,3 @@ def test_cold_weights_are_never_those_of_the_run_before(monkeypatch):
     turns.clear()
     LaunchTimer()([own], Setting(TARGET, 1, 1, 0))
     assert len({address for turn in turns for address in turn}) == 1
-
-
-def test_a_view_takes_memory_up_to_its_last_element():
-    tensor = TensorType("f32", (2, 20, 3, 3), Blocked(1, 16))
-    whole = Value("w", BufferType(tensor))
-    assert launch_timer._span_bytes(whole) == 2 * 32 * 9 * 4
-    strides = (1000, 144, 48, 16, 1)
-    assert launch_timer._span_bytes(Value("v", BufferType(tensor, strides))) == (1000 + 288) * 4
