@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from test_llvm_engine import call, set_text
 
 import netc
 from netc.backends.llvm.elf_image import CannotLinkError, ElfImage
 from netc.backends.llvm.engine import compile_to_object
 from netc.backends.llvm.target import host_target
-from tests.backends.llvm.test_llvm_engine import call, set_text
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or host_target().architecture != "x86_64",

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from test_llvm_engine import call, set_text
 
 from netc.backends.llvm import library as module
 from netc.backends.llvm.elf_image import CannotLinkError
@@ -7,7 +8,6 @@ from netc.backends.llvm.engine import compile_to_object
 from netc.backends.llvm.library import Library
 from netc.backends.llvm.target import host_target
 from netc.ir.diagnostics import InternalError
-from tests.backends.llvm.test_llvm_engine import call, set_text
 
 
 @pytest.fixture(autouse=True, params=["our linker", "LLVM's"])
