@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from netc.ir.core import Func, Op, Value, walk
 from netc.ir.dim import Dim, floordiv, product
+from netc.ir.ops.winograd import channels_seen
 from netc.ir.types import TensorType
 
 
@@ -42,7 +43,7 @@ def macs(op: Op) -> Dim:
         return dy.elements * product(dw.shape[1:])  # each output: C/g * K
     if op.name == "nn.winograd_conv":
         u, y = _tensor(op.operands[1]), _tensor(op.result)
-        return y.elements * u.shape[2] * int(op.attrs.taps) ** 2
+        return y.elements * channels_seen(u) * int(op.attrs.taps) ** 2
     if op.name in ("nn.bf16_conv", "nn.int8_conv"):
         x, w, y = _tensor(op.operands[0]), _tensor(op.operands[1]), _tensor(op.result)
         return y.elements * floordiv(x.shape[1], int(op.attrs.group)) * product(w.shape[2:])

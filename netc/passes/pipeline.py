@@ -40,7 +40,7 @@ from netc.passes.lower_precision import IsWide, NarrowPrecision, Ranges, lower_p
 from netc.passes.recompute import recompute
 from netc.passes.share_buffers import share_buffers
 from netc.passes.split_batch import ChooseSegments, split_batch
-from netc.passes.use_winograd import ChooseTile, use_winograd
+from netc.passes.use_winograd import ChooseTile, KeepsWeights, use_winograd
 from netc.passes.widen_groups import widen_groups
 
 OptLevel = Literal[0, 1, 2, 3]
@@ -89,6 +89,7 @@ def tensor_pipeline(
     winograd: ChooseTile | None = None,
     narrow: Narrow | None = None,
     winograd_each_run: ChooseTile | None = None,
+    winograd_keeps_weights: KeepsWeights | None = None,
     one_update: bool = False,
     batch_segments: ChooseSegments | None = None,
 ) -> tuple[Stage, ...]:
@@ -159,7 +160,12 @@ def tensor_pipeline(
         stages.append(
             Stage(
                 "use_winograd",
-                lambda m: use_winograd(m, choose=choose, choose_each_run=winograd_each_run),
+                lambda m: use_winograd(
+                    m,
+                    choose=choose,
+                    choose_each_run=winograd_each_run,
+                    keeps_weights=winograd_keeps_weights,
+                ),
                 "groups are as wide as they get",
             )
         )
@@ -227,6 +233,7 @@ def run_pipeline(
     winograd: ChooseTile | None = None,
     narrow: Narrow | None = None,
     winograd_each_run: ChooseTile | None = None,
+    winograd_keeps_weights: KeepsWeights | None = None,
     one_update: bool = False,
     batch_segments: ChooseSegments | None = None,
     on_stage: OnStage | None = None,
@@ -254,6 +261,7 @@ def run_pipeline(
         winograd=winograd,
         narrow=narrow,
         winograd_each_run=winograd_each_run,
+        winograd_keeps_weights=winograd_keeps_weights,
         one_update=one_update,
         batch_segments=batch_segments,
     )

@@ -1,8 +1,9 @@
 """Use Winograd's convolution where that is quicker.
 
 Does: a ``conv`` with 3x3 or 5x5 windows of stride 1 becomes a ``winograd_conv`` with the tile that ``choose``
-names for it, on weights that a ``winograd_weight`` transforms. Where weights change from run to run, and are
-transformed in each, ``choose_each_run`` is asked instead. The numbers change by rounding errors.
+names for it, on weights that a ``winograd_weight`` transforms, or that the convolution itself does where
+``keeps_weights`` says so. Where weights change from run to run, and are transformed in each,
+``choose_each_run`` is asked instead. The numbers change by rounding errors.
 
 Requires: a tensor module, row-major.
 Ensures: convolutions are as they were, or Winograd's.
@@ -41,13 +42,32 @@ from netc.ir.winograd_matrices import SIZES
 ChooseTile = Callable[[Op], int | None]
 """The tile for an ``nn.conv`` of 3x3 or 5x5 windows, stride and dilation 1; None: leave it as it is."""
 
-
-def use_winograd(module: Module, *, choose: ChooseTile, choose_each_run: ChooseTile | None = None) -> Module:
-    """The module with Winograd's convolution where ``choose`` wants it, or ``choose_each_run`` if given."""
-    return replace(module, funcs=tuple(_rewrite(f, choose, choose_each_run) for f in module.funcs))
+KeepsWeights = Callable[[Op, int], bool]
+"""Whether Winograd's convolution with this tile is to transform the weights of an ``nn.conv`` by itself."""
 
 
-def _rewrite(func: Func, choose: ChooseTile, choose_each_run: ChooseTile | None) -> Func:
+def use_winograd(
+    module: Module,
+    *,
+    choose: ChooseTile,
+    choose_each_run: ChooseTile | None = None,
+    keeps_weights: KeepsWeights | None = None,
+) -> Module:
+    """The module with Winograd's convolution where ``choose`` wants it, or ``choose_each_run`` if given.
+
+    Where ``keeps_weights`` says so, weights that do not change come to the convolution as they are.
+    """
+    return replace(
+        module, funcs=tuple(_rewrite(f, choose, choose_each_run, keeps_weights) for f in module.funcs)
+    )
+
+
+def _rewrite(
+    func: Func,
+    choose: ChooseTile,
+    choose_each_run: ChooseTile | None,
+    keeps_weights: KeepsWeights | None,
+) -> Func:
     params, weights = param_only(func), param_only(func, states=True)
 
     def rule(op: Op, rewriter: Rewriter) -> tuple[Value, ...] | None:
@@ -60,13 +80,15 @@ def _rewrite(func: Func, choose: ChooseTile, choose_each_run: ChooseTile | None)
             return None
         x, w, *bias = op.operands
         taps = winograd_taps(op)
-        u = rewriter.add1(
-            "nn.winograd_weight",
-            (w,),
-            WinogradWeightAttrs(tile),
-            hint=f"{w.name}.winograd",
-            location=op.location,
-        )
+        u = w
+        if weight not in params or keeps_weights is None or not keeps_weights(op, tile):
+            u = rewriter.add1(
+                "nn.winograd_weight",
+                (w,),
+                WinogradWeightAttrs(tile),
+                hint=f"{w.name}.winograd",
+                location=op.location,
+            )
         attrs = WinogradConvAttrs(tile, taps, op.attrs.pad, op.attrs.group)
         rewriter.append(replace(op, name="nn.winograd_conv", operands=(x, u, *bias), attrs=attrs))
         return op.results

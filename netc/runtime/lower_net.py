@@ -13,6 +13,7 @@ from netc.backends.llvm.lower.winograd_schedule import (
     choose_winograd_tile,
     choose_winograd_tile_each_run,
     winograd_costs,
+    winograd_keeps_weights,
 )
 from netc.backends.llvm.target import available_cores, parse_target
 from netc.ir.batch import Batch, Segment
@@ -62,6 +63,7 @@ def lower_net(
             winograd=winograd,
             narrow=narrow,
             winograd_each_run=None if is_cuda(options.target) else cheapest_each_run,
+            winograd_keeps_weights=None if is_cuda(options.target) else keeps_weights,
             one_update=is_cuda(options.target),
             batch_segments=choose_batch_segments if splits else None,
             on_stage=on_stage,
@@ -69,6 +71,9 @@ def lower_net(
 
     def choose_batch_segments(batch: Batch) -> Sequence[Segment]:
         return choose_segments(batch, target.l3_bytes)
+
+    def keeps_weights(conv: Op, tile: int) -> bool:
+        return winograd_keeps_weights(conv, tile, target)
 
     def cheapest_each_run(conv: Op) -> int | None:
         return choose_winograd_tile_each_run(conv, target, weight_bytes)

@@ -33,6 +33,20 @@ def test_the_transform_of_the_weight_is_prepared_once() -> None:
     assert "nn.conv" not in main_ops
 
 
+def test_weights_may_come_as_they_are() -> None:
+    net = Net()
+    module = net.module(net.relu(net.conv(net.input(1, 8, 6, 6), 8, 3)))
+
+    def run(module: Module) -> Module:
+        return use_winograd(module, choose=lambda conv: 2, keeps_weights=lambda conv, tile: tile == 2)
+
+    keeps_meaning(run, module)
+    lowered = hoist_prepare(assign_layouts(run(module), block=4))
+    names = [op.name for func in lowered.funcs for op in func.ops]
+    assert "nn.winograd_conv" in names
+    assert "nn.winograd_weight" not in names
+
+
 def test_a_convolution_that_the_choice_leaves_out_stays() -> None:
     net = Net()
     module = net.module(net.conv(net.input(1, 8, 6, 6), 8, 3))

@@ -1,4 +1,4 @@
-"""Winograd's convolution: windows of stride 1 with fewer products. Weights are transformed beforehand.
+"""Winograd's convolution: windows of stride 1 with fewer products. Weights may be transformed beforehand.
 
 ``tile`` outputs in each direction come from ``a = tile + taps - 1`` inputs and ``a * a`` products a channel
 instead of ``(taps * tile)**2``: for three taps 2.25 times fewer with a tile of 2, 4 times with 4, 5.06 with
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.ir.diagnostics import OpError
+from netc.ir.dim import Dim
 from netc.ir.layout import Blocked
 from netc.ir.opdef import NOT_DIFFERENTIABLE, Array, OpDef, define
 from netc.ir.ops.window import Pads, check_at_least, check_one_dtype, check_window_attrs
@@ -63,12 +64,14 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: WinogradConvAttrs) -> t
     check_at_least("group", (attrs.group,), 1)
     if x.rank != 4 or (x.layout is not None and x.layout.axis != 1):
         raise OpError(f"an input of (N, C, H, W), row-major or blocked by channels, expected, got {x}")
-    if u.rank != 3 or u.shape[1] != extent * extent:
-        raise OpError(f"a weight of (O, {extent * extent}, C/group) expected, got {u}")
-    if u.shape[2] * attrs.group != x.shape[1]:
-        raise OpError(
-            f"the weight takes {u.shape[2] * attrs.group} input channels, the input has {x.shape[1]}"
-        )
+    if is_transformed(u):
+        if u.shape[1] != extent * extent:
+            raise OpError(f"a weight of (O, {extent * extent}, C/group) expected, got {u}")
+    elif u.rank != 4 or u.shape[2:] != (attrs.taps, attrs.taps):
+        raise OpError(f"a weight of (O, C/group, {attrs.taps}, {attrs.taps}) expected, got {u}")
+    depth = channels_seen(u)
+    if depth * attrs.group != x.shape[1]:
+        raise OpError(f"the weight takes {depth * attrs.group} input channels, the input has {x.shape[1]}")
     if isinstance(u.shape[0], int) and u.shape[0] % attrs.group:
         raise OpError(f"group {attrs.group} does not divide the {u.shape[0]} output channels", attr="group")
     spatial = [size + sum(pad) - (attrs.taps - 1) for size, pad in zip(x.shape[2:], attrs.pad, strict=True)]
@@ -82,6 +85,16 @@ def _infer_conv(operands: tuple[TensorType, ...], attrs: WinogradConvAttrs) -> t
         raise OpError(f"a bias of shape [{u.shape[0]}] expected, got {operands[2]}")
     layout = None if u.layout is None else Blocked(1, u.layout.size)
     return (TensorType(x.dtype, (x.shape[0], u.shape[0], *spatial), layout),)
+
+
+def is_transformed(u: TensorType) -> bool:
+    """Whether the weight of an ``nn.winograd_conv`` comes transformed; else the convolution does that."""
+    return u.rank == 3
+
+
+def channels_seen(u: TensorType) -> Dim:
+    """The input channels that an output of an ``nn.winograd_conv`` sees."""
+    return u.shape[2] if is_transformed(u) else u.shape[1]
 
 
 def as_array(matrix: Matrix, dtype: np.dtype[np.generic] | type = np.float64) -> Array:
@@ -99,6 +112,8 @@ def _weight(operands: tuple[Array, ...], attrs: WinogradWeightAttrs) -> tuple[Ar
 
 def _conv(operands: tuple[Array, ...], attrs: WinogradConvAttrs) -> tuple[Array, ...]:
     x, u = operands[0], operands[1]
+    if u.ndim == 4:
+        (u,) = _weight((u,), WinogradWeightAttrs(attrs.tile))
     matrices = winograd(attrs.tile, attrs.taps)
     to_inputs, to_outputs = as_array(matrices.input, x.dtype), as_array(matrices.output, x.dtype)
     n, channels, group = x.shape[0], u.shape[0], attrs.group
@@ -139,7 +154,8 @@ WINOGRAD_CONV = define(
         "tensor",
         "nn.conv of stride 1 and square windows from a transformed weight: each tile of outputs is "
         "A^T (sum over c of u[o,:,c] * B^T d[c] B) A, d the tile's inputs, plus b[o]. x [N,C,H,W], "
-        "u [O,a*a,C/group], b [O]; out = in + pads - taps + 1.",
+        "u [O,a*a,C/group] or, to be transformed by the convolution, [O,C/group,taps,taps]; b [O]; "
+        "out = in + pads - taps + 1.",
         ("x", "u", "b?"),
         WinogradConvAttrs,
         infer=_infer_conv,

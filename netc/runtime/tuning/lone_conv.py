@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netc.backends.launch_body import split_body
+from netc.backends.llvm.lower.winograd_schedule import winograd_keeps_weights
 from netc.backends.llvm.target import Target
 from netc.ir.core import Func, Module, Op, Role, Value
 from netc.passes.pipeline import run_pipeline
@@ -24,6 +25,12 @@ def lone_module(conv: Op) -> Module:
 
 def lone_launch(module: Module, tile: int | None, target: Target) -> Op:
     """The launch of the convolution of a `lone_module`: Winograd's with a tile, direct with none."""
-    lowered = run_pipeline(module, opt_level=3, block=target.lanes, winograd=lambda _conv: tile)
+    lowered = run_pipeline(
+        module,
+        opt_level=3,
+        block=target.lanes,
+        winograd=lambda _conv: tile,
+        winograd_keeps_weights=lambda conv, tile: winograd_keeps_weights(conv, tile, target),
+    )
     launches = (op for op in lowered.buffer.func("main").ops if op.name == "buffer.launch")
     return next(op for op in launches if split_body(op)[0].name in _CONVOLUTIONS)

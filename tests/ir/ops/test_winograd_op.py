@@ -41,6 +41,9 @@ def test_it_is_the_convolution_of_the_weight_that_was_transformed(shape, outputs
     y = apply("nn.winograd_conv", WinogradConvAttrs(tile, taps, pad, group), x, u, bias)
     expected = apply("nn.conv", ConvAttrs((1, 1), pad, (1, 1), group), x, w, bias)
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    np.testing.assert_array_equal(
+        apply("nn.winograd_conv", WinogradConvAttrs(tile, taps, pad, group), x, w, bias), y
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,11 @@ PAD = ((1, 1), (1, 1))
     [
         ((X, U), WinogradConvAttrs(3, 3, PAD), "the tiles for 3 taps are 2, 4, 6, got 3"),
         ((X, U), WinogradConvAttrs(4, 3, PAD), r"a weight of \(O, 36, C/group\) expected"),
+        (
+            (X, TensorType("f32", (4, 8, 5, 5))),
+            WinogradConvAttrs(2, 3, PAD),
+            r"a weight of \(O, C/group, 3, 3\) expected",
+        ),
         ((X, U), WinogradConvAttrs(2, 3, PAD, 2), "takes 16 input channels, the input has 8"),
         (
             (TensorType("f32", (1, 24, 6, 6)), U),

@@ -16,10 +16,16 @@ from netc.backends.llvm.lower.conv_schedule import ceildiv
 from netc.backends.llvm.lower.kernel import Kernel, Memory
 from netc.backends.llvm.lower.point import Point, finish_at
 from netc.backends.llvm.lower.winograd_schedule import WinogradCut, candidate_cuts, plane_of_tiles, schedule
-from netc.backends.llvm.lower.winograd_transform import Grid, transform_inputs, transform_outputs
+from netc.backends.llvm.lower.winograd_transform import (
+    Grid,
+    transform_inputs,
+    transform_outputs,
+    transform_weights_row,
+)
 from netc.backends.llvm.target import Target
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index, LoopBuilder
+from netc.ir.ops.winograd import channels_seen, is_transformed
 from netc.ir.types import TensorType
 from netc.ir.winograd_matrices import winograd
 
@@ -74,7 +80,10 @@ class _Winograd:
         self.matrices = winograd(self.size, anchor.attrs.taps)
         self.extent = self.matrices.extent
         self.cut = schedule(anchor, kernel.target, kernel.launch.attrs.schedule)
-        outputs, _, self.depth = self.u.type.static_shape
+        outputs, depth = self.u.type.static_shape[0], channels_seen(self.u.type)
+        assert isinstance(depth, int)
+        self.depth = depth
+        self.transformed = is_transformed(self.u.type)
         self.groups = anchor.attrs.group
         self.out_blocks = ceildiv(outputs // self.groups, self.block)  # of a group
         self.in_blocks = ceildiv(self.depth * self.groups, self.block)  # of all groups
@@ -82,6 +91,7 @@ class _Winograd:
         # where this thread's transformed inputs begin, and its products
         self.inputs_at = kernel.b.imul(kernel.tid, self.cut.scratch_elements)
         self.products_at = kernel.b.iadd(self.inputs_at, self.extent**2 * self.cut.input_stride)
+        self.weights_at = kernel.b.iadd(self.products_at, self.extent**2 * self.cut.product_stride)
 
     def emit(self) -> None:
         """The loop over chunks, and over parts of the output channels."""
@@ -188,10 +198,13 @@ class _Winograd:
         b, cut = self.b, self.cut
         if not outputs.vectors:
             return
-        with b.loop(0, self.extent**2) as place, b.loop(0, self.depth, cut.depth) as step:
-            end = b.imin(self.depth, b.iadd(step.index, cut.depth))
-            with b.loop(0, b.ceildiv(count, cut.pixels)) as each:
-                self.product(outputs, place.index, each.index, step.index, end)
+        if self.transformed:
+            with b.loop(0, self.extent**2) as place, b.loop(0, self.depth, cut.depth) as step:
+                end = b.imin(self.depth, b.iadd(step.index, cut.depth))
+                with b.loop(0, b.ceildiv(count, cut.pixels)) as each:
+                    self.product(outputs, place.index, each.index, step.index, end, None)
+        else:
+            self.transform_and_multiply(outputs, count)
         with b.loop(0, outputs.vectors) as vector, b.loop(0, count) as each:
             products = [
                 [self.load_product(i * self.extent + j, vector.index, each.index) for j in range(self.extent)]
@@ -200,8 +213,56 @@ class _Winograd:
             tile = transform_outputs(b, self.matrices, products)
             self.finish(tile, b.iadd(outputs.block, vector.index), b.iadd(start, each.index))
 
-    def product(self, outputs: _Outputs, place: Index, number: Index, start: Index, end: Index) -> None:
+    def transform_and_multiply(self, outputs: _Outputs, count: Index) -> None:
+        """The same with weights that come as they are: a row of places at a time, whose weights L1 holds."""
+        b, cut, extent = self.b, self.cut, self.extent
+        with b.loop(0, self.depth, cut.depth) as step, b.loop(0, extent) as row:
+            end = b.imin(self.depth, b.iadd(step.index, cut.depth))
+            for number in range(extent):
+                with b.when(b.icompare("eq", row.index, number)):
+                    self.transform_weights(outputs, number, step.index, end)
+            with b.loop(0, extent) as column, b.loop(0, b.ceildiv(count, cut.pixels)) as each:
+                place = b.iadd(b.imul(row.index, extent), column.index)
+                self.product(outputs, place, each.index, step.index, end, column.index)
+
+    def transform_weights(self, outputs: _Outputs, row: int, start: Index, end: Index) -> None:
+        """A row of the transformed weights of some channels: a window of each output of a block in the lanes.
+
+        Each row asks for its share of the next pass's weights.
+        """
+        b, block, u = self.b, self.block, self.u
+        taps, depth = self.anchor.attrs.taps, self.cut.depth
+        last = b.icompare("ge", end, self.depth)
+        behind = b.isub(b.imul(outputs.vectors, u.strides[0]), b.imul(start, u.strides[1]))
+        ahead = b.select(last, b.value(behind), b.value(b.imul(depth, u.strides[1])))
+        with b.loop(0, outputs.vectors) as vector, b.loop(start, end) as channel:
+            at = b.linear([b.iadd(outputs.block, vector.index), channel.index], u.strides[:2])
+            places = [[b.iadd(at, (i * taps + j) * block) for j in range(taps)] for i in range(taps)]
+            window = [[b.load(u.pointer, place, block) for place in line] for line in places]
+            share = ceildiv(taps * taps, self.extent)
+            for tap in range(row * share, min((row + 1) * share, taps * taps)):
+                b.prefetch(u.pointer, b.iadd(b.iadd(at, ahead), tap * block), level=2)
+            within = b.isub(channel.index, start)
+            for column, value in enumerate(transform_weights_row(b, self.matrices, window, row)):
+                b.store(value, self.kernel.scratch, self.weight_at(column, vector.index, within))
+
+    def weight_at(self, column: Index, vector: Index, channel: Index) -> Index:
+        """Where the transformed weights of a row of places lie."""
+        strides = [self.cut.weight_stride, self.cut.depth * self.block, self.block]
+        return self.b.iadd(self.weights_at, self.b.linear([column, vector, channel], strides))
+
+    def product(
+        self,
+        outputs: _Outputs,
+        place: Index,
+        number: Index,
+        start: Index,
+        end: Index,
+        column: Index | None,
+    ) -> None:
         """One register tile: ``pixels`` tiles x some blocks of output channels, over some input channels.
+
+        ``column`` is where the weights are that were transformed here.
 
         Each asks for its share of the weights behind these: the next then need not wait for them.
         """
@@ -220,15 +281,20 @@ class _Winograd:
                 channels = b.imin(block, b.isub(end, blocks.index))
             x_block = b.iadd(outputs.in_block, b.idiv(blocks.index, block))
             xs_at = self.input_at(place, x_block, tile)
-            us_at = b.linear([outputs.block, place, blocks.index], self.u.strides[:3])
+            if column is None:
+                us_at = b.linear([outputs.block, place, blocks.index], self.u.strides[:3])
+                pointer, channel_stride, vector_stride = self.u.pointer, self.u.strides[2], self.u.strides[0]
+            else:
+                us_at = self.weight_at(column, 0, b.isub(blocks.index, start))
+                pointer, channel_stride, vector_stride = self.kernel.scratch, block, self.cut.depth * block
             with b.loop(0, channels, 1, blocks.carried) as channel:
                 x_at = b.iadd(xs_at, channel.index)
-                u_at = b.iadd(us_at, b.imul(channel.index, self.u.strides[2]))
+                u_at = b.iadd(us_at, b.imul(channel.index, channel_stride))
                 weights = [
-                    b.load(self.u.pointer, b.iadd(u_at, b.imul(v, self.u.strides[0])), block)
+                    b.load(pointer, b.iadd(u_at, b.imul(v, vector_stride)), block)
                     for v in range(outputs.vectors)
                 ]
-                for share in range(ceildiv(outputs.vectors, numbers)):
+                for share in range(ceildiv(outputs.vectors, numbers) if column is None else 0):
                     vector = b.imin(b.iadd(number, share * numbers), outputs.vectors - 1)
                     ahead = b.iadd(b.imul(vector, self.u.strides[0]), self.cut.depth * block)
                     b.prefetch(self.u.pointer, b.iadd(u_at, ahead), level=2)

@@ -21,6 +21,7 @@ from netc.backends.llvm.lower.conv_schedule import (
 from netc.backends.llvm.target import Target
 from netc.ir.core import Op
 from netc.ir.diagnostics import NetcError
+from netc.ir.ops.winograd import channels_seen, is_transformed
 from netc.ir.schedule import Schedule, read_schedule
 from netc.ir.types import TensorType
 from netc.ir.winograd_matrices import SIZES, winograd
@@ -38,6 +39,7 @@ WEIGHT_TRANSFORM_CYCLES = 250  # a window of each lane, gathered and transformed
 MOST_EXTENT_EACH_RUN = (
     4  # where weights learn, errors add up from iteration to iteration: as small as direct ones
 )
+LEAST_PRODUCTS_OF_A_WEIGHT = 512  # twice the cycles; its transform takes about 100
 TRANSFORM_CYCLES = {4: 50, 6: 130, 8: 300}  # by extent: a tile, a vector of channels, there or back
 
 
@@ -57,7 +59,8 @@ class WinogradSchedule:
 
     ``parts`` share the output channels of a chunk. Strides are in elements: from one of the ``extent ** 2``
     products to the next, in the transformed inputs and in the products. A line more than what lies between
-    keeps them from meeting in one set of the cache. ``scratch_elements`` is what both take, a thread.
+    keeps them from meeting in one set of the cache. ``weight_stride`` is that of the weights that a pass
+    transforms, 0 where they come transformed. ``scratch_elements`` is what all take, a thread.
     """
 
     tiles: int
@@ -68,6 +71,7 @@ class WinogradSchedule:
     parts: int
     input_stride: int
     product_stride: int
+    weight_stride: int
     scratch_elements: int
 
 
@@ -82,6 +86,7 @@ def schedule(anchor: Op, target: Target, given: str | None = None) -> WinogradSc
     parts = min(vector_groups, ceildiv(WANTED_ITEMS, chunks))
     input_stride = (ceildiv(depth * problem.group, block) * room + 1) * block
     product_stride = (cut.vectors * room + 1) * block
+    weight_stride = 0 if problem.transformed else (cut.vectors * cut.depth + 1) * block
     return WinogradSchedule(
         tiles=cut.tiles,
         room=room,
@@ -91,7 +96,8 @@ def schedule(anchor: Op, target: Target, given: str | None = None) -> WinogradSc
         parts=ceildiv(vector_groups, ceildiv(vector_groups, parts)),
         input_stride=input_stride,
         product_stride=product_stride,
-        scratch_elements=problem.extent**2 * (input_stride + product_stride),
+        weight_stride=weight_stride,
+        scratch_elements=problem.extent**2 * (input_stride + product_stride) + problem.extent * weight_stride,
     )
 
 
@@ -125,6 +131,7 @@ class _Problem:
     blocks: int
     depth: int
     tiles: int
+    transformed: bool
 
 
 def _problem(anchor: Op) -> _Problem:
@@ -133,7 +140,8 @@ def _problem(anchor: Op) -> _Problem:
     assert isinstance(y, TensorType)
     assert u.layout is not None
     block, group = u.layout.size, anchor.attrs.group
-    outputs, _, depth = u.static_shape
+    outputs, depth = u.static_shape[0], channels_seen(u)
+    assert isinstance(depth, int)
     plane = math.prod(plane_of_tiles(anchor))
     images = y.shape[0]
     return _Problem(
@@ -143,6 +151,7 @@ def _problem(anchor: Op) -> _Problem:
         blocks=ceildiv(outputs // group, block),
         depth=depth,
         tiles=plane * images if isinstance(images, int) else plane * 4,
+        transformed=is_transformed(u),
     )
 
 
@@ -165,10 +174,16 @@ def _cuts(problem: _Problem, target: Target, most_tiles: int) -> list[tuple[floa
 
 
 def _depth(problem: _Problem, target: Target, tiles: int, pixels: int, vectors: int) -> int:
-    """As many channels a pass as the L1 cache holds weights of; all where a chunk is one register tile."""
+    """As many channels a pass as the L1 cache holds weights of; all where a chunk is one register tile.
+
+    Where a pass transforms its weights, those of a row of places.
+    """
+    block = problem.block
+    if not problem.transformed:
+        panel = problem.extent * vectors * target.vector_bytes
+        return even_depth(problem.depth, max(block, target.l1_bytes // panel // block * block), block)
     if tiles <= pixels:
         return problem.depth
-    block = problem.block
     passes = max(block, target.l1_bytes * 2 // 3 // (vectors * target.vector_bytes) // block * block)
     return even_depth(problem.depth, passes, block)
 
@@ -258,3 +273,22 @@ def winograd_costs(conv: Op, target: Target, weight_bytes: int) -> dict[int | No
             + tiles * (in_blocks + out_blocks) * TRANSFORM_CYCLES[extent]
         )
     return costs
+
+
+def winograd_keeps_weights(conv: Op, tile: int, target: Target) -> bool:
+    """Whether Winograd's convolution with this tile transforms its weights by itself, in each run.
+
+    That takes a fourth to a half of the memory and up to a tenth more time; for weights that would fill the
+    last cache, where each is used by one chunk only, but by enough tiles.
+    """
+    w, y = conv.operands[1].type, conv.result.type
+    assert isinstance(w, TensorType)
+    assert isinstance(y, TensorType)
+    extents = (*w.shape[:3], y.shape[0], *y.shape[2:])
+    if not all(isinstance(size, int) for size in extents):
+        return False
+    outputs, depth, taps, images, height, width = (size for size in extents if isinstance(size, int))
+    places = (tile + taps - 1) ** 2
+    tiles = images * ceildiv(height, tile) * ceildiv(width, tile)
+    fills_cache = outputs * depth * places * 4 >= target.l3_bytes // 2
+    return fills_cache and tiles <= MOST_TILES and tiles * places >= LEAST_PRODUCTS_OF_A_WEIGHT

@@ -22,6 +22,12 @@ def transform_weights(b: LoopBuilder, matrices: Winograd, taps: Grid) -> Grid:
     return _both_ways(lambda line: [_combination(b, row, line) for row in matrices.weight], taps)
 
 
+def transform_weights_row(b: LoopBuilder, matrices: Winograd, taps: Grid, row: int) -> list[Value]:
+    """One row of `transform_weights`."""
+    line = [_combination(b, matrices.weight[row], column) for column in zip(*taps, strict=True)]
+    return [_combination(b, factors, line) for factors in matrices.weight]
+
+
 def transform_inputs(b: LoopBuilder, matrices: Winograd, tile: Grid) -> Grid:
     """B^T d B of a tile d of ``extent`` x ``extent`` inputs."""
     return _both_ways(lambda line: _inputs(b, matrices, line), tile)

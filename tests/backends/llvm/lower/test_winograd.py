@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from harness import LANES, TARGETS, check_launch, launch_of, random
 
+from netc.backends.llvm.lower.winograd_schedule import winograd_keeps_weights
+from netc.backends.llvm.target import parse_target
 from netc.ir.builder import FuncBuilder, infer_types
-from netc.ir.core import Value
+from netc.ir.core import Op, Value
 from netc.ir.dim import evaluate, symbol
 from netc.ir.layout import Blocked
+from netc.ir.ops.conv import ConvAttrs
 from netc.ir.ops.elementwise import ReluAttrs
 from netc.ir.ops.winograd import WinogradConvAttrs
 from netc.ir.types import TensorType
@@ -29,14 +33,27 @@ CASES = [
 TOLERANCES = {4: 4e-6, 6: 4e-5, 8: 4e-5}  # by extent
 
 
-def check(case: Any, tile: int, taps: int, *, block: int, many: bool = False, **options: Any) -> None:
-    """Convolution + residual sum + ReLU; ``many``: the number of images is a symbol."""
+def check(
+    case: Any,
+    tile: int,
+    taps: int,
+    *,
+    block: int,
+    many: bool = False,
+    transformed: bool = True,
+    **options: Any,
+) -> None:
+    """Convolution + residual sum + ReLU; ``many``: the number of images is a symbol.
+
+    With ``transformed`` the weights are, else the kernel does that.
+    """
     extents, outputs, pad, group = case
     shape = (symbol("N"), *extents[1:]) if many else extents
     symbols = {"N": extents[0]} if many else {}
     x = TensorType("f32", shape, Blocked(1, block))
-    places = (tile + taps - 1) ** 2
-    u = TensorType("f32", (outputs, places, extents[1] // group), Blocked(0, block))
+    depth = extents[1] // group
+    weights = (outputs, (tile + taps - 1) ** 2, depth) if transformed else (outputs, depth, taps, taps)
+    u = TensorType("f32", weights, Blocked(0, block))
     b = TensorType("f32", (outputs,), Blocked(0, block))
     attrs = WinogradConvAttrs(tile, taps, pad, group)
     operands = tuple(Value(f"v{i}", t) for i, t in enumerate((x, u, b)))
@@ -64,6 +81,36 @@ def test_a_winograd_convolution_computes_what_the_reference_does(case, target, t
     check(case, tile, taps, block=lanes, target=target)
 
 
+@pytest.mark.parametrize(("tile", "taps"), SIZES)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", [CASES[1], CASES[4], CASES[6]], ids=str)
+def test_a_kernel_may_transform_its_weights_itself(case, target, tile, taps):
+    lanes = LANES[target]
+    if case[-1] > 1 and case[0][1] // case[-1] % lanes:
+        pytest.skip("blocks straddle groups")
+    check(case, tile, taps, block=lanes, target=target, transformed=False)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_one_kernel_serves_any_number_of_images(case):
     check(case, 4, 3, block=16, many=True, threads=(2,))
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "tile", "kept"),
+    [
+        ((1, 512, 28, 28), 512, 4, True),  # 38 MB that are read once
+        ((16, 512, 28, 28), 512, 4, False),  # each chunk would transform them again
+        ((1, 512, 7, 7), 512, 2, False),  # too few tiles use a weight
+        ((1, 256, 28, 28), 256, 4, False),  # they stay in the cache
+        ((symbol("N"), 512, 28, 28), 512, 4, False),
+    ],
+)
+def test_large_weights_that_are_used_once_a_run_are_kept_as_they_are(shape, outputs, tile, kept):
+    target = replace(parse_target("cpu:avx512"), l3_bytes=32 << 20)
+    x, w = TensorType("f32", shape), TensorType("f32", (outputs, shape[1], 3, 3))
+    operands = (Value("x", x), Value("w", w))
+    attrs = ConvAttrs((1, 1), ((1, 1), (1, 1)), (1, 1))
+    (y,) = infer_types("nn.conv", operands, attrs)
+    conv = Op("nn.conv", operands, attrs, (Value("y", y),), None, None)
+    assert winograd_keeps_weights(conv, tile, target) is kept
