@@ -21,7 +21,8 @@ from netc.backends.llvm.lower.conv_schedule import (
     given_tile,
     near_tiles,
     other_depths,
-    row_cost,
+    plane_cost,
+    row_counts,
     rows_per_item,
 )
 from netc.backends.llvm.lower.kernel import Kernel, Memory
@@ -29,6 +30,8 @@ from netc.backends.llvm.lower.point import Point, finish_at, offset
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
 from netc.ir.types import TensorType
+
+CHANNELS_AHEAD = 128  # a few hundred cycles before their turn
 
 
 def applies(anchor: Op) -> bool:
@@ -125,20 +128,16 @@ class ConvLowering:
         extent = self.y.type.shape[2] * self.y.type.shape[3]
         if not isinstance(extent, int):
             return [recut_plane(self.b, self.x, extent, 1)], self.choose_tile(None, 1)
-        best: tuple[float, int] | None = None
-        for rows in range(1, extent + 1):
-            if extent % rows:
-                continue
-            tile = self.choose_tile(extent // rows, 1)
-            cost = rows * row_cost(extent // rows, self.blocks, tile.pixels, tile.vectors)
-            items = rows * ceildiv(self.blocks, tile.vectors)
-            # rows are units of work: too few leave threads without any
-            cost *= 1 + 0.5 / items
-            if best is None or cost < best[0] * 0.999:
-                best = cost, rows
+        images = self.y.type.shape[0]
+        best: tuple[float, int, MacTile] | None = None
+        for rows in row_counts(extent):
+            tile = self.choose_tile(ceildiv(extent, rows), 1)
+            cost = plane_cost(extent, rows, self.blocks, tile, images if isinstance(images, int) else 1)
+            # fewer rows are less to share among many threads, and more to hold in the cache
+            if best is None or cost < best[0] * 0.995:
+                best = cost, rows, tile
         assert best is not None
-        rows = best[1]
-        return [recut_plane(self.b, self.x, extent, rows)], self.choose_tile(extent // rows, 1)
+        return [recut_plane(self.b, self.x, extent, best[1])], best[2]
 
     def planes_of_tail(self) -> list[Memory]:
         """What the tail reads beside the convolution's result, less what is one number for a plane."""
@@ -237,19 +236,29 @@ class ConvLowering:
             first = b.icompare("eq", step.index, 0)
             last = b.icompare("eq", end, self.depth)
             with b.loop(*rows) as row:
-                for tile in self.tiles(plane):
-                    with b.loop(0, tile.repeat) as repeat:
-                        column = b.iadd(tile.start, b.imul(repeat.index, tile.size))
-                        self.micro_kernel(
-                            self, plane, tile, vectors, group, out_block, image, row.index, column
-                        ).emit(step.index, end, first, last)
+                for whole, columns in self.lengths(plane, row.index):
+                    with b.when(whole):
+                        for tile in self.tiles(plane, columns):
+                            with b.loop(0, tile.repeat) as repeat:
+                                column = b.iadd(tile.start, b.imul(repeat.index, tile.size))
+                                self.micro_kernel(
+                                    self, plane, tile, vectors, group, out_block, image, row.index, column
+                                ).emit(step.index, end, first, last)
 
-    def tiles(self, plane: Plane) -> list[Tile]:
-        """The register tiles of a row."""
-        if plane.static_columns is not None and plane.static_in_columns is not None:
-            return static_tiles(
-                plane.horizontal, plane.static_columns, plane.static_in_columns, self.tile.pixels
-            )
+    def lengths(self, plane: Plane, row: Index) -> list[tuple[Value | bool, int | None]]:
+        """The known lengths that a row may have, and whether it has them."""
+        if plane.last_columns is None:
+            return [(True, plane.static_columns)]
+        last = self.b.isub(plane.rows, 1)
+        return [
+            (self.b.icompare("lt", row, last), plane.static_columns),
+            (self.b.icompare("eq", row, last), plane.last_columns),
+        ]
+
+    def tiles(self, plane: Plane, columns: int | None) -> list[Tile]:
+        """The register tiles of a row of so many outputs, where that is known."""
+        if columns is not None and plane.static_in_columns is not None:
+            return static_tiles(plane.horizontal, columns, plane.static_in_columns, self.tile.pixels)
         return symbolic_tiles(self.b, plane.horizontal, plane.columns, plane.in_columns, self.tile.pixels)
 
 
@@ -371,10 +380,15 @@ class MicroKernel:
         b.prefetch(x.pointer, b.iadd(at, b.imul(channel, step)))
 
     def prefetch_weights(self, at: Index) -> None:
-        """Ask for the same weights of the next output channels, which are far away when their turn comes."""
+        """Ask for the same weights of the next output channels, which are far away when their turn comes.
+
+        Where all channels are computed at once: for those of inputs further on.
+        """
         b, w = self.b, self.conv.w
+        only = self.conv.blocks <= self.vectors
+        ahead = b.imul(CHANNELS_AHEAD, w.strides[1]) if only else b.imul(self.vectors, w.strides[0])
         for vector in range(self.vectors):
-            b.prefetch(w.pointer, b.iadd(at, b.imul(self.vectors + vector, w.strides[0])), level=2)
+            b.prefetch(w.pointer, b.iadd(at, b.iadd(ahead, b.imul(vector, w.strides[0]))), level=2)
 
     def input_offset(self, channel_block: Index, channel: Index, tap_row: Index) -> Index:
         """Offset of the (possibly virtual) input under the tile's first pixel and tap 0."""

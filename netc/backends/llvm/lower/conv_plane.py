@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.lower.columns import Window
+from netc.backends.llvm.lower.conv_schedule import ceildiv
 from netc.backends.llvm.lower.kernel import Memory
 from netc.ir.dim import Dim
 from netc.ir.loop_builder import Index, LoopBuilder
@@ -26,7 +27,8 @@ class Plane:
     """Rows x columns of inputs and outputs, with the windows along each.
 
     Where a window is a single point, the plane is one long row and may be cut into other rows than its own:
-    ``recut`` says so; ``one_column`` that its own rows have one element.
+    ``recut`` says so; ``one_column`` that its own rows have one element; ``last_columns`` how many
+    the last row has where that is fewer.
     """
 
     rows: Index
@@ -40,6 +42,7 @@ class Plane:
     in_row_stride: Index
     recut: bool = False
     one_column: bool = False
+    last_columns: int | None = None
     row_phase: Phase = Phase()
     column_phase: Phase = Phase()
 
@@ -93,9 +96,10 @@ def can_recut(plane: Plane, memories: Sequence[Memory]) -> bool:
 
 
 def recut_plane(b: LoopBuilder, x: Memory, extent: Dim, rows: int) -> Plane:
-    """A 1x1 plane as ``rows`` rows of equal length."""
+    """A 1x1 plane as ``rows`` rows of equal length, but for the last one."""
     one = Window(1, 1, 1, 0, 0)
-    known = extent // rows if isinstance(extent, int) else None
+    known = ceildiv(extent, rows) if isinstance(extent, int) else None
+    last = extent - (rows - 1) * known if isinstance(extent, int) and known is not None else None
     columns = known if known is not None else b.dim(extent)
     stride = b.imul(columns, x.strides[3])
     return Plane(
@@ -110,6 +114,7 @@ def recut_plane(b: LoopBuilder, x: Memory, extent: Dim, rows: int) -> Plane:
         stride,
         recut=True,
         one_column=x.type.shape[3] == 1,
+        last_columns=last if last != known else None,
     )
 
 

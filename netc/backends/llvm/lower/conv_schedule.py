@@ -19,6 +19,8 @@ FMA_LATENCY_ACCUMULATORS = 8
 SYMBOLIC_ROW = 96
 WANTED_ITEMS = 16
 MOST_VECTORS = 4
+MOST_OF_UNEVEN_ROWS = 256
+LIKELY_THREADS = (1, 2, 4)
 WEIGHT_LOAD_CYCLES = 0.25  # measured: a tap loses so much to each vector of weights, which pass through L1
 NEAR = 1.3  # tiles of so much more than the least cost may still be the quickest
 
@@ -53,6 +55,35 @@ def row_cost(outputs: int, blocks: int, pixels: int, vectors: int) -> float:
     if rest:
         cost += (tiles - 1) * tile_cost(size, rest) + tile_cost(last, rest)
     return cost
+
+
+def row_counts(extent: int) -> list[int]:
+    """Into how many rows a 1x1 plane may be cut, the most first.
+
+    All rows are equal, but for the last one of a small plane, which may be shorter.
+    """
+    counts = range(extent, 0, -1)
+    if extent > MOST_OF_UNEVEN_ROWS:
+        return [rows for rows in counts if extent % rows == 0]
+    return [rows for rows in counts if ceildiv(extent, ceildiv(extent, rows)) == rows]
+
+
+def plane_cost(extent: int, rows: int, blocks: int, tile: MacTile, images: int) -> float:
+    """Cycles a tap for an image of a plane that is cut into rows, when few threads share them.
+
+    A row of a group of output channels is a unit of work, and the threads wait for the last.
+    """
+    columns, groups = ceildiv(extent, rows), ceildiv(blocks, tile.vectors)
+    row = row_cost(columns, blocks, tile.pixels, tile.vectors)
+    last = row_cost(extent - (rows - 1) * columns, blocks, tile.pixels, tile.vectors)
+    units = images * rows * groups
+
+    def longest(threads: int) -> float:
+        """The share of the thread that does most: one of as many rows in a plane is the last."""
+        share = ceildiv(units, threads)
+        return (share * row - share // rows * (row - last)) / groups
+
+    return sum(longest(threads) * threads for threads in LIKELY_THREADS) / len(LIKELY_THREADS) / images
 
 
 def choose_tile(

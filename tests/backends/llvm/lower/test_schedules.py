@@ -10,7 +10,15 @@ import pytest
 from harness import LANES, TARGETS, launch_of, random, run_launch
 
 from netc.backends.llvm.backend import kernel_name
-from netc.backends.llvm.lower.conv_schedule import MacTile, choose_tile, fits_registers, near_tiles
+from netc.backends.llvm.lower.conv_schedule import (
+    MacTile,
+    choose_tile,
+    fits_registers,
+    near_tiles,
+    plane_cost,
+    row_cost,
+    row_counts,
+)
 from netc.backends.llvm.lower.table import lower_launch, other_schedules, scratch_bytes
 from netc.backends.llvm.target import parse_target
 from netc.ir.core import Op
@@ -138,3 +146,25 @@ def test_a_schedule_that_cannot_be_had_is_refused(case, text, message):
     op, _ = launch(case, 16)
     with pytest.raises(NetcError, match=message):
         lower_launch("kernel", with_schedule(op, text), parse_target("cpu:avx512"))
+
+
+def test_a_plane_is_cut_into_rows_that_are_equal_but_for_the_last_of_a_small_one():
+    assert row_counts(49) == [49, 25, 17, 13, 10, 9, 7, 6, 5, 4, 3, 2, 1]
+    assert all(784 % rows == 0 for rows in row_counts(784))
+
+
+def test_rows_that_threads_cannot_share_evenly_cost_more():
+    tile = MacTile(7, 3, 832)
+    # one thread does all of the work, two wait for the one that has four rows of seven
+    one, two, four = (max(7, -(-7 // threads) * threads) for threads in (1, 2, 4))
+    assert plane_cost(49, 7, 3, tile, images=1) == pytest.approx(
+        (one + two + four) / 3 * row_cost(7, 3, 7, 3)
+    )
+    # with many images there is enough for all
+    assert plane_cost(49, 7, 3, tile, images=16) == pytest.approx(7 * row_cost(7, 3, 7, 3))
+
+
+def test_a_shorter_last_row_counts_for_what_it_is():
+    tile = MacTile(13, 2, 832)
+    expected = 3 * row_cost(13, 2, 13, 2) + row_cost(10, 2, 13, 2)
+    assert plane_cost(49, 4, 2, tile, images=64) == pytest.approx(expected)
