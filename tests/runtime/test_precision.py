@@ -155,6 +155,13 @@ def test_ranges_serve_other_batches(data: Any, ranges: ActivationRanges) -> None
     assert narrow_ops(module)
 
 
+def test_ranges_serve_the_net_with_its_inputs_from_elsewhere(ranges: ActivationRanges) -> None:
+    fields = 'input: "data" input_shape { dim: 2 dim: 3 dim: 15 dim: 13 }'
+    before, _, after = NET.partition('layer { name: "data"')
+    other = before + fields + after.partition("\n")[2]
+    assert narrow_ops(netc.compile(other, precision="int8", ranges=ranges))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
