@@ -14,7 +14,7 @@ from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
 from netc.runtime.api import build, read_message
 from netc.runtime.c_interface import build_lines
-from netc.runtime.compiler import import_message, importer_of_rows
+from netc.runtime.compiler import import_message
 from netc.runtime.emit import emit
 from netc.runtime.library import write_library
 from netc.runtime.lower_net import OnStage
@@ -45,9 +45,8 @@ def command(
         message = read_message(request.model, request.options)
         net = import_message(message, request.options)
         say_warnings(net.warnings)
-        of_rows = importer_of_rows(message, request.options, net)
         with tuning(request.options.tuner):
-            text = emit(net, request.options, stage, of_rows, on_stage=printer.on_stage)
+            text = emit(net, request.options, stage, on_stage=printer.on_stage)
         printer.check_all_found()
         _write(text, output)
         return

@@ -8,7 +8,7 @@ from netc.cli.output import put, say_warnings
 from netc.cli.request import NetRequest
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import read_message
-from netc.runtime.compiler import Compiled, import_message, importer_of_rows
+from netc.runtime.compiler import Compiled, import_message
 from netc.runtime.dot import Graph
 from netc.runtime.draw import ir_graph, net_graph, write_picture
 from netc.runtime.emit import module_at
@@ -34,8 +34,7 @@ def _graph(request: NetRequest, stage: str) -> Graph:
     say_warnings(net.warnings)
     if stage == "net":
         return net_graph(net)
-    of_rows = importer_of_rows(message, request.options, net)
-    return ir_graph(module_at(net, request.options, stage, of_rows).func("main"))
+    return ir_graph(module_at(net, request.options, stage).func("main"))
 
 
 def _compiled_graph(compiled: Compiled, stage: str) -> Graph:

@@ -20,22 +20,39 @@ def row_axis(op: Op, axis: int, reads: frozenset[int]) -> int | None:
     return rule(op, axis, reads)
 
 
-def batch_row_axes(func: Func) -> dict[str, int] | None:
-    """The axis of the samples in each value that has them, where every sample is treated by itself.
+def row_axes(func: Func) -> tuple[dict[str, int], int]:
+    """The axis of the samples in each value that has them, and the index of the first op in which they meet.
 
-    They lie along axis 0 of the inputs and of the results. None: samples meet somewhere.
+    They lie along axis 0 of the inputs. Of ops with a body the values inside are among them. The index is the
+    number of ops where samples never meet; values that are made later are not known.
     """
     axes = dict.fromkeys((value.name for value in func.inputs), 0)
-    for op in func.ops:
-        reads = {index: axes[v.name] for index, v in enumerate(op.operands) if v.name in axes}
-        if not reads:
-            continue
-        along = set(reads.values())
-        found = row_axis(op, along.pop(), frozenset(reads)) if len(along) == 1 else None
-        if found is None or opdef(op.name).acts_once:
-            return None
-        axes.update((result.name, found) for result in op.results)
-    return axes if all(axes.get(value.name) == 0 for value in func.results) else None
+    for index, op in enumerate(func.ops):
+        if not _follow(op, axes):
+            return axes, index
+    return axes, len(func.ops)
+
+
+def _follow(op: Op, axes: dict[str, int]) -> bool:
+    """Add the results of an op to ``axes``; whether it treats every sample by itself."""
+    if opdef(op.name).acts_once:
+        return False
+    reads = {index: axes[v.name] for index, v in enumerate(op.operands) if v.name in axes}
+    if not reads:
+        return True
+    if op.body is not None:
+        axes.update((op.body.args[index].name, axis) for index, axis in reads.items())
+        if not all(_follow(inner, axes) for inner in op.body.ops):
+            return False
+        made = zip(op.results, op.body.results, strict=True)
+        axes.update((result.name, axes[inner.name]) for result, inner in made if inner.name in axes)
+        return True
+    along = set(reads.values())
+    found = row_axis(op, along.pop(), frozenset(reads)) if len(along) == 1 else None
+    if found is None:
+        return False
+    axes.update((result.name, found) for result in op.results)
+    return True
 
 
 def _none(_op: Op, _axis: int, _reads: frozenset[int]) -> int | None:
@@ -86,24 +103,36 @@ def _slice(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
     return axis if _type(op.result).shape[axis] == _type(op.operands[0]).shape[axis] else None
 
 
+def _convert(op: Op, axis: int, _reads: frozenset[int]) -> int | None:
+    layouts = (_type(op.operands[0]).layout, _type(op.result).layout)
+    return axis if all(layout is None or layout.axis != axis for layout in layouts) else None
+
+
 def _type(value: Value) -> TensorType:
     assert isinstance(value.type, TensorType)
     return value.type
 
 
 _RULES: Mapping[str, Callable[[Op, int, frozenset[int]], int | None]] = {
-    "random.dropout": _elementwise,
+    "layout.convert": _convert,
+    "nn.bf16_conv": _batch,
+    "nn.bf16_inner_product": _batch,
     "nn.conv": _batch,
     "nn.deconv": _batch,
     "nn.dropout": _elementwise,
+    "nn.fractional_conv": _batch,
     "nn.global_pool": _batch,
     "nn.inner_product": _batch,
+    "nn.int8_conv": _batch,
+    "nn.int8_inner_product": _batch,
     "nn.lrn": _batch,
     "nn.pool": _batch,
     "nn.ps_roi_pool": _regions,
     "nn.resize": _batch,
     "nn.roi_pool": _regions,
     "nn.softmax": _softmax,
+    "nn.winograd_conv": _batch,
+    "random.dropout": _elementwise,
     "tensor.concat": _concat,
     "tensor.reduce": _reduce,
     "tensor.reshape": _reshape,

@@ -71,6 +71,10 @@ class TensorType:
         """The same dtype, row-major, another shape."""
         return TensorType(self.dtype, shape)
 
+    def with_extent(self, axis: int, extent: Dim) -> TensorType:
+        """The same tensor, longer or shorter along an axis."""
+        return replace(self, shape=(*self.shape[:axis], extent, *self.shape[axis + 1 :]))
+
     def with_layout(self, layout: Layout) -> TensorType:
         """The same tensor, stored differently."""
         return replace(self, layout=layout)

@@ -39,6 +39,7 @@ from netc.passes.join_pads import join_pads
 from netc.passes.lower_precision import IsWide, NarrowPrecision, Ranges, lower_precision
 from netc.passes.recompute import recompute
 from netc.passes.share_buffers import share_buffers
+from netc.passes.split_batch import ChooseSegments, split_batch
 from netc.passes.use_winograd import ChooseTile, use_winograd
 from netc.passes.widen_groups import widen_groups
 
@@ -89,6 +90,7 @@ def tensor_pipeline(
     narrow: Narrow | None = None,
     winograd_each_run: ChooseTile | None = None,
     one_update: bool = False,
+    batch_segments: ChooseSegments | None = None,
 ) -> tuple[Stage, ...]:
     """The stages that take an imported module to one that bufferize can take.
 
@@ -173,7 +175,7 @@ def tensor_pipeline(
         Stage(
             "fuse",
             lambda m: fuse(m, max_ops=max_ops, forward=forward),
-            "last: nothing looks into a kernel after this",
+            "no pass changes what a kernel computes after this",
         )
     )
     if forward:
@@ -188,6 +190,15 @@ def tensor_pipeline(
                 "group_updates",
                 lambda m: group_updates(m, forward=forward),
                 "on kernels in their final order",
+            )
+        )
+    if batch_segments is not None:
+        choose_segments = batch_segments
+        stages.append(
+            Stage(
+                "split_batch",
+                lambda m: split_batch(m, choose=choose_segments),
+                "on kernels: what they leave between them is known",
             )
         )
     return tuple(stages)
@@ -217,6 +228,7 @@ def run_pipeline(
     narrow: Narrow | None = None,
     winograd_each_run: ChooseTile | None = None,
     one_update: bool = False,
+    batch_segments: ChooseSegments | None = None,
     on_stage: OnStage | None = None,
     verify_each: bool = False,
 ) -> Lowered:
@@ -243,6 +255,7 @@ def run_pipeline(
         narrow=narrow,
         winograd_each_run=winograd_each_run,
         one_update=one_update,
+        batch_segments=batch_segments,
     )
     for stage in stages:
         module = step(stage.name, stage.run(module))

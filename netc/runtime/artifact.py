@@ -43,7 +43,7 @@ from netc.runtime.compiler import Compiled
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 NET, TENSOR, BUFFER = "net.prototxt", "tensor.ir", "buffer.ir"
 KERNEL = "kernels/{}.o"
@@ -117,7 +117,6 @@ def _write(file: IO[bytes], artifact: Artifact) -> None:
         "format": FORMAT,
         "netc": __version__,
         "options": _options_to_json(compiled.options),
-        "parts": compiled.parts,
         "machine": None if compiled.machine is None else asdict(compiled.machine),
         "images": list(images),
         "members": {

@@ -15,14 +15,11 @@ from netc.frontend.imported_net import ImportedNet, LayerInfo
 from netc.frontend.importer import import_net
 from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
-from netc.ir.diagnostics import NetcError
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.pipeline import Lowered
-from netc.runtime.batch_parts import OfRows, lower_batch
 from netc.runtime.cuda_build import CudaBuild, build_cuda
 from netc.runtime.lower_net import OnStage, llvm_level, lower_net
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
-from netc.runtime.shapes import tensor_of
 
 # kernels compiled so far, and in all
 OnKernel = Callable[[int, int], None]
@@ -35,9 +32,8 @@ class Compiled:
     ``tensor`` is the last tensor-level module: ``@prepare`` makes the parameters of ``@main``. ``buffer`` has
     the same ``@main`` on memory, with a kernel for every launch, and ``objects`` their machine code for
     ``machine``; for a GPU all of that is in ``cuda``. The target ``numpy`` has a ``tensor`` with ``@main``
-    alone, and none of the others. A run goes through it ``parts`` times, each time with the next rows of the
-    batch, for which ``tensor`` and ``buffer`` are. ``late`` are inputs that are given after the forward pass,
-    by blob: the gradients that the backward pass begins with.
+    alone, and none of the others. ``late`` are inputs that are given after the forward pass, by blob: the
+    gradients that the backward pass begins with.
     """
 
     options: CompileOptions
@@ -47,7 +43,6 @@ class Compiled:
     objects: Mapping[str, bytes] | None = None
     machine: Target | None = None
     late: Mapping[str, str] = field(default_factory=dict)
-    parts: int = 1
     cuda: CudaBuild | None = None
 
     @cached_property
@@ -60,21 +55,13 @@ class Compiled:
         """The inputs that a caller gives."""
         carried = {state.value.name for state in self.net.carried}
         return tuple(
-            self._whole(v)
-            for v in self.main.inputs
-            if v.name not in carried and v.name not in self.late.values()
+            v for v in self.main.inputs if v.name not in carried and v.name not in self.late.values()
         )
 
     @cached_property
     def results(self) -> dict[str, Value]:
-        """The results of a run by name, with the types of the whole batch."""
-        return dict(zip(self.main.result_names, map(self._whole, self.main.results), strict=True))
-
-    def _whole(self, value: Value) -> Value:
-        type_ = tensor_of(value.type)
-        if self.parts == 1:
-            return value
-        return Value(value.name, type_.with_shape(type_.shape[0] * self.parts, *type_.shape[1:]))
+        """The results of a run by name."""
+        return dict(zip(self.main.result_names, self.main.results, strict=True))
 
     @cached_property
     def blobs(self) -> tuple[str, ...]:
@@ -98,22 +85,7 @@ def compile_message(
 ) -> Compiled:
     """Compile a net whose layers were selected already."""
     net = import_message(message, options)
-    of_rows = importer_of_rows(message, options, net)
-    return compile_imported(net, options, of_rows=of_rows, on_stage=on_stage, on_kernel=on_kernel)
-
-
-def importer_of_rows(message: Message, options: CompileOptions, net: ImportedNet) -> OfRows:
-    """Imports the net of a message for other sizes of its batch."""
-
-    def of_rows(rows: int) -> ImportedNet | None:
-        main = net.module.func("main")
-        shapes = {value.name: (rows, *tensor_of(value.type).static_shape[1:]) for value in main.inputs}
-        try:
-            return import_message(message, with_shapes(options, shapes))
-        except NetcError:
-            return None  # it states the size of the batch somewhere
-
-    return of_rows
+    return compile_imported(net, options, on_stage=on_stage, on_kernel=on_kernel)
 
 
 def import_message(message: Message, options: CompileOptions) -> ImportedNet:
@@ -136,13 +108,11 @@ def compile_imported(
     late: Mapping[str, str] | None = None,
     forward: Collection[str] = (),
     segments: int = 1,
-    of_rows: OfRows | None = None,
     on_stage: OnStage | None = None,
     on_kernel: OnKernel | None = None,
 ) -> Compiled:
     """Compile tensor IR: the net's, or a ``module`` made of it, some of whose inputs are ``late``.
 
-    With ``of_rows`` a batch may be run in parts.
     ``forward`` and ``segments`` as in :func:`netc.passes.pipeline.tensor_pipeline`.
     """
     module = net.module if module is None else module
@@ -161,10 +131,7 @@ def compile_imported(
         cuda = build_cuda(lowered.buffer, options, on_kernel)
         return Compiled(options, net, lowered.tensor, cuda.module, late=late or {}, cuda=cuda)
     target = parse_target(options.target)
-    if of_rows is None:
-        lowered, parts = lower(module, options, on_stage), 1
-    else:
-        lowered, parts = lower_batch(net, options, of_rows, on_stage)
+    lowered = lower(module, options, on_stage)
     kernels = compile_launches(
         lowered.buffer,
         target,
@@ -175,7 +142,7 @@ def compile_imported(
     )
     if target == host_target():
         compile_runtime()  # it lies in the cache when a process that has no compiler loaded runs the net
-    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {}, parts)
+    return Compiled(options, net, lowered.tensor, kernels.module, kernels.objects, target, late or {})
 
 
 def with_shapes(options: CompileOptions, shapes: Mapping[str, tuple[int, ...]]) -> CompileOptions:

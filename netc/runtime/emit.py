@@ -11,9 +11,8 @@ from netc.frontend.imported_net import ImportedNet
 from netc.ir.core import Module
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
-from netc.runtime.batch_parts import OfRows, lower_batch
 from netc.runtime.cuda_emit import emit_cuda, named_for_cuda
-from netc.runtime.lower_net import OnStage, llvm_level
+from netc.runtime.lower_net import OnStage, llvm_level, lower_net
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 
 IR_STAGES = ("tensor", "buffer")
@@ -26,19 +25,15 @@ def module_at(
     net: ImportedNet,
     options: CompileOptions,
     stage: str,
-    of_rows: OfRows,
     *,
     on_stage: OnStage | None = None,
 ) -> Module:
-    """The IR of a net at the stage ``import``, ``tensor``, ``buffer`` or ``loop``.
-
-    Of a batch that is run in parts, it is that of a part, but for ``import``.
-    """
+    """The IR of a net at the stage ``import``, ``tensor``, ``buffer`` or ``loop``."""
     if stage == "import":
         return net.module
     if options.target == NUMPY_TARGET:
         raise NetcError("the target numpy runs the imported net as it is; it has no other stages")
-    lowered, _ = lower_batch(net, options, of_rows, on_stage)
+    lowered = lower_net(net.module, options, on_stage=on_stage)
     if stage == "tensor":
         return lowered.tensor
     if is_cuda(options.target):
@@ -51,7 +46,6 @@ def emit(
     net: ImportedNet,
     options: CompileOptions,
     stage: str,
-    of_rows: OfRows,
     *,
     on_stage: OnStage | None = None,
 ) -> str | bytes:
@@ -63,11 +57,11 @@ def emit(
             remedy=f"write --target {'cpu' if wanted else 'cuda:sm_90'}",
         )
     if stage in CUDA_STAGES:
-        return emit_cuda(module_at(net, options, "buffer", of_rows, on_stage=on_stage), options, stage)
+        return emit_cuda(module_at(net, options, "buffer", on_stage=on_stage), options, stage)
     if stage not in ("llvm", "asm"):
-        return print_module(module_at(net, options, stage, of_rows, on_stage=on_stage))
+        return print_module(module_at(net, options, stage, on_stage=on_stage))
     target = parse_target(options.target)
-    kernels = module_at(net, options, "loop", of_rows, on_stage=on_stage).funcs
+    kernels = module_at(net, options, "loop", on_stage=on_stage).funcs
     texts = [emit_kernel(func, fma=target.fma, dots=target.dots) for func in kernels]
     if stage == "asm":
         texts = [emit_assembly(text, target, llvm_level(options)) for text in texts]

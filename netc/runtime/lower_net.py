@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from netc.backends.cuda.lower.winograd_cost import choose_winograd_tile as choose_cuda_tile
 from netc.backends.cuda.target import is_cuda
+from netc.backends.llvm.batch_segments import choose_segments
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
 from netc.backends.llvm.lower.winograd_schedule import (
     choose_winograd_tile,
@@ -14,6 +15,7 @@ from netc.backends.llvm.lower.winograd_schedule import (
     winograd_costs,
 )
 from netc.backends.llvm.target import available_cores, parse_target
+from netc.ir.batch import Batch, Segment
 from netc.ir.core import Module, Op
 from netc.passes.lower_precision import NarrowPrecision
 from netc.passes.pipeline import Lowered, Narrow, run_pipeline
@@ -26,6 +28,7 @@ from netc.runtime.tuning.cuda_setting import cuda_setting
 from netc.runtime.tuning.setting import Setting, cold_bytes
 
 LEVEL_OF_WINOGRAD = 3
+LEVEL_OF_SPLITS = 3
 # how many times quicker than in f32 the direct convolution is in narrow numbers
 SPEEDUP: Mapping[NarrowPrecision, float] = {"bf16": 2.0, "int8": 4.0}
 # a pass's name and its outcome
@@ -44,6 +47,9 @@ def lower_net(
     level, block = pass_settings(options)
 
     narrow: Narrow | None = None
+    main = module.func("main")
+    # what training keeps for the backward pass is kept for the whole batch
+    splits = level >= LEVEL_OF_SPLITS and not is_cuda(options.target) and not forward and not main.states
 
     def run(winograd: ChooseTile | None, on_stage: OnStage | None = None) -> Lowered:
         return run_pipeline(
@@ -57,8 +63,12 @@ def lower_net(
             narrow=narrow,
             winograd_each_run=None if is_cuda(options.target) else cheapest_each_run,
             one_update=is_cuda(options.target),
+            batch_segments=choose_batch_segments if splits else None,
             on_stage=on_stage,
         )
+
+    def choose_batch_segments(batch: Batch) -> Sequence[Segment]:
+        return choose_segments(batch, target.l3_bytes)
 
     def cheapest_each_run(conv: Op) -> int | None:
         return choose_winograd_tile_each_run(conv, target, weight_bytes)
@@ -70,7 +80,6 @@ def lower_net(
         on_gpu = cuda_setting(lowered.buffer, cuda_target(options))
         return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, on_gpu))
     target = parse_target(options.target)
-    main = module.func("main")
     sizes = [tensor_of(param.type).storage_bytes for param in (*main.params, *main.states)]
     weight_bytes = sum(size for size in sizes if isinstance(size, int))
 

@@ -15,14 +15,16 @@ from netc.ir.ops.buffer import LaunchAttrs
 from netc.runtime.cuda_runner import CudaRunner
 from netc.runtime.launch_cost import launch_bytes, launch_flops
 from netc.runtime.memory import Array
+from netc.runtime.program import Launch
 from netc.runtime.runner import KernelRunner, Runner
 from netc.runtime.shapes import Binding, show_shape, tensor_of
 
 
 @dataclass(frozen=True, slots=True)
 class KernelTime:
-    """One launch. ``bytes`` counts every operand once, as if nothing stayed in the caches.
+    """A launch, or those for all parts of a batch.
 
+    ``bytes`` counts every operand once a launch, as if nothing stayed in the caches.
     ``layers`` are the layers whose ops it does, ``value`` the name of what it writes. ``backward`` says that
     it belongs to the backward pass of a module for training.
     """
@@ -72,8 +74,9 @@ class KernelTime:
 def profile(
     runner: Runner, binding: Binding, arrays: Mapping[str, Array], *, repeats: int, warm_up: int = 2
 ) -> list[KernelTime]:
-    """The median time of every launch over ``repeats`` runs, those of a backward pass included.
+    """The median time of every kernel over ``repeats`` runs, those of a backward pass included.
 
+    The launches of a kernel for one and the same layers, each for a part of the batch, are taken together.
     ``arrays`` are the inputs, and the late ones that a backward pass begins with.
     """
     if not isinstance(runner, KernelRunner | CudaRunner):
@@ -84,16 +87,20 @@ def profile(
         program.run_timed()
     samples = [program.run_timed() for _ in range(repeats)]
     layers = layer_places(runner.compiled.net)
+    together: dict[tuple[object, ...], list[Launch]] = {}
+    for launch in program.launches:
+        backward = launch.index >= program.forward_launches
+        together.setdefault((launch.kernel, backward, *_places(launch.op)), []).append(launch)
     return [
         kernel_time(
-            launch.op,
-            launch.kernel,
+            launches[0].op,
+            launches[0].kernel,
             layers,
-            statistics.median(times[launch.index] for times in samples),
-            backward=launch.index >= program.forward_launches,
-            parts=runner.compiled.parts,
+            statistics.median(sum(times[launch.index] for launch in launches) for times in samples),
+            backward=launches[0].index >= program.forward_launches,
+            parts=len(launches),
         )
-        for launch in program.launches
+        for launches in together.values()
     ]
 
 
@@ -111,18 +118,17 @@ def kernel_time(
     backward: bool = False,
     parts: int = 1,
 ) -> KernelTime:
-    """What a static launch does, and the time it takes."""
+    """What a static launch does, ``parts`` times, and the time it takes."""
     assert isinstance(op.attrs, LaunchAttrs)
     assert op.body is not None
     written = op.operands[-op.attrs.writes :]
     names = tuple(each.name for each in op.body.ops) or ("copy",)
-    places = [each.location for each in op.body.ops] or [op.location]
     shapes = ", ".join(show_shape(tensor_of(v.type).shape) for v in written)
     if parts > 1:
         shapes = f"{parts} times {shapes}"
     return KernelTime(
         kernel,
-        tuple(dict.fromkeys(layers[place] for place in places if place is not None and place in layers)),
+        tuple(dict.fromkeys(layers[place] for place in _places(op) if place is not None and place in layers)),
         ", ".join(v.name for v in written),
         names,
         shapes,
@@ -131,3 +137,8 @@ def kernel_time(
         launch_bytes(op) * parts,
         backward,
     )
+
+
+def _places(op: Op) -> list[Location | None]:
+    assert op.body is not None
+    return [each.location for each in op.body.ops] or [op.location]

@@ -43,8 +43,7 @@ class KernelProgram(PartsProgram):
     for each kernel the bytes that it needs besides, which follow in turn. ``persistent`` is the memory of the
     prepared parameters and of the states, as the kernels read it. Where there are ``late`` inputs, the
     launches from the first on that depends on one are the backward pass, and ``forward_launches`` come
-    before it. A module for some rows of a batch runs ``batch_parts`` times, each time on the next rows of the
-    inputs and outputs; the arena is the same.
+    before it.
     """
 
     def __init__(
@@ -58,20 +57,17 @@ class KernelProgram(PartsProgram):
         persistent: Mapping[str, Array],
         executor: Executor,
         late: Collection[str] = (),
-        batch_parts: int = 1,
     ) -> None:
         self.func = func = module.func("main")
-        self.batch_parts = batch_parts
         states = {value.name for value in func.states}
         self._inputs = [(value.name, tensor_of(value.type)) for value in func.inputs]
-        self._outputs = [(value.name, _whole(tensor_of(value.type), batch_parts)) for value in func.outputs]
+        self._outputs = [(value.name, tensor_of(value.type)) for value in func.outputs]
         self.result_names = tuple(name for name in result_names if name not in states)
         self.arena_bytes, self.unshared_bytes = arena_bytes(module), unshared_bytes(module)
         arena = aligned_zeros((self.arena_bytes,), np.uint8, what="the memory of intermediate blobs")
         shared = aligned_zeros((max(scratch.values(), default=0),), np.uint8, what="the memory of kernels")
         self.storages: dict[str, Array] = {}
         addresses: dict[str, int] = {}
-        strides: dict[str, int] = {}  # from one part of the batch to the next
         # inputs that may lie anywhere have the address 0 here: what points into them is an offset
         self._movable = {name: InputSlots() for name in readable_in_place(func, (REFERENCE_KERNEL,))}
         self._borrowed: list[str] = []
@@ -79,12 +75,10 @@ class KernelProgram(PartsProgram):
             if role in ("param", "state"):
                 addresses[arg.name] = persistent[arg.name].ctypes.data
                 continue
-            type_ = _whole(tensor_of(arg.type), batch_parts)
-            strides[arg.name] = _bytes(type_) // batch_parts
             if arg.name in self._movable:
                 addresses[arg.name] = 0
             else:
-                self.storages[arg.name] = _storage(arg.name, type_)
+                self.storages[arg.name] = _storage(arg.name, tensor_of(arg.type))
                 addresses[arg.name] = self.storages[arg.name].ctypes.data
         calls = [op for op in func.ops if op.name == "buffer.launch"]
         self.launches = tuple(Launch(index, _kernel_name(op), op) for index, op in enumerate(calls))
@@ -93,34 +87,32 @@ class KernelProgram(PartsProgram):
         self._backward: int | None = None
         # runs of compiled steps, with launches that have no kernel between them
         parts: list[list[Step] | ReferenceLaunch] = []
-        for batch_part in range(batch_parts):
-            at = {name: address + batch_part * strides.get(name, 0) for name, address in addresses.items()}
-            inputs = {name: name for name in self._movable}  # by the buffers that lie in them
-            for op in func.ops:
-                if op.name != "buffer.launch":
-                    at[op.result.name] = buffer_address(op, at, arena.ctypes.data)
-                    if op.operands and op.operands[0].name in inputs:
-                        inputs[op.result.name] = inputs[op.operands[0].name]
-                    continue
-                if op is backward:
-                    self._backward = len(parts)
-                    parts.append([])
-                kernel = _kernel_name(op)
-                words = [at[v.name] for v in op.operands]
-                if kernel == REFERENCE_KERNEL:
-                    parts.append(ReferenceLaunch(op, words))
-                    continue
-                words += [values[name] for name in kernel_symbols[kernel]]
-                if scratch[kernel]:
-                    words.append(shared.ctypes.data)
-                step = Step(kernel, library.address(kernel), np.array(words, dtype=np.int64))
-                for index, value in enumerate(op.operands):
-                    if value.name in inputs:
-                        self._movable[inputs[value.name]].add(step.slots, index, at[value.name])
-                if parts and isinstance(parts[-1], list):
-                    parts[-1].append(step)
-                else:
-                    parts.append([step])
+        inputs = {name: name for name in self._movable}  # by the buffers that lie in them
+        for op in func.ops:
+            if op.name != "buffer.launch":
+                addresses[op.result.name] = buffer_address(op, addresses, arena.ctypes.data)
+                if op.operands and op.operands[0].name in inputs:
+                    inputs[op.result.name] = inputs[op.operands[0].name]
+                continue
+            if op is backward:
+                self._backward = len(parts)
+                parts.append([])
+            kernel = _kernel_name(op)
+            words = [addresses[v.name] for v in op.operands]
+            if kernel == REFERENCE_KERNEL:
+                parts.append(ReferenceLaunch(op, words))
+                continue
+            words += [values[name] for name in kernel_symbols[kernel]]
+            if scratch[kernel]:
+                words.append(shared.ctypes.data)
+            step = Step(kernel, library.address(kernel), np.array(words, dtype=np.int64))
+            for index, value in enumerate(op.operands):
+                if value.name in inputs:
+                    self._movable[inputs[value.name]].add(step.slots, index, addresses[value.name])
+            if parts and isinstance(parts[-1], list):
+                parts[-1].append(step)
+            else:
+                parts.append([step])
         alive = [library, arena, shared, *persistent.values()]
         self._parts: list[StepProgram | ReferenceLaunch] = [
             StepProgram(executor, part, alive) if isinstance(part, list) else part for part in parts
@@ -140,7 +132,7 @@ class KernelProgram(PartsProgram):
         self.fill(self._borrow(arrays))
 
     def run_timed(self) -> list[float]:
-        """Run on the inputs of the last :meth:`fill`; the seconds of each launch, all parts of the batch."""
+        """Run on the inputs of the last :meth:`fill`; the seconds of each launch."""
         for name, type_ in self._inputs:
             self._own(name, type_)
         seconds: list[float] = []
@@ -151,8 +143,7 @@ class KernelProgram(PartsProgram):
                 seconds.append(time.perf_counter() - start)
             else:
                 seconds += part.run_timed()
-        count = len(self.launches)
-        return [sum(seconds[index::count]) for index in range(count)]
+        return seconds
 
     def fill(self, arrays: Mapping[str, Array]) -> None:
         """Copy inputs into their buffers, as float32."""
@@ -166,7 +157,7 @@ class KernelProgram(PartsProgram):
         """The program's own memory for an input, which kernels read from now on."""
         if name in self._movable:
             if name not in self.storages:
-                self.storages[name] = _storage(name, _whole(type_, self.batch_parts))
+                self.storages[name] = _storage(name, type_)
             self._movable[name].point_to(self.storages[name].ctypes.data)
         return self.storages[name]
 
@@ -232,14 +223,6 @@ def dependent(func: Func, inputs: Collection[str]) -> tuple[Op | None, frozenset
             first = first or op
             reached.update(names[len(names) - op.attrs.writes :])
     return first, frozenset(reached)
-
-
-def _whole(type_: TensorType, batch_parts: int) -> TensorType:
-    """The type for the whole batch of an input or output of a part."""
-    if batch_parts == 1:
-        return type_
-    assert type_.layout is None
-    return type_.with_shape(type_.shape[0] * batch_parts, *type_.shape[1:])
 
 
 def _bytes(type_: TensorType) -> int:

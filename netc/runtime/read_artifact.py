@@ -105,22 +105,10 @@ class _Reader:
                 buffer,
                 self._objects(buffer),
                 machine,
-                parts=self._parts(net, tensor),
             )
         params = self._params(param_entries(net), stay=compiled.objects is not None)
         seed = self._get(self._manifest, "seed", int)
         return Artifact(message, compiled, params, seed, self._states(net))
-
-    def _parts(self, net: ImportedNet, tensor: Module) -> int:
-        """How many parts a batch is run in: as many as the rows of the code's inputs make the net's."""
-        parts = self._get(self._manifest, "parts", int)
-        given = {v.name: tensor_of(v.type).shape for v in net.module.func("main").inputs}
-        for value in tensor.func("main").inputs:
-            shape = tensor_of(value.type).shape
-            rows = given.get(value.name, ())
-            if parts != 1 and not (shape and rows and parts > 1 and shape[0] * parts == rows[0]):
-                raise self._damaged(f"it does not run in {parts} parts")
-        return parts
 
     def _cuda(self, net: ImportedNet, options: CompileOptions) -> Compiled:
         """Code for GPUs, which may be others than this machine's: what fits is chosen when it is run."""

@@ -130,7 +130,6 @@ class KernelRunner:
                 {**prepared.storages, **{name: state.look() for name, state in self.states.items()}},
                 executor_for(self.threads, pinned=self.compiled.options.pin_threads),
                 self.compiled.late.values(),
-                self.compiled.parts,
             )
             self._programs[binding] = found
         self._programs.move_to_end(binding)
@@ -146,7 +145,7 @@ class KernelRunner:
             unshared=unshared_bytes(module),
             params=self.params.nbytes,
             prepared=_prepared_bytes(self.compiled.tensor.func("prepare"), in_file=self.params.in_file),
-            inputs_outputs=argument_bytes(main) * self.compiled.parts,
+            inputs_outputs=argument_bytes(main),
         )
 
     def _bound(self, binding: Binding) -> Module:

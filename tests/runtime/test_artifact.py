@@ -174,7 +174,7 @@ def test_compressed_members_are_refused(saved):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda m: m.update(format=1), "format 1; this netc reads format 4"),
+        (lambda m: m.update(format=1), "format 1; this netc reads format 5"),
         (lambda m: m.pop("members"), "members is missing"),
         (lambda m: m["options"].pop("keep"), "the options are"),
         (lambda m: m["options"].update(opt_level="3"), "opt_level is missing or no int"),

@@ -15,7 +15,7 @@ from netc.ir.core import Op
 from netc.ir.diagnostics import NetcError
 from netc.ir.printer import print_module
 from netc.runtime.api import build, build_training, read_message
-from netc.runtime.compiler import Compiled, import_message, importer_of_rows
+from netc.runtime.compiler import Compiled, import_message
 from netc.runtime.emit import emit
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions
@@ -211,7 +211,7 @@ def test_the_code_shown_is_the_tuned_one(tmp_path):
     options = CompileOptions(tuner=Machine(own_is_slow).tuner(tmp_path))
     message = read_message(NET, options)
     net = import_message(message, options)
-    text = emit(net, options, "buffer", importer_of_rows(message, options, net))
+    text = emit(net, options, "buffer")
     module = build(NET, None, options)
     assert module.compiled.buffer is not None
     assert text == print_module(module.compiled.buffer)

@@ -1,23 +1,19 @@
-"""Batches that are run in parts."""
+"""Nets whose batch is run in parts."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import netc
-from netc.backends.llvm.target import host_target
 from netc.frontend.net_file import load_net
-from netc.ir.row_axis import batch_row_axes
-from netc.passes.pipeline import run_pipeline
-from netc.runtime import batch_parts
+from netc.ir.arena import arena_bytes
+from netc.ir.batch import Segment
+from netc.runtime import lower_net
 from netc.runtime.api import read_message
-from netc.runtime.artifact import Artifact, write_artifact
-from netc.runtime.batch_parts import batch_size, rows_of_a_part
-from netc.runtime.compiler import import_message, importer_of_rows
+from netc.runtime.compiler import import_message
 from netc.runtime.emit import emit
 from netc.runtime.module import Module
 from netc.runtime.options import CompileOptions
@@ -42,20 +38,26 @@ ZOO = Path(netc.__file__).parent / "zoo"
 DATA = np.random.default_rng(0).uniform(-1, 1, (6, 3, 12, 12)).astype(np.float32)
 
 
+def split_in_two(monkeypatch):
+    """Batches run two rows at a time from now on, where they can."""
+    monkeypatch.setattr(lower_net, "choose_segments", lambda batch, cache_bytes: [Segment(0, batch.end, 2)])
+
+
 @pytest.fixture
 def two_rows(monkeypatch):
-    """Batches run two rows at a time, where they can."""
-    monkeypatch.setattr(batch_parts, "rows_of_a_part", lambda rows, whole, target: 2)
+    split_in_two(monkeypatch)
 
 
-def parts_of(module: Module) -> int:
-    return module.compiled.parts
+def rows_at_once(module: Module) -> set[int]:
+    """How many rows the launches of a module write."""
+    launches = [op for op in module.compiled.buffer.func("main").ops if op.name == "buffer.launch"]
+    return {op.operands[-1].type.tensor.shape[0] for op in launches}
 
 
 def test_a_batch_in_parts_gives_what_it_gives_as_a_whole(two_rows):
     whole = netc.compile(NET, opt_level=2)
     module = netc.compile(NET, keep=["p"])
-    assert (parts_of(whole), parts_of(module)) == (1, 3)
+    assert (rows_at_once(whole), rows_at_once(module)) == ({6}, {2})
     assert module.outputs == whole.outputs == {"prob": (6, 10)}
     assert module.inputs == whole.inputs
     for _ in range(2):
@@ -65,11 +67,27 @@ def test_a_batch_in_parts_gives_what_it_gives_as_a_whole(two_rows):
     assert module.memory.activations < netc.compile(NET, opt_level=2, keep=["p"]).memory.activations
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_narrow_numbers_are_the_same_in_parts(monkeypatch, precision):
+    ranges = netc.calibrate(NET, None, {"data": DATA}, method="max") if precision == "int8" else None
+    whole = netc.compile(NET, precision=precision, ranges=ranges)
+    split_in_two(monkeypatch)
+    module = netc.compile(NET, precision=precision, ranges=ranges)
+    assert (rows_at_once(whole), rows_at_once(module)) == ({6}, {2})
+    np.testing.assert_array_equal(module.run(data=DATA)["prob"], whole.run(data=DATA)["prob"])
+
+
+def test_the_parts_of_a_batch_share_their_kernels(two_rows):
+    module = netc.compile(NET)
+    launches = [op for op in module.compiled.buffer.func("main").ops if op.name == "buffer.launch"]
+    assert len(launches) == 3 * len(module.compiled.objects)
+
+
 def test_parts_survive_saving(two_rows, tmp_path):
     module = netc.compile(NET)
     module.save(tmp_path / "parts.netc")
     loaded = netc.load(tmp_path / "parts.netc")
-    assert parts_of(loaded) == 3
+    assert rows_at_once(loaded) == {2}
     np.testing.assert_array_equal(loaded.run(data=DATA)["prob"], module.run(data=DATA)["prob"])
 
 
@@ -80,13 +98,11 @@ def test_another_batch_gets_parts_of_its_own(two_rows):
 
 
 def test_the_time_of_a_kernel_is_that_of_all_parts(two_rows):
-    module = netc.compile(NET)
-    kernels = profile(*module.specialise(data=DATA), repeats=1)
-    whole = netc.compile(NET, opt_level=2)
-    flops = [
-        sum(k.flops for k in timed) for timed in (kernels, profile(*whole.specialise(data=DATA), repeats=1))
-    ]
-    assert flops[0] == flops[1]
+    module, whole = netc.compile(NET), netc.compile(NET, opt_level=2)
+    kernels, of_whole = (profile(*m.specialise(data=DATA), repeats=1) for m in (module, whole))
+    assert len(kernels) == len(module.compiled.objects)
+    assert sum(k.flops for k in kernels) == sum(k.flops for k in of_whole)
+    assert all(kernel.shape.startswith("3 times 2x") for kernel in kernels)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +124,9 @@ def test_the_time_of_a_kernel_is_that_of_all_parts(two_rows):
     ],
     ids=["reduction", "softmax", "reshape", "concat", "parameter", "stated size", "stated size with axes"],
 )
-def test_a_net_whose_samples_meet_runs_as_a_whole(two_rows, layer):
+def test_a_net_whose_samples_meet_is_split_up_to_there(two_rows, layer):
     module = netc.compile(NET + layer)
-    assert parts_of(module) == 1
+    assert 2 in rows_at_once(module)
     reference = netc.compile(NET + layer, {n: list(p) for n, p in module.params.items()}, target="numpy")
     for name, expected in reference.run(data=DATA).items():
         np.testing.assert_allclose(module.run(data=DATA)[name], expected, atol=1e-5)
@@ -118,36 +134,26 @@ def test_a_net_whose_samples_meet_runs_as_a_whole(two_rows, layer):
 
 def test_nets_that_remember_run_as_a_whole(two_rows):
     text = NET + 'layer { name: "bn" type: "BatchNorm" bottom: "c" top: "bn" }'
-    assert parts_of(netc.compile(text, phase="TRAIN")) == 1
+    assert rows_at_once(netc.compile(text, phase="TRAIN")) >= {6}
 
 
-@pytest.mark.parametrize(("net", "part"), [("squeezenet_v1.1", 4), ("lenet", None), ("caffenet", None)])
-def test_a_part_leaves_the_arena_within_the_cache_where_weights_are_few(net, part):
-    shape = {"lenet": (1, 28, 28), "caffenet": (3, 227, 227)}.get(net, (3, 224, 224))
-    options = CompileOptions(input_shapes=(("data", (16, *shape)),))
+@pytest.mark.parametrize(
+    ("net", "least"),
+    [("squeezenet_v1.1", 2), ("resnet50", 2), ("vgg16", 2), ("mobilenet_v1", 2), ("lenet", 1)],
+)
+def test_what_a_batch_keeps_in_memory_shrinks_where_it_would_leave_the_cache(monkeypatch, net, least):
+    shape = (1, 28, 28) if net == "lenet" else (3, 224, 224)
+    target = "cpu:avx512"
+    options = CompileOptions(target=target, input_shapes=(("data", (16, *shape)),))
     imported = import_message(load_net(ZOO / f"{net}.net", phase="TEST"), options)
-    assert batch_size(imported) == 16
-    assert batch_row_axes(imported.module.func("main")) is not None
-    lowered = run_pipeline(imported.module, opt_level=3, block=16)
-    target = replace(host_target(), l3_bytes=32 << 20)
-    assert rows_of_a_part(16, lowered, target) == part
-    assert rows_of_a_part(16, lowered, replace(target, l3_bytes=1 << 40)) is None
+    split = lower_net.lower_net(imported.module, options).buffer
+    monkeypatch.setattr(lower_net, "choose_segments", lambda batch, cache_bytes: [])
+    whole = lower_net.lower_net(imported.module, options).buffer
+    assert arena_bytes(split) * least <= arena_bytes(whole)
 
 
 def test_the_code_shown_is_that_of_a_part(two_rows):
     options = CompileOptions()
-    message = read_message(NET, options)
-    net = import_message(message, options)
-    text = emit(net, options, "buffer", importer_of_rows(message, options, net))
+    text = emit(import_message(read_message(NET, options), options), options, "buffer")
     assert "f32[2,20,12,12]" in text
     assert "f32[6,20,12,12]" not in text
-
-
-@pytest.mark.parametrize("parts", [0, -2, 2, 10**9])
-def test_a_file_with_a_wrong_number_of_parts_is_damaged(two_rows, tmp_path, parts):
-    module = netc.compile(NET)
-    wrong = replace(module.compiled, parts=parts)
-    path = tmp_path / "parts.netc"
-    write_artifact(path, Artifact(load_net(NET), wrong, dict(module._params.arrays)))
-    with pytest.raises(netc.NetcError, match=f"it does not run in {parts} parts"):
-        netc.load(path)

@@ -1,0 +1,184 @@
+"""How many samples of a batch each kernel takes at once: as many as leave what they compute in the cache.
+
+The batch is cut into segments of kernels, each run on parts of the batch (the pass ``split_batch``). What is
+chosen moves the fewest bytes between the last cache and memory, as this model counts them:
+
+- A value within a segment stays in the cache if all that is alive at once does, for the samples of a part; of
+  more than fits, a share stays.
+- A value that a later segment reads is kept for the whole batch; it stays if all such values do besides.
+- Other values are written to memory, and read from there by each of their readers.
+- Weights are read again by each part, from the cache where they find room there besides.
+- A launch more takes time in which so many bytes could have been moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netc.ir.batch import Batch, Segment
+from netc.ir.core import Op, Value
+from netc.ir.types import TensorType
+
+LAUNCH_BYTES = 64 << 10  # about 1.5 µs
+MOST_PARTS = 64  # launches take time to compile, and memory
+CACHE_COST = 0.3  # of a byte from the last cache, against one from memory
+CACHE_SHARE = 5 / 8  # of the last cache; the rest is for weights, and for others
+
+
+def choose_segments(batch: Batch, cache_bytes: int) -> list[Segment]:
+    """The segments of least cost where the last cache holds ``cache_bytes``; none where all fits as it is."""
+    traffic = _Traffic(batch)
+    room = int(cache_bytes * CACHE_SHARE)
+    if max(traffic.alive[: batch.end], default=0) <= room:
+        return []
+    sizes = [
+        rows
+        for rows in range(batch.rows, 0, -1)
+        if batch.rows % rows == 0 and batch.rows // rows <= MOST_PARTS
+    ]
+    cuts = [0, *traffic.cuts(), batch.end]
+    best: dict[int, tuple[float, tuple[Segment, ...]]] = {0: (0.0, ())}
+    for number, end in enumerate(cuts[1:], 1):
+        for stretch in traffic.stretches(end, cuts[:number]):
+            before, segments = best[stretch.first]
+            for rows in sizes:
+                cost = before + stretch.cost(batch.rows // rows, room)
+                if end not in best or cost < best[end][0]:
+                    best[end] = cost, (*segments, Segment(stretch.first, end, rows))
+    return list(best[batch.end][1])
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """The ops from ``first`` to the end of a segment; all bytes are of the whole batch.
+
+    ``inside`` goes to memory and back if nothing that only these ops read stays in the cache, ``behind`` if
+    nothing does that later ops read; ``kept`` is the size of what later ops read, ``most_alive`` that of what
+    is alive at once.
+    """
+
+    first: int
+    kept: int
+    inside: int = 0
+    behind: int = 0
+    most_alive: int = 0
+    weights: int = 0
+    launches: int = 0
+
+    def cost(self, parts: int, room: int) -> float:
+        """The bytes moved when the batch is run in so many parts and the cache has so much room."""
+        alive = self.most_alive // parts
+        moved: float = LAUNCH_BYTES * self.launches * parts
+        moved += self.inside * _lost(alive, room)
+        moved += self.behind * _lost(alive + self.kept - self.kept // parts, room)
+        return moved + (parts - 1) * self.weights * (CACHE_COST if alive + self.weights <= room else 1.0)
+
+
+def _lost(alive: int, room: int) -> float:
+    """The share of what is alive that finds no room."""
+    return max(1 - room / alive, 0.0) if alive else 0.0
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a kernel writes: its bytes, the ops that write and last read it, and how many kernels read it."""
+
+    nbytes: int
+    born: int
+    last: int
+    reads: int = 0
+
+
+class _Traffic:
+    """What the ops of a batch read and write. ``alive`` are the bytes in use at each op."""
+
+    def __init__(self, batch: Batch) -> None:
+        func = batch.func
+        self.batch = batch
+        self.memory = _memory_of(batch)
+        self.alive = [0] * len(func.ops)
+        for piece in self.memory:
+            for index in range(max(piece.born, 0), min(piece.last + 1, len(func.ops))):
+                self.alive[index] += piece.nbytes
+        self.born: dict[int, list[_Memory]] = {}
+        for piece in self.memory:
+            self.born.setdefault(piece.born, []).append(piece)
+        sizes = {value.name: _bytes(value) for value in func.params}
+        self.weights = [sum(sizes.get(v.name, 0) for v in op.operands) for op in func.ops]
+
+    def cuts(self) -> list[int]:
+        """The indices of ops before which a segment may begin, where no fewer bytes are kept next to them."""
+        legal = [cut for cut in range(1, self.batch.end) if cut not in _uncut(self.batch)]
+        kept = {cut: self._kept(cut) for cut in legal}
+        return [
+            cut
+            for before, cut, after in zip([0, *legal], legal, [*legal[1:], 0], strict=False)
+            if kept[cut] <= min(kept.get(before, kept[cut]), kept.get(after, kept[cut]))
+        ]
+
+    def stretches(self, end: int, firsts: list[int]) -> Iterator[_Stretch]:
+        """The stretches up to an op from each of ``firsts``, the shortest first."""
+        stretch = _Stretch(end, self._kept(end))
+        for index in range(end - 1, -1, -1):
+            stretch.most_alive = max(stretch.most_alive, self.alive[index])
+            stretch.weights += self.weights[index]
+            stretch.launches += not _only_moves(self.batch.func.ops[index])
+            for piece in self.born.get(index, ()):
+                if piece.last < end:
+                    stretch.inside += piece.nbytes * (1 + piece.reads)
+                else:
+                    stretch.behind += piece.nbytes * (1 + piece.reads)
+            if index in firsts:
+                stretch.first = index
+                yield stretch
+
+    def _kept(self, cut: int) -> int:
+        return sum(piece.nbytes for piece in self.memory if 0 <= piece.born < cut <= piece.last)
+
+
+def _memory_of(batch: Batch) -> list[_Memory]:
+    """The memory that holds samples; what only moves data has none of its own."""
+    func = batch.func
+    lies_in: dict[str, list[_Memory]] = {}
+    for value in func.inputs:
+        lies_in[value.name] = [_Memory(_bytes(value), -1, -1)]
+    for index, op in enumerate(func.ops):
+        read = [piece for v in op.operands for piece in lies_in.get(v.name, ())]
+        moves = _only_moves(op)
+        for piece in read:
+            piece.last = index
+            piece.reads += not moves
+        for result in op.results:
+            if moves:
+                lies_in[result.name] = read
+            elif result.name in batch.axes:
+                lies_in[result.name] = [_Memory(_bytes(result), index, index)]
+    for value in func.results:
+        for piece in lies_in.get(value.name, ()):
+            piece.last = len(func.ops)
+    return list({id(piece): piece for pieces in lies_in.values() for piece in pieces}.values())
+
+
+def _uncut(batch: Batch) -> set[int]:
+    """Where a value is alive that cannot be put together without a copy."""
+    func, axes = batch.func, batch.axes
+    last = {v.name: i for i, op in enumerate(func.ops) for v in op.operands}
+    last.update((value.name, len(func.ops)) for value in func.results)
+    found: set[int] = set()
+    for index, op in enumerate(func.ops):
+        for value in op.results:
+            moved = op.name in ("tensor.reshape", "tensor.slice") or axes.get(value.name, 0) != 0
+            if moved and value.name in axes:
+                found.update(range(index + 1, last.get(value.name, index) + 1))
+    return found
+
+
+def _only_moves(op: Op) -> bool:
+    return op.name in ("tensor.reshape", "tensor.slice", "tensor.concat")
+
+
+def _bytes(value: Value) -> int:
+    assert isinstance(value.type, TensorType)
+    size = value.type.storage_bytes
+    return size if isinstance(size, int) else 0
