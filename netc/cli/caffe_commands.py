@@ -8,7 +8,7 @@ import click
 
 from netc.cli.commands import BACKENDS
 from netc.cli.image_options import IMAGE_SCALING
-from netc.cli.make_command import JSON, Parameter, command
+from netc.cli.make_command import JSON, PRECISION, RANGES, Parameter, command
 
 
 def _flag(name: str, **settings: Any) -> Parameter:
@@ -35,6 +35,8 @@ CLASSIFY = command(
     _flag("input_scale", type=float, help="Multiplies, after the mean."),
     _flag("raw_scale", type=float, default=255.0, show_default=True, help="Multiplies 0..1 pixels."),
     _flag("channel_swap", default="2,1,0", show_default=True, help="Order of the channels."),
+    PRECISION,
+    RANGES,
     click.option("--ext", default="jpg", show_default=True, help="Suffix of the images in a folder."),
     click.option("--labels", metavar="FILE", help="Names of the classes, one a line."),
     click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show."),

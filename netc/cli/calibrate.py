@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from netc.cli.inputs import are_arrays, read_arrays
+from netc.cli.inputs import are_arrays, preprocessing, read_arrays
 from netc.cli.output import progress, put, put_json, say_warnings
 from netc.cli.request import NetRequest
-from netc.cli.run import parse_dims
 from netc.frontend.message import Message
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import filled_params, read_message
@@ -18,7 +17,7 @@ from netc.runtime.calibration.calibrate import ROWS_AT_ONCE, Batch, batches_of, 
 from netc.runtime.calibration.range_choice import Method
 from netc.runtime.classify import image_input, input_ranks
 from netc.runtime.compiler import import_message, with_shapes
-from netc.runtime.images import ChannelOrder, Preprocessing, load_image, preprocess, read_mean
+from netc.runtime.images import ChannelOrder, Preprocessing, load_image, preprocess
 from netc.runtime.options import CompileOptions
 from netc.runtime.precision import DEFAULT_PRECISION
 from netc.runtime.ranges import write_ranges
@@ -52,14 +51,7 @@ def command(
     elif are_arrays(files):
         samples = _arrays(message, request, files)
     else:
-        how = Preprocessing(
-            mean=None if mean is None else read_mean(mean),
-            raw_scale=raw_scale,
-            input_scale=input_scale,
-            channel_order=channel_order,
-            image_dims=None if image_dims is None else parse_dims(image_dims),
-            oversample=False,
-        )
+        how = preprocessing(mean, raw_scale, input_scale, channel_order, image_dims)
         samples = _images(message, options, files, how)
     options = shapes_of(options, samples)
     params, warnings = filled_params(import_message(message, options), request.weights)

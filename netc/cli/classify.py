@@ -14,6 +14,7 @@ from netc.pycaffe.classifier import Classifier
 from netc.pycaffe.image import load_image
 from netc.runtime.images import read_mean, read_npy
 from netc.runtime.memory import Array
+from netc.runtime.precision import Precision
 from netc.runtime.shapes import show_shape
 
 
@@ -29,12 +30,14 @@ def command(
     input_scale: float | None,
     raw_scale: float,
     channel_swap: str,
+    precision: Precision,
+    ranges: str | None,
     ext: str,
     labels: str | None,
     top: int,
     as_json: bool,
 ) -> None:
-    """Classify the images; the options are those of Caffe's classify.py."""
+    """``netc classify``."""
     if gpu:
         raise NetcError(
             "classify runs on the CPU only", remedy="leave --gpu out, or use netc run --target cuda"
@@ -51,6 +54,8 @@ def command(
         input_scale=input_scale,
         raw_scale=raw_scale,
         channel_swap=_numbers("--channel_swap", channel_swap) if channel_swap else None,
+        precision=precision,
+        ranges=ranges,
     )
     color = classifier.blobs[classifier.inputs[0]].channels != 1
     files, images = _read_images(Path(input_file).expanduser(), ext, color)

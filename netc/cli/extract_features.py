@@ -9,14 +9,14 @@ from typing import Protocol
 import numpy as np
 
 from netc.cli.feature_files import check_outputs, write_features
-from netc.cli.inputs import are_arrays, read_arrays
+from netc.cli.inputs import are_arrays, preprocessing, read_arrays
 from netc.cli.output import progress, put, say
 from netc.frontend.net_file import load_net
 from netc.ir.diagnostics import NetcError
 from netc.pycaffe.mode import TEST
 from netc.pycaffe.net import Net
 from netc.runtime.classify import LARGEST_BATCH, image_input, input_ranks
-from netc.runtime.images import ChannelOrder, Preprocessing, load_image, preprocess, read_mean
+from netc.runtime.images import ChannelOrder, Preprocessing, load_image, preprocess
 from netc.runtime.memory import Array
 from netc.runtime.shapes import show_shape
 from netc.runtime.solver.feed import Feed
@@ -45,12 +45,7 @@ def command(
     check_outputs([path for _, path in pairs], database)
     if files and not are_arrays(files):
         net = Net(model, TEST, weights=weights)
-        how = Preprocessing(
-            mean=None if mean is None else read_mean(mean),
-            raw_scale=raw_scale,
-            input_scale=input_scale,
-            channel_order=channel_order,
-        )
+        how = preprocessing(mean, raw_scale, input_scale, channel_order)
         given = image_input({name: net.blobs[name].shape for name in net.inputs})
         fill = _fill_from_rows(net, {given.name: _Images(files, net.blobs[given.name].shape[1:], how)})
     elif not files and (feed := Feed(load_net(model), phase="TEST", seed=0, root=Path())).shapes:

@@ -1,4 +1,4 @@
-"""Reads what a net is run on: image files, or arrays in .npy and .npz files."""
+"""Reads what a net is run on: arrays in .npy and .npz files, or images and how they become input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from netc.ir.diagnostics import NetcError
-from netc.runtime.images import read_npy, why_unreadable
+from netc.runtime.images import ChannelOrder, Preprocessing, read_mean, read_npy, why_unreadable
 from netc.runtime.memory import Array
 
 _ARRAY_SUFFIXES = (".npy", ".npz")
@@ -22,6 +22,25 @@ def are_arrays(files: Sequence[str]) -> bool:
         other = next(name for name in files if name not in arrays)
         raise NetcError(f"{other}: images and arrays cannot be mixed (there is {arrays[0]} too)")
     return bool(arrays)
+
+
+def preprocessing(
+    mean: str | None,
+    raw_scale: float,
+    input_scale: float,
+    channel_order: ChannelOrder,
+    image_dims: str | None = None,
+    oversample: bool = False,
+) -> Preprocessing:
+    """How images become input, from the options of a command; reads the file of the mean."""
+    return Preprocessing(
+        mean=None if mean is None else read_mean(mean),
+        raw_scale=raw_scale,
+        input_scale=input_scale,
+        channel_order=channel_order,
+        image_dims=None if image_dims is None else _size(image_dims),
+        oversample=oversample,
+    )
 
 
 def read_arrays(files: Sequence[str], input_names: Sequence[str]) -> dict[str, Array]:
@@ -61,6 +80,14 @@ def read_labels(path: str) -> list[str]:
         raise NetcError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise NetcError(f"{path}: not UTF-8 text at byte {error.start}") from None
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Height and width from ``256,256``."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
+        raise NetcError(f"'{text}' is no size of images", remedy="write height and width: 256,256")
+    return int(parts[0]), int(parts[1])
 
 
 def _split(text: str) -> tuple[str | None, str]:

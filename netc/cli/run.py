@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.cli.inputs import are_arrays, read_arrays, read_labels, write_npz
+from netc.cli.inputs import are_arrays, preprocessing, read_arrays, read_labels, write_npz
 from netc.cli.output import progress, put, put_json, say, say_warnings
 from netc.cli.request import NetRequest
 from netc.ir.diagnostics import NetcError
 from netc.runtime.api import read_message
 from netc.runtime.classify import LARGEST_BATCH, ImageInput, image_input, input_ranks, run_rows
 from netc.runtime.compiler import import_message
-from netc.runtime.images import ChannelOrder, Preprocessing, load_image, merge_crops, preprocess, read_mean
+from netc.runtime.images import ChannelOrder, Preprocessing, load_image, merge_crops, preprocess
 from netc.runtime.memory import Array, check_available
 from netc.runtime.module import Module
 from netc.runtime.shapes import show_shape, shown_shape
@@ -54,14 +54,7 @@ def command(
         module, results = _run_arrays(request, files)
         names: Sequence[str] = [""]
     else:
-        how = Preprocessing(
-            mean=None if mean is None else read_mean(mean),
-            raw_scale=raw_scale,
-            input_scale=input_scale,
-            channel_order=channel_order,
-            image_dims=None if image_dims is None else parse_dims(image_dims),
-            oversample=oversample,
-        )
+        how = preprocessing(mean, raw_scale, input_scale, channel_order, image_dims, oversample)
         module, results = _run_images(request, files, how)
         names = files
     say_warnings(module.warnings)
@@ -208,11 +201,3 @@ def _write(path: str, results: Results) -> None:
         arrays[name] = np.concatenate(parts) if first.ndim else first
     write_npz(path, arrays)
     say(f"{path}: {', '.join(f'{name} {show_shape(a.shape)}' for name, a in arrays.items())}")
-
-
-def parse_dims(text: str) -> tuple[int, int]:
-    """Height and width from ``256,256``."""
-    parts = text.split(",")
-    if len(parts) != 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
-        raise NetcError(f"'{text}' is no size of images", remedy="write height and width: 256,256")
-    return int(parts[0]), int(parts[1])

@@ -15,6 +15,7 @@ from netc.pycaffe.net import Net, Path
 from netc.pycaffe.transformer import Transformer
 from netc.runtime.images import CROPS
 from netc.runtime.memory import Array
+from netc.runtime.precision import DEFAULT_PRECISION, Precision
 
 COLORS_LAST = (2, 0, 1)
 
@@ -22,7 +23,8 @@ COLORS_LAST = (2, 0, 1)
 class Classifier(Net):
     """Classifies images: they are resized to ``image_dims`` (height, width), and cropped to the net's input.
 
-    ``mean``, ``input_scale``, ``raw_scale`` and ``channel_swap`` are those of :class:`Transformer`.
+    ``mean``, ``input_scale``, ``raw_scale`` and ``channel_swap`` are those of :class:`Transformer`;
+    ``precision`` and ``ranges``, which the original does not have, those of :class:`Net`.
     """
 
     def __init__(
@@ -34,8 +36,11 @@ class Classifier(Net):
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
+        *,
+        precision: Precision = DEFAULT_PRECISION,
+        ranges: Path | None = None,
     ) -> None:
-        super().__init__(model_file, TEST, weights=pretrained_file)
+        super().__init__(model_file, TEST, weights=pretrained_file, precision=precision, ranges=ranges)
         self.transformer = make_transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
         given = image_dims is not None and len(image_dims) > 0

@@ -24,6 +24,7 @@ from netc.pycaffe.segment import Segment
 from netc.runtime.compiler import compile_imported, import_message, with_shapes
 from netc.runtime.memory import Array
 from netc.runtime.params import PreparedCache, param_entries
+from netc.runtime.precision import check_differentiable
 from netc.runtime.runner import Runner, make_runner
 from netc.runtime.shapes import tensor_of
 from netc.runtime.training import trained_params
@@ -112,6 +113,7 @@ class Gradients:
         self, segment: Segment, names: _Names, shapes: dict[str, Shape], seeds: tuple[str, ...]
     ) -> _Program:
         options = with_shapes(self._engine.options, shapes)
+        check_differentiable(options)
         net = import_message(names.message, options)
         slots = self._engine.slots_of(segment, net)
         starts: dict[str, float | None] = {

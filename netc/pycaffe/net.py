@@ -32,6 +32,8 @@ from netc.pycaffe.source_layers import MemoryData, make_source
 from netc.runtime.compiler import import_message, unread_blobs
 from netc.runtime.memory import Array
 from netc.runtime.options import CompileOptions, Phase, as_input_shapes
+from netc.runtime.precision import DEFAULT_PRECISION, Precision
+from netc.runtime.ranges import read_ranges
 
 Path = str | os.PathLike[str]
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -45,6 +47,7 @@ class Net(NetParts):
     arguments, ``Net("deploy.prototxt", "w.caffemodel", caffe.TEST)``, works too. ``input_shapes``, which the
     original does not have, states shapes of inputs by name: for data layers, and where the file has none.
     ``allow_python_layers`` runs the code that the net's Python layers name, which the original always does.
+    ``precision`` is what products are computed in; ``int8`` needs ``ranges``, a file of ``netc calibrate``.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Net(NetParts):
         *,
         input_shapes: Mapping[str, Sequence[int]] | None = None,
         allow_python_layers: bool = False,
+        precision: Precision = DEFAULT_PRECISION,
+        ranges: Path | None = None,
     ) -> None:
         if isinstance(phase, str | os.PathLike):
             weights, phase, level = phase, level, 0
@@ -69,6 +74,8 @@ class Net(NetParts):
             stages=tuple(stages or ()),
             input_shapes=as_input_shapes(input_shapes),
             python_layers=PythonLayers(allowed=allow_python_layers),
+            precision=precision,
+            ranges=None if ranges is None else read_ranges(ranges),
         )
         message = load_net(network_file, phase=options.phase, level=level, stages=options.stages)
         self._phase = options.phase

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from netc.runtime.cuda_build import CudaBuild
 from netc.runtime.cuda_device import Device, Region
-from netc.runtime.lasting import Home
-from netc.runtime.memory import Array
+from netc.runtime.lasting import Home, content_digest
 
 OpenDevice = Callable[[CudaBuild, Device | None], Device]
 """Opens the device for a build; beside another, it works in that one's order."""
@@ -45,7 +41,7 @@ class DeviceCopies:
         if copy is not None and (home.elsewhere is self or (home.looks == copy.looks and not home.held)):
             return copy.region
         array, device = home.look(), self._opened
-        digest = _digest(array)
+        digest = content_digest(array)
         if copy is None:
             memory = device.allocate(array.nbytes, f"parameter {name}")
             copy = self._copies[home] = _Copy(Region(memory, 0, array.nbytes), ~digest, 0)
@@ -62,7 +58,7 @@ class DeviceCopies:
         """Copy the newest content to the host."""
         copy = self._copies[home]
         self._opened.download(copy.region, home.memory)
-        copy.digest = _digest(home.memory)
+        copy.digest = content_digest(home.memory)
 
     def clear(self, home: Home) -> None:
         """Zeros, without a copy."""
@@ -72,7 +68,3 @@ class DeviceCopies:
     def _opened(self) -> Device:
         assert self._device is not None
         return self._device
-
-
-def _digest(array: Array) -> int:
-    return zlib.crc32(array.reshape(-1).view(np.uint8).data)

@@ -8,18 +8,15 @@ costs one pass over those arrays (about 5 GB/s); after the last of them is gone 
 from __future__ import annotations
 
 import weakref
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from netc.backends.numpy_reference import run_func
 from netc.frontend.imported_net import ImportedNet
 from netc.ir.core import Func, Op, Value, definitions, ops_for, walk
 from netc.ir.layout import Layout
 from netc.runtime.filed_params import FiledParams
-from netc.runtime.lasting import LastingArray
+from netc.runtime.lasting import LastingArray, content_digest
 from netc.runtime.memory import Array, aligned_zeros, pack_aligned, release_free_memory
 from netc.runtime.shapes import tensor_of
 
@@ -129,7 +126,7 @@ class ParamStore:
         for value, known in list(self._digests.items()):
             param = self.last(value)
             held = param.home.held
-            digest = self._digests[value] = _digest(param.look())
+            digest = self._digests[value] = content_digest(param.look())
             self.versions[value] += digest != known
             if not held:
                 del self._digests[value]
@@ -146,7 +143,7 @@ class ParamStore:
         """One parameter, writable, as :meth:`by_layer` hands it out."""
         param = self.last(value)
         if value not in self._digests:
-            self._digests[value] = _digest(param.look())
+            self._digests[value] = content_digest(param.look())
         return param.lend()
 
 
@@ -238,7 +235,3 @@ def _without_converts(value: Value, makers: Mapping[str, Op]) -> Value:
     while (op := makers.get(value.name)) is not None and op.name == "layout.convert":
         value = op.operands[0]
     return value
-
-
-def _digest(array: Array) -> int:
-    return zlib.crc32(array.reshape(-1).view(np.uint8).data)

@@ -99,8 +99,12 @@ def write_ranges(path: str | os.PathLike[str], ranges: ActivationRanges) -> None
 
 
 def net_digest(net: ImportedNet) -> str:
-    """What a net's ranges hang on besides its weights: its layers and the shapes of its parameters."""
-    layers = [[layer.name, layer.type, list(layer.bottoms), list(layer.tops)] for layer in net.layers]
+    """What a net's ranges hang on besides its weights: its layers and the shapes of its parameters.
+
+    Layers without bottoms do not count: where inputs come from is no matter.
+    """
+    computing = [layer for layer in net.layers if layer.bottoms]
+    layers = [[layer.name, layer.type, list(layer.bottoms), list(layer.tops)] for layer in computing]
     params = [[info.layer, info.index, list(info.shape)] for info in net.params]
     return hashlib.sha256(json.dumps([layers, params]).encode()).hexdigest()
 

@@ -1,12 +1,17 @@
 """``netc classify`` and ``netc extract-features``: Caffe's tools, flag by flag."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from netc import calibrate
 from netc.pycaffe.proto import caffe_pb2
 from netc.runtime.api import compile_net
+from netc.runtime.ranges import write_ranges
+
+LENET = Path(__file__).parents[2] / "examples" / "lenet"
 
 FEED_FORWARD = """layer { name: "data" type: "DummyData" top: "x" dummy_data_param {
     shape { dim: 2 dim: 3 } data_filler { type: "gaussian" std: 1 } } }
@@ -95,12 +100,40 @@ def test_classify_shows_the_best_classes_of_a_folder(netc, net_file, weights_fil
         (("--images_dim", "4,4"), "smaller than the net's input"),
         (("--images_dim", "6,6", "--channel_swap", "a"), "numbers with commas"),
         (("--images_dim", "6,6", "--channel_swap", "1,0"), "3 channels"),
+        (("--precision", "fp16"), "no kernels for fp16"),
+        (("--precision", "int8"), "needs the ranges"),
+        (("--precision", "int8", "--ranges", "none.json"), "none.json"),
     ],
 )
 def test_classify_refuses_bad_settings(netc, net_file, images, arguments, message):
     done = netc("classify", "images.npy", "--model_def", net_file, *arguments)
     assert done.code == 2
     assert message in done.err
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_classify_computes_in_low_precision(netc, precision, tmp_path):
+    net, weights = LENET / "lenet.prototxt", LENET / "lenet_iter_10000.caffemodel"
+    images = np.random.default_rng(0).random((4, 28, 28, 1), np.float32)
+    np.save(tmp_path / "images.npy", images)
+    data = images.transpose(0, 3, 1, 2)
+    narrow, options = {"precision": precision}, ("--precision", precision)
+    if precision == "int8":
+        ranges = calibrate(net, weights, {"data": data}, input_shapes={"data": data.shape})
+        write_ranges(tmp_path / "r.json", ranges)
+        narrow["ranges"], options = ranges, (*options, "--ranges", "r.json")
+    done = netc(
+        "classify", "images.npy", "out.npy", "--model_def", net, "--pretrained_model", weights,
+        "--center_only", "--images_dim", "28,28", "--raw_scale", "1", "--channel_swap", "", *options,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    scores = np.load(tmp_path / "out.npy")
+    exact, wanted = (
+        compile_net(net, weights, input_shapes={"data": data.shape}, **given).run(data=data)["prob"]
+        for given in ({}, narrow)
+    )
+    np.testing.assert_allclose(scores, wanted, atol=1e-6)
+    assert np.abs(scores - exact).max() > 1e-5
 
 
 def test_features_are_extracted_batch_by_batch(netc, net_file, weights_file, module, rows, tmp_path):

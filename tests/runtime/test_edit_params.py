@@ -66,7 +66,7 @@ def test_nothing_is_looked_at_once_the_arrays_are_gone(tiny, tiny_weights, image
     params = module.params
     module.run(data=images)
     looks = []
-    monkeypatch.setattr("netc.runtime.params._digest", lambda array: looks.append(array) or 0)
+    monkeypatch.setattr("netc.runtime.params.content_digest", lambda array: looks.append(array) or 0)
     module.run(data=images)
     assert len(looks) == 4
     del params

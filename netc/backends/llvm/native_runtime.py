@@ -6,6 +6,7 @@ import ctypes
 import functools
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from netc.backends.llvm import lock_step
@@ -13,7 +14,7 @@ from netc.backends.llvm.compile_pool import Job, compile_all
 from netc.backends.llvm.library import Library
 from netc.backends.llvm.object_cache import ObjectCache, default_cache_dir
 from netc.backends.llvm.sync_block import FUTEX_NUMBERS
-from netc.backends.llvm.target import host_target
+from netc.backends.llvm.target import Target, host_target
 
 CALIBRATION_S = 0.01
 
@@ -56,10 +57,14 @@ class Native:
 
 def compile_runtime() -> bytes:
     """The runtime's object file; where the cache on disk has it, a first run needs no compiler."""
-    target = host_target()
+    return _compiled_runtime(host_target(), default_cache_dir())
+
+
+@functools.cache
+def _compiled_runtime(target: Target, folder: Path | None) -> bytes:
     text = lock_step.runtime_text(target.triple)
     # level 0: these few loops wait for memory, so better code would gain nothing and cost 30 ms
-    job, cache = Job(text, lambda: text), ObjectCache(default_cache_dir())
+    job, cache = Job(text, lambda: text), ObjectCache(folder)
     return compile_all([job], target, 0, cache, 1)[text]
 
 

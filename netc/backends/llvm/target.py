@@ -93,22 +93,23 @@ class Target:
         """``x86_64``, ``aarch64``, or what else the triple begins with."""
         return _architecture(self.triple)
 
-    def check_runs_here(self) -> None:
-        """Raise `NetcError` where this machine lacks what the target uses."""
+    @property
+    def lacking_here(self) -> str | None:
+        """What the target uses and this machine lacks; None where it runs."""
         level = _LEVELS.get(self.name.removeprefix("cpu:"))
         if level is None:
-            return
-        here = _architecture(host_cpu().triple)
-        if here != level.architecture:
-            lacks = f"it lacks the {_SHOWN[level.architecture]} instruction set"
-        elif missing := [feature for feature in level.needs if not host_cpu().features.get(feature)]:
-            lacks = f"it lacks {', '.join(missing)}"
-        else:
-            return
-        raise NetcError(
-            f"target '{self.name}' does not run on this machine: {lacks}",
-            remedy="use the target 'cpu', which fits the machine it compiles on",
-        )
+            return None
+        if _architecture(host_cpu().triple) != level.architecture:
+            return f"the {_SHOWN[level.architecture]} instruction set"
+        return ", ".join(feature for feature in level.needs if not host_cpu().features.get(feature)) or None
+
+    def check_runs_here(self) -> None:
+        """Raise `NetcError` where this machine lacks what the target uses."""
+        if self.lacking_here is not None:
+            raise NetcError(
+                f"target '{self.name}' does not run on this machine: it lacks {self.lacking_here}",
+                remedy="use the target 'cpu', which fits the machine it compiles on",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from netc.ir.ops.conv import ConvAttrs, conv_reference, infer_conv
 from netc.ir.ops.inner_product import InnerProductAttrs, infer_inner_product
 from netc.ir.ops.words import (
     by_outputs,
+    cast_type,
     check_vectors,
     empty_words,
     pack_words,
@@ -39,13 +40,6 @@ def to_bits(x: Array) -> Array:
 def from_bits(bits: Array) -> Array:
     """The f32 values of bits."""
     return np.asarray(np.ascontiguousarray(bits.astype("<u4") << np.uint32(16)).view("<f4"))
-
-
-def _infer_cast(to: str, source: str, operands: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
-    (x,) = operands
-    if x.dtype != source:
-        raise OpError(f"an operand of {source} expected, got {x}")
-    return (TensorType(to, x.shape, x.layout),)
 
 
 def _check_input(x: TensorType) -> TensorType:
@@ -105,7 +99,7 @@ TO_BF16 = define(
         "The nearest bf16, ties to even; a NaN becomes the quiet NaN.",
         ("x",),
         NoAttrs,
-        infer=lambda operands, _: _infer_cast("bf16", "f32", operands),
+        infer=lambda operands, _: (cast_type(operands[0], "f32", "bf16"),),
         reference=lambda operands, _: (to_bits(operands[0]),),
         vjp=NOT_DIFFERENTIABLE,
         elementwise=True,
@@ -118,7 +112,7 @@ FROM_BF16 = define(
         "A bf16 value as f32, which holds it exactly.",
         ("x",),
         NoAttrs,
-        infer=lambda operands, _: _infer_cast("f32", "bf16", operands),
+        infer=lambda operands, _: (cast_type(operands[0], "bf16", "f32"),),
         reference=lambda operands, _: (from_bits(operands[0]),),
         vjp=NOT_DIFFERENTIABLE,
         elementwise=True,

@@ -17,6 +17,7 @@ from netc.ir.ops.inner_product import InnerProductAttrs, infer_inner_product
 from netc.ir.ops.window import Pads
 from netc.ir.ops.words import (
     by_outputs,
+    cast_type,
     check_vectors,
     empty_words,
     pack_words,
@@ -82,19 +83,13 @@ def _check_code(code: AffineCode) -> None:
 
 
 def _infer_to(operands: tuple[TensorType, ...], attrs: AffineCode) -> tuple[TensorType, ...]:
-    (x,) = operands
     _check_code(attrs)
-    if x.dtype != "f32":
-        raise OpError(f"an operand of f32 expected, got {x}")
-    return (TensorType("u8", x.shape, x.layout),)
+    return (cast_type(operands[0], "f32", "u8"),)
 
 
 def _infer_from(operands: tuple[TensorType, ...], attrs: AffineCode) -> tuple[TensorType, ...]:
-    (x,) = operands
     _check_code(attrs)
-    if x.dtype != "u8":
-        raise OpError(f"an operand of u8 expected, got {x}")
-    return (TensorType("f32", x.shape, x.layout),)
+    return (cast_type(operands[0], "u8", "f32"),)
 
 
 def _to(operands: tuple[Array, ...], attrs: AffineCode) -> tuple[Array, ...]:

@@ -19,6 +19,13 @@ WORD_BYTES = 4
 PIECE_BYTES = 1 << 19  # of a weight at a time
 
 
+def cast_type(x: TensorType, source: str, to: str) -> TensorType:
+    """The type of x, of dtype ``source``, cast to the dtype ``to``."""
+    if x.dtype != source:
+        raise OpError(f"an operand of {source} expected, got {x}")
+    return TensorType(to, x.shape, x.layout)
+
+
 def words_type(w: TensorType, per_word: int) -> TensorType:
     """The type of the words of a weight [O,C,*K]."""
     if w.dtype != "f32" or w.rank < 2 or w.layout is not None:

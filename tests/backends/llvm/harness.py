@@ -26,7 +26,6 @@ from netc.backends.llvm.spmd import Program, Step, executor_for
 from netc.backends.llvm.target import parse_target
 from netc.ir.builder import FuncBuilder
 from netc.ir.core import Block, Func, Module, Op, Value
-from netc.ir.diagnostics import NetcError
 from netc.ir.dim import evaluate
 from netc.ir.layout import pack, storage_shape
 from netc.ir.opdef import numpy_dtype, opdef
@@ -40,16 +39,8 @@ Build = Callable[[FuncBuilder, list[Value]], Value | Sequence[Value]]
 GAP = np.float32(12345.0)
 
 
-def runs_here(target: str) -> bool:
-    try:
-        parse_target(target).check_runs_here()
-    except NetcError:
-        return False
-    return True
-
-
 LANES = {"cpu:sse2": 4, "cpu:avx2": 8, "cpu:avx512": 16, ARM: 4}
-TARGETS = tuple(t for t in LANES if runs_here(t) or (t == ARM and arm_wanted()))
+TARGETS = tuple(t for t in LANES if parse_target(t).lacking_here is None or (t == ARM and arm_wanted()))
 PAGE = mmap.PAGESIZE
 MOST_THREADS = 3
 
@@ -185,7 +176,7 @@ class Run:
         self.module = module
         text = emit_kernel(func, fma=self.target.fma, dots=self.target.dots)
         code = compile_to_object(text, self.target, opt)
-        self.emulated = EmulatedKernel(code) if target == ARM and not runs_here(ARM) else None
+        self.emulated = EmulatedKernel(code) if target == ARM and self.target.lacking_here else None
         self.library = None if self.emulated else Library({"kernel": code}, self.target)
         split = len(launch.operands) - launch.attrs.writes
         self.memories: dict[str, Memory] = {}

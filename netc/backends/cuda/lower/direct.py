@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from netc.backends.cuda.kernel import Kernel
 from netc.backends.cuda.lower.epilogue import finish_at
@@ -11,7 +11,7 @@ from netc.backends.cuda.lower.move import axis_names
 from netc.backends.cuda.lower.reduce import BLOCK, WARP
 from netc.backends.cuda.text import c_dim, plus, times
 from netc.ir.core import Op, Value
-from netc.ir.dim import product
+from netc.ir.dim import Dim, product
 from netc.ir.types import TensorType
 
 FEW = 4  # channels and outputs a group for which a tile would be mostly empty
@@ -36,19 +36,31 @@ def applies(anchor: Op) -> bool:
     return depth <= FEW and outputs <= FEW
 
 
+@contextmanager
+def _channels(
+    kernel: Kernel, anchor: Op, output: str, per_group: Dim, depth: Dim
+) -> Iterator[tuple[str, str]]:
+    """``total``, which begins with an output's bias, and a loop over the ``depth`` channels of its group.
+
+    Gives the index of an input channel within the group, and among all.
+    """
+    bias = kernel.bias(anchor)
+    kernel.line(f"float total = {bias.element([output]) if bias is not None else '0.0f'};")
+    first = times(f"({output} / {c_dim(per_group)})", depth)
+    inner = "k" if depth != 1 else "0"
+    with kernel.unrolled(inner, int(c_dim(depth))) if depth != 1 else nullcontext():
+        yield inner, f"({plus(first, inner)})"
+
+
 def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel of an ``nn.conv``."""
     x, w = (kernel.operand(v) for v in anchor.operands[:2])
-    attrs, bias = anchor.attrs, kernel.bias(anchor)
+    attrs = anchor.attrs
     shape = kernel.writes[0].type.shape
     depth, per_group = w.type.shape[1], product((shape[1],)) // attrs.group
     with kernel.elements(shape, axis_names(len(shape))) as indices:
-        kernel.line(f"float total = {bias.element([indices[1]]) if bias is not None else '0.0f'};")
-        first = times(f"({indices[1]} / {c_dim(per_group)})", depth)
-        with ExitStack() as stack:
-            if depth != 1:
-                stack.enter_context(kernel.unrolled("k", int(c_dim(depth))))
-            inner = "k" if depth != 1 else "0"
+        channels = _channels(kernel, anchor, indices[1], per_group, depth)
+        with channels as (inner, channel), ExitStack() as stack:
             at = []
             for axis, o in enumerate(indices[2:]):
                 tap = f"t{axis}"
@@ -63,8 +75,7 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
                 f"unsigned({i}) < unsigned({c_dim(n)})" for i, n in zip(at, x.type.shape[2:], strict=True)
             ]
             taps = [f"t{axis}" for axis in range(len(at))]
-            channel = plus(first, inner)
-            seen, weight = x.element([indices[0], f"({channel})", *at]), w.element([indices[1], inner, *taps])
+            seen, weight = x.element([indices[0], channel, *at]), w.element([indices[1], inner, *taps])
             kernel.line(f"if ({' && '.join(inside)}) total = fmaf({seen}, {weight}, total);")
         finish_at(kernel, {anchor.result.name: "total"}, tail, indices)
 
@@ -72,16 +83,12 @@ def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
 def lower_deconv(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
     """Emit the whole kernel of an ``nn.deconv``: every output gathers the inputs that reach it."""
     x, w = (kernel.operand(v) for v in anchor.operands[:2])
-    attrs, bias = anchor.attrs, kernel.bias(anchor)
+    attrs = anchor.attrs
     shape = kernel.writes[0].type.shape
     per_group, depth = w.type.shape[1], product((x.type.shape[1],)) // attrs.group
     with kernel.elements(shape, axis_names(len(shape))) as indices:
-        kernel.line(f"float total = {bias.element([indices[1]]) if bias is not None else '0.0f'};")
-        first = times(f"({indices[1]} / {c_dim(per_group)})", depth)
-        with ExitStack() as stack:
-            if depth != 1:
-                stack.enter_context(kernel.unrolled("k", int(c_dim(depth))))
-            channel = f"({plus(first, 'k' if depth != 1 else '0')})"
+        channels = _channels(kernel, anchor, indices[1], per_group, depth)
+        with channels as (_, channel), ExitStack() as stack:
             at, conditions = [], []
             for axis, q in enumerate(indices[2:]):
                 tap, extent, stride = f"t{axis}", w.type.shape[2 + axis], attrs.stride[axis]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from netc.backends.llvm.lower.conv import ConvLowering, MicroKernel
 from netc.backends.llvm.lower.conv_schedule import MacTile
 from netc.backends.llvm.lower.kernel import Kernel, Memory
-from netc.backends.llvm.lower.narrow import in_words, per_word
+from netc.backends.llvm.lower.narrow import WholeSums, in_words, per_word
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
 from netc.ir.types import TensorType
@@ -32,24 +32,18 @@ def applies(anchor: Op) -> bool:
     return size % per_word(anchor) == 0 and (group == 1 or whole)
 
 
-def lower_bf16(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel: an ``nn.bf16_conv`` and its elementwise ``tail``."""
-    _NarrowConv(kernel, anchor, tail).emit()
+def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
+    """Emit the whole kernel: an ``nn.bf16_conv`` or ``nn.int8_conv`` and its elementwise ``tail``."""
+    _lowering(anchor)(kernel, anchor, tail).emit()
 
 
-def lower_int8(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel: an ``nn.int8_conv`` and its elementwise ``tail``."""
-    _Int8Conv(kernel, anchor, tail).emit()
-
-
-def bf16_candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
+def candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
     """Tiles near the model's choice, the most promising first."""
-    return _NarrowConv(kernel, anchor, tail).candidates()
+    return _lowering(anchor)(kernel, anchor, tail).candidates()
 
 
-def int8_candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
-    """Tiles near the model's choice, the most promising first."""
-    return _Int8Conv(kernel, anchor, tail).candidates()
+def _lowering(anchor: Op) -> type[_NarrowConv]:
+    return _Int8Conv if anchor.name == "nn.int8_conv" else _NarrowConv
 
 
 class _NarrowConv(ConvLowering):
@@ -75,8 +69,7 @@ class _Int8Conv(_NarrowConv):
 
     def __init__(self, kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         super().__init__(kernel, anchor, tail)
-        _, _, self.scale, self.sums, *bias = (kernel.operand(v) for v in anchor.operands)
-        self.shift = bias[0] if bias else None
+        self.sums = WholeSums(kernel, anchor, self.block, self.load_vector)
 
     @property
     def micro_kernel(self) -> type[MicroKernel]:
@@ -85,17 +78,10 @@ class _Int8Conv(_NarrowConv):
         return _PaddedMicroKernel if attrs.zero and padded else MicroKernel
 
     def start(self, vector: Index) -> Value:
-        if not self.anchor.attrs.zero:
-            return self.b.const(0, f"i32x{self.block}")
-        return self.load_vector(self.sums, vector)
+        return self.sums.start(vector)
 
     def finished(self, total: Value, vector: Index) -> Value:
-        b = self.b
-        scale = self.load_vector(self.scale, vector)
-        value = b.cast("to_float", total, "f32")
-        if self.shift is None:
-            return b.mul(value, scale)
-        return b.fma(value, scale, self.load_vector(self.shift, vector))
+        return self.sums.finished(total, vector)
 
 
 class _PaddedMicroKernel(MicroKernel):

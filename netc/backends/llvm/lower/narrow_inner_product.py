@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from netc.backends.llvm.lower.conv_schedule import MacTile
 from netc.backends.llvm.lower.inner_product import Columns
 from netc.backends.llvm.lower.kernel import Kernel, Memory
-from netc.backends.llvm.lower.narrow import in_words, per_word
+from netc.backends.llvm.lower.narrow import WholeSums, in_words, per_word
 from netc.ir.core import Op, Value
 from netc.ir.loop_builder import Index
 from netc.ir.types import TensorType
@@ -23,24 +23,18 @@ def applies(anchor: Op) -> bool:
     return w.layout is not None and all(isinstance(d, int) for d in w.shape)
 
 
-def lower_bf16(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel: an ``nn.bf16_inner_product`` and its elementwise ``tail``."""
-    _NarrowColumns(kernel, anchor, tail).emit()
+def lower(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
+    """Emit the whole kernel: an inner product of bf16 or 8-bit factors and its elementwise ``tail``."""
+    _lowering(anchor)(kernel, anchor, tail).emit()
 
 
-def lower_int8(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
-    """Emit the whole kernel: an ``nn.int8_inner_product`` and its elementwise ``tail``."""
-    _Int8Columns(kernel, anchor, tail).emit()
-
-
-def bf16_candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
+def candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
     """Tiles near the model's choice, the most promising first."""
-    return _NarrowColumns(kernel, anchor, tail).candidates()
+    return _lowering(anchor)(kernel, anchor, tail).candidates()
 
 
-def int8_candidates(kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> list[MacTile]:
-    """Tiles near the model's choice, the most promising first."""
-    return _Int8Columns(kernel, anchor, tail).candidates()
+def _lowering(anchor: Op) -> type[_NarrowColumns]:
+    return _Int8Columns if anchor.name == "nn.int8_inner_product" else _NarrowColumns
 
 
 class _NarrowColumns(Columns):
@@ -62,8 +56,7 @@ class _Int8Columns(_NarrowColumns):
 
     def __init__(self, kernel: Kernel, anchor: Op, tail: Sequence[Op]) -> None:
         super().__init__(kernel, anchor, tail)
-        _, _, self.scale, self.sums, *bias = (kernel.operand(v) for v in anchor.operands)
-        self.shift = bias[0] if bias else None
+        self.sums = WholeSums(kernel, anchor, self.lanes, self.load_vector)
         # sums are as wide as results
         self.whole = kernel.b.recast(self.y.pointer, "i32")
 
@@ -72,14 +65,7 @@ class _Int8Columns(_NarrowColumns):
         return self.whole
 
     def start(self, block: Index) -> Value:
-        if not self.anchor.attrs.zero:
-            return self.b.const(0, f"i32x{self.lanes}")
-        return self.load_vector(self.sums, block)
+        return self.sums.start(block)
 
     def finished(self, total: Value, block: Index) -> Value:
-        b = self.b
-        scale = self.load_vector(self.scale, block)
-        value = b.cast("to_float", total, "f32")
-        if self.shift is None:
-            return b.mul(value, scale)
-        return b.fma(value, scale, self.load_vector(self.shift, block))
+        return self.sums.finished(total, block)

@@ -78,14 +78,10 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering("conv_generic", conv_generic.applies, conv_generic.lower),
     ),
     "nn.bf16_conv": (
-        Lowering(
-            "bf16_conv", narrow_conv.applies, narrow_conv.lower_bf16, candidates=narrow_conv.bf16_candidates
-        ),
+        Lowering("bf16_conv", narrow_conv.applies, narrow_conv.lower, candidates=narrow_conv.candidates),
     ),
     "nn.int8_conv": (
-        Lowering(
-            "int8_conv", narrow_conv.applies, narrow_conv.lower_int8, candidates=narrow_conv.int8_candidates
-        ),
+        Lowering("int8_conv", narrow_conv.applies, narrow_conv.lower, candidates=narrow_conv.candidates),
     ),
     "nn.adjoint_weight": (Lowering("adjoint_weight", _always, adjoint_weight.lower),),
     "nn.conv_weight_gradient": (
@@ -108,16 +104,16 @@ LOWERINGS: dict[str, tuple[Lowering, ...]] = {
         Lowering(
             "bf16_inner_product",
             narrow_inner_product.applies,
-            narrow_inner_product.lower_bf16,
-            candidates=narrow_inner_product.bf16_candidates,
+            narrow_inner_product.lower,
+            candidates=narrow_inner_product.candidates,
         ),
     ),
     "nn.int8_inner_product": (
         Lowering(
             "int8_inner_product",
             narrow_inner_product.applies,
-            narrow_inner_product.lower_int8,
-            candidates=narrow_inner_product.int8_candidates,
+            narrow_inner_product.lower,
+            candidates=narrow_inner_product.candidates,
         ),
     ),
     "nn.pool": (
