@@ -89,8 +89,9 @@ def profile(
     layers = layer_places(runner.compiled.net)
     together: dict[tuple[object, ...], list[Launch]] = {}
     for launch in program.launches:
-        backward = launch.index >= program.forward_launches
-        together.setdefault((launch.kernel, backward, *_places(launch.op)), []).append(launch)
+        backward, places = launch.index >= program.forward_launches, _places(launch.op)
+        same = (launch.kernel, backward, *places) if None not in places else (launch.index,)
+        together.setdefault(same, []).append(launch)
     return [
         kernel_time(
             launches[0].op,

@@ -13,7 +13,7 @@ chosen moves the fewest bytes between the last cache and memory, as this model c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from netc.ir.batch import Batch, Segment
@@ -40,7 +40,7 @@ def choose_segments(batch: Batch, cache_bytes: int) -> list[Segment]:
     cuts = [0, *traffic.cuts(), batch.end]
     best: dict[int, tuple[float, tuple[Segment, ...]]] = {0: (0.0, ())}
     for number, end in enumerate(cuts[1:], 1):
-        for stretch in traffic.stretches(end, cuts[:number]):
+        for stretch in traffic.stretches(end, set(cuts[:number])):
             before, segments = best[stretch.first]
             for rows in sizes:
                 cost = before + stretch.cost(batch.rows // rows, room)
@@ -109,7 +109,8 @@ class _Traffic:
 
     def cuts(self) -> list[int]:
         """The indices of ops before which a segment may begin, where no fewer bytes are kept next to them."""
-        legal = [cut for cut in range(1, self.batch.end) if cut not in _uncut(self.batch)]
+        uncut = _uncut(self.batch)
+        legal = [cut for cut in range(1, self.batch.end) if cut not in uncut]
         kept = {cut: self._kept(cut) for cut in legal}
         return [
             cut
@@ -117,7 +118,7 @@ class _Traffic:
             if kept[cut] <= min(kept.get(before, kept[cut]), kept.get(after, kept[cut]))
         ]
 
-    def stretches(self, end: int, firsts: list[int]) -> Iterator[_Stretch]:
+    def stretches(self, end: int, firsts: Collection[int]) -> Iterator[_Stretch]:
         """The stretches up to an op from each of ``firsts``, the shortest first."""
         stretch = _Stretch(end, self._kept(end))
         for index in range(end - 1, -1, -1):

@@ -138,7 +138,7 @@ FCN = Path(netc.__file__).parent / "zoo" / "fcn8s.net"
 
 @needs_nvrtc
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
 @pytest.mark.parametrize(
     ("path", "batch"),
     [

@@ -174,8 +174,8 @@ def test_timing_tells_which_step_takes_long(kernels, threads):
     runs = [program.run_timed() for _ in range(9)]
     elapsed = time.perf_counter() - start
     assert {len(times) for times in runs} == {3}
-    medians = np.median(runs, axis=0)  # in a single run a quick step may lose its core
-    assert medians[1] == max(medians)
+    shortest = np.min(runs, axis=0)  # a quick step may lose its core for as long as it likes
+    assert shortest[1] == max(shortest)
     assert 0 < np.sum(runs) <= elapsed
 
 
