@@ -49,7 +49,7 @@ def lower_net(
 
     narrow: Narrow | None = None
     main = module.func("main")
-    # what training keeps for the backward pass is kept for the whole batch
+    # an iteration keeps its activations for the backward pass, hence for the whole batch
     splits = level >= LEVEL_OF_SPLITS and not is_cuda(options.target) and not forward and not main.states
 
     def run(winograd: ChooseTile | None, on_stage: OnStage | None = None) -> Lowered:

@@ -22,7 +22,7 @@ from netc.runtime.shapes import Binding, show_shape, tensor_of
 
 @dataclass(frozen=True, slots=True)
 class KernelTime:
-    """A launch, or those for all parts of a batch.
+    """A launch, or those of a kernel for all parts of a batch, all steps of a recurrence.
 
     ``bytes`` counts every operand once a launch, as if nothing stayed in the caches.
     ``layers`` are the layers whose ops it does, ``value`` the name of what it writes. ``backward`` says that
@@ -76,7 +76,8 @@ def profile(
 ) -> list[KernelTime]:
     """The median time of every kernel over ``repeats`` runs, those of a backward pass included.
 
-    The launches of a kernel for one and the same layers, each for a part of the batch, are taken together.
+    The launches of a kernel for one and the same layers are taken together: parts of a batch, steps of a
+    recurrence.
     ``arrays`` are the inputs, and the late ones that a backward pass begins with.
     """
     if not isinstance(runner, KernelRunner | CudaRunner):

@@ -13,7 +13,7 @@ chosen moves the fewest bytes between the last cache and memory, as this model c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from netc.ir.batch import Batch, Segment
@@ -21,7 +21,9 @@ from netc.ir.core import Op, Value
 from netc.ir.types import TensorType
 
 LAUNCH_BYTES = 64 << 10  # about 1.5 µs
-MOST_PARTS = 64  # launches take time to compile, and memory
+MOST_PARTS = 64
+MOST_LAUNCHES = 1000  # they take time to compile and to load, and memory
+MOST_CUTS_IN_A_STRETCH = 64
 CACHE_COST = 0.3  # of a byte from the last cache, against one from memory
 CACHE_SHARE = 5 / 8  # of the last cache; the rest is for weights, and for others
 
@@ -32,21 +34,28 @@ def choose_segments(batch: Batch, cache_bytes: int) -> list[Segment]:
     room = int(cache_bytes * CACHE_SHARE)
     if max(traffic.alive[: batch.end], default=0) <= room:
         return []
-    sizes = [
-        rows
-        for rows in range(batch.rows, 0, -1)
-        if batch.rows % rows == 0 and batch.rows // rows <= MOST_PARTS
-    ]
+    parts = [parts for parts in range(1, min(batch.rows, MOST_PARTS) + 1) if batch.rows % parts == 0]
     cuts = [0, *traffic.cuts(), batch.end]
+    while parts:
+        segments = _cheapest(traffic, cuts, parts, room)
+        if sum(traffic.launches(segment) for segment in segments) <= MOST_LAUNCHES:
+            return segments
+        parts.pop()
+    return []
+
+
+def _cheapest(traffic: _Traffic, cuts: Sequence[int], parts: Sequence[int], room: int) -> list[Segment]:
+    """The segments between some of the cuts, each in one of these numbers of parts."""
+    rows = traffic.batch.rows
     best: dict[int, tuple[float, tuple[Segment, ...]]] = {0: (0.0, ())}
     for number, end in enumerate(cuts[1:], 1):
-        for stretch in traffic.stretches(end, set(cuts[:number])):
+        for stretch in traffic.stretches(end, set(cuts[max(0, number - MOST_CUTS_IN_A_STRETCH) : number])):
             before, segments = best[stretch.first]
-            for rows in sizes:
-                cost = before + stretch.cost(batch.rows // rows, room)
+            for count in parts:
+                cost = before + stretch.cost(count, room)
                 if end not in best or cost < best[end][0]:
-                    best[end] = cost, (*segments, Segment(stretch.first, end, rows))
-    return list(best[batch.end][1])
+                    best[end] = cost, (*segments, Segment(stretch.first, end, rows // count))
+    return list(best[cuts[-1]][1])
 
 
 @dataclass(slots=True)
@@ -121,7 +130,7 @@ class _Traffic:
     def stretches(self, end: int, firsts: Collection[int]) -> Iterator[_Stretch]:
         """The stretches up to an op from each of ``firsts``, the shortest first."""
         stretch = _Stretch(end, self._kept(end))
-        for index in range(end - 1, -1, -1):
+        for index in range(end - 1, min(firsts) - 1, -1):
             stretch.most_alive = max(stretch.most_alive, self.alive[index])
             stretch.weights += self.weights[index]
             stretch.launches += not _only_moves(self.batch.func.ops[index])
@@ -133,6 +142,11 @@ class _Traffic:
             if index in firsts:
                 stretch.first = index
                 yield stretch
+
+    def launches(self, segment: Segment) -> int:
+        """How many kernels a segment runs."""
+        ops = self.batch.func.ops[segment.first : segment.end]
+        return sum(not _only_moves(op) for op in ops) * (self.batch.rows // segment.rows)
 
     def _kept(self, cut: int) -> int:
         return sum(piece.nbytes for piece in self.memory if 0 <= piece.born < cut <= piece.last)
@@ -167,7 +181,11 @@ def _uncut(batch: Batch) -> set[int]:
     last = {v.name: i for i, op in enumerate(func.ops) for v in op.operands}
     last.update((value.name, len(func.ops)) for value in func.results)
     found: set[int] = set()
+    made = {value.name: index for index, op in enumerate(func.ops) for value in op.results}
     for index, op in enumerate(func.ops):
+        if op.name == "tensor.concat":  # its operands are computed in it, by parts like its own
+            for value in op.operands:
+                found.update(range(made.get(value.name, index) + 1, index + 1))
         for value in op.results:
             moved = op.name in ("tensor.reshape", "tensor.slice") or axes.get(value.name, 0) != 0
             if moved and value.name in axes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from netc.backends.llvm.batch_segments import MOST_PARTS, choose_segments
+from netc.backends.llvm.batch_segments import MOST_LAUNCHES, MOST_PARTS, choose_segments
 from netc.ir.batch import Batch, Segment
 from netc.ir.parser import parse_module
 from netc.ir.row_axis import row_axes
@@ -75,15 +75,37 @@ def test_parts_are_of_one_size_and_not_too_many() -> None:
             assert rows // segment.rows <= MOST_PARTS
 
 
+def test_deep_nets_have_fewer_parts() -> None:
+    length = MOST_LAUNCHES // 8
+    segments = choose_segments(chain(64, length), 512 * KB)
+    launches = sum((segment.end - segment.first) * 64 // segment.rows for segment in segments)
+    assert MOST_LAUNCHES // 2 <= launches <= MOST_LAUNCHES
+
+
+def test_weights_are_read_again_at_a_lower_price_where_they_find_room_in_the_cache() -> None:
+    products = "\n".join(f"%y{i}: f32[16,3] = nn.inner_product %a, %w{i}" for i in range(4))
+    weights = ", ".join(f"%w{i}: param f32[3,262144]" for i in range(4))
+    batch = batch_of(
+        f"%x: f32[16,262144], {weights}",
+        f"%a: f32[16,262144] = math.exp %x\n{products}",
+        results=", ".join(f"y{i} = %y{i}" for i in range(4)),
+    )
+    # room for 20 MiB: with 12 of weights, 2 MiB of four samples each fit, but not of eight
+    assert choose_segments(batch, 32 << 20) == [Segment(0, 5, 4)]
+
+
 def test_nothing_is_cut_where_putting_it_together_would_copy() -> None:
     ops = """%a: f32[16,65536] = math.exp %x
     %r: f32[16,256,256] = tensor.reshape %a {shape = [16, 256, 256]}
     %b: f32[16,256,256] = math.exp %r
     %t: f32[256,16,256] = tensor.transpose %b {perm = [1, 0, 2]}
     %c: f32[256,16,256] = math.exp %t
-    %y: f32[16,256,256] = tensor.transpose %c {perm = [1, 0, 2]}"""
+    %u: f32[16,256,256] = tensor.transpose %c {perm = [1, 0, 2]}
+    %d: f32[16,256,256] = math.exp %u
+    %e: f32[16,256,256] = math.tanh %u
+    %y: f32[16,512,256] = tensor.concat %d, %e {axis = 1}"""
     batch = batch_of("%x: f32[16,65536]", ops)
-    assert batch.end == 6
+    assert batch.end == 9
     for cache in (1, 2, 4, 8):
         ends = {segment.end for segment in choose_segments(batch, cache << 20)}
-        assert not ends & {2, 4, 5}
+        assert not ends & {2, 4, 5, 7, 8}

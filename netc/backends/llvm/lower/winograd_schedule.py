@@ -39,6 +39,7 @@ WEIGHT_TRANSFORM_CYCLES = 250  # a window of each lane, gathered and transformed
 MOST_EXTENT_EACH_RUN = (
     4  # where weights learn, errors add up from iteration to iteration: as small as direct ones
 )
+LARGE_WEIGHT_BYTES = 16 << 20
 LEAST_PRODUCTS_OF_A_WEIGHT = 512  # twice the cycles; its transform takes about 100
 TRANSFORM_CYCLES = {4: 50, 6: 130, 8: 300}  # by extent: a tile, a vector of channels, there or back
 
@@ -278,8 +279,8 @@ def winograd_costs(conv: Op, target: Target, weight_bytes: int) -> dict[int | No
 def winograd_keeps_weights(conv: Op, tile: int, target: Target) -> bool:
     """Whether Winograd's convolution with this tile transforms its weights by itself, in each run.
 
-    That takes a fourth to a half of the memory and up to a tenth more time; for weights that would fill the
-    last cache, where each is used by one chunk only, but by enough tiles.
+    That takes a fourth to a half of the memory and up to a tenth more time; for large weights that would fill
+    the last cache, where each is used by one chunk only, but by enough tiles.
     """
     w, y = conv.operands[1].type, conv.result.type
     assert isinstance(w, TensorType)
@@ -290,5 +291,5 @@ def winograd_keeps_weights(conv: Op, tile: int, target: Target) -> bool:
     outputs, depth, taps, images, height, width = (size for size in extents if isinstance(size, int))
     places = (tile + taps - 1) ** 2
     tiles = images * ceildiv(height, tile) * ceildiv(width, tile)
-    fills_cache = outputs * depth * places * 4 >= target.l3_bytes // 2
+    fills_cache = outputs * depth * places * 4 >= max(target.l3_bytes // 2, LARGE_WEIGHT_BYTES)
     return fills_cache and tiles <= MOST_TILES and tiles * places >= LEAST_PRODUCTS_OF_A_WEIGHT
