@@ -83,14 +83,15 @@ def test_deep_nets_have_fewer_parts() -> None:
 
 
 def test_weights_are_read_again_at_a_lower_price_where_they_find_room_in_the_cache() -> None:
-    products = "\n".join(f"%y{i}: f32[16,3] = nn.inner_product %a, %w{i}" for i in range(4))
-    weights = ", ".join(f"%w{i}: param f32[3,262144]" for i in range(4))
+    outputs, extent = (2, 2, 2, 1), 21 << 14  # 21 MiB, and 9 of weights
+    products = [f"%y{i}: f32[16,{n}] = nn.inner_product %a, %w{i}" for i, n in enumerate(outputs)]
+    weights = ", ".join(f"%w{i}: param f32[{n},{extent}]" for i, n in enumerate(outputs))
     batch = batch_of(
-        f"%x: f32[16,262144], {weights}",
-        f"%a: f32[16,262144] = math.exp %x\n{products}",
+        f"%x: f32[16,{extent}], {weights}",
+        "\n".join([f"%a: f32[16,{extent}] = math.exp %x", *products]),
         results=", ".join(f"y{i} = %y{i}" for i in range(4)),
     )
-    # room for 20 MiB: with 12 of weights, 2 MiB of four samples each fit, but not of eight
+    # room for 20 MiB: four samples and the weights fit, eight samples nearly do without them
     assert choose_segments(batch, 32 << 20) == [Segment(0, 5, 4)]
 
 
