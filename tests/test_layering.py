@@ -24,6 +24,15 @@ ALLOWED: dict[str, set[str]] = {
 LAZY: dict[tuple[str, str], str] = {
     ("frontend/dsl/read.py", "netc.frontend.dsl.evaluate"): "2 MB that most nets do not need",
     ("frontend/dsl/read.py", "netc.frontend.dsl.syntax"): "as above",
+    ("runtime/api.py", "netc.runtime.tuning.tuner"): "nor of tuning",
+    ("runtime/compiler.py", "netc.runtime.cuda_build"): "a run on processors loads nothing of CUDA: 2 MB",
+    ("runtime/lower_net.py", "netc.backends.cuda.lower.winograd_cost"): "as above",
+    ("runtime/lower_net.py", "netc.runtime.tuning.cuda_setting"): "as above",
+    ("runtime/lower_net.py", "netc.runtime.tuning.setting"): "nor of tuning",
+    ("runtime/module.py", "netc.runtime.cuda_runner"): "as above",
+    ("runtime/read_artifact.py", "netc.backends.cuda.backend"): "as above",
+    ("runtime/read_artifact.py", "netc.runtime.cuda_build"): "as above",
+    ("runtime/runner.py", "netc.runtime.cuda_runner"): "as above",
     ("bench/engines/netc_engine.py", "netc.bench.engines.netc_training"): "forward passes load no compiler",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from netc.frontend.imported_net import ImportedNet
 from netc.frontend.message import Message
@@ -26,7 +26,9 @@ from netc.runtime.ranges import ActivationRanges, read_ranges
 from netc.runtime.read_artifact import read_artifact
 from netc.runtime.states import StateStore
 from netc.runtime.training_module import TrainingModule, compile_differentiable
-from netc.runtime.tuning.tuner import Tuner
+
+if TYPE_CHECKING:
+    from netc.runtime.tuning.tuner import Tuner
 
 NetSource: TypeAlias = "str | os.PathLike[str] | Message"
 WeightSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Sequence[Any]] | None"
@@ -78,7 +80,7 @@ def compile_net(
         exact=exact,
         precision=precision,
         ranges=read_ranges(ranges) if isinstance(ranges, str | os.PathLike) else ranges,
-        tuner=Tuner() if tune else None,
+        tuner=_tuner() if tune else None,
         python_layers=PythonLayers(allowed=allow_python_layers),
     )
     if training:
@@ -162,3 +164,9 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None, pin_thread
     module = Module(found.message, compiled, params, states=states)
     module.prepare()
     return module
+
+
+def _tuner() -> Tuner:
+    from netc.runtime.tuning.tuner import Tuner
+
+    return Tuner()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import compile_launches
@@ -17,9 +18,11 @@ from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
 from netc.passes.inner_product_to_conv import inner_product_to_conv
 from netc.passes.pipeline import Lowered
-from netc.runtime.cuda_build import CudaBuild, build_cuda
 from netc.runtime.lower_net import OnStage, llvm_level, lower_net
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
+
+if TYPE_CHECKING:
+    from netc.runtime.cuda_build import CudaBuild
 
 # kernels compiled so far, and in all
 OnKernel = Callable[[int, int], None]
@@ -127,6 +130,8 @@ def compile_imported(
         return lower_net(module, options, forward=forward, segments=segments, on_stage=on_stage)
 
     if is_cuda(options.target):
+        from netc.runtime.cuda_build import build_cuda
+
         lowered = lower(module, options, on_stage)
         cuda = build_cuda(lowered.buffer, options, on_kernel)
         return Compiled(options, net, lowered.tensor, cuda.module, late=late or {}, cuda=cuda)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from netc.backends.cuda.lower.winograd_cost import choose_winograd_tile as choose_cuda_tile
 from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.batch_segments import choose_segments
 from netc.backends.llvm.engine import DEFAULT_OPT_LEVEL
@@ -25,8 +24,6 @@ from netc.runtime.options import CompileOptions
 from netc.runtime.pass_settings import cuda_target, pass_settings
 from netc.runtime.precision import NARROW
 from netc.runtime.shapes import tensor_of
-from netc.runtime.tuning.cuda_setting import cuda_setting
-from netc.runtime.tuning.setting import Setting, cold_bytes
 
 LEVEL_OF_WINOGRAD = 3
 LEVEL_OF_SPLITS = 3
@@ -82,6 +79,8 @@ def lower_net(
         lowered = run(_cuda_winograd(options), on_stage)
         if options.tuner is None:
             return lowered
+        from netc.runtime.tuning.cuda_setting import cuda_setting
+
         on_gpu = cuda_setting(lowered.buffer, cuda_target(options))
         return replace(lowered, buffer=options.tuner.with_schedules(lowered.buffer, on_gpu))
     target = parse_target(options.target)
@@ -110,6 +109,8 @@ def lower_net(
     if options.tuner is None:
         return run(None if options.exact or level < LEVEL_OF_WINOGRAD else cheapest, on_stage)
     target.check_runs_here()
+    from netc.runtime.tuning.setting import Setting, cold_bytes
+
     threads = options.threads or available_cores()
     setting = Setting(target, threads, llvm_level(options), cold_bytes(module, target))
     choose: ChooseTile | None = None
@@ -125,6 +126,8 @@ def _cuda_winograd(options: CompileOptions) -> ChooseTile | None:
     """Where Winograd's convolution pays on the latest architecture of a target; None: it is not allowed."""
     if options.exact or options.opt_level < LEVEL_OF_WINOGRAD:
         return None
+    from netc.backends.cuda.lower.winograd_cost import choose_winograd_tile as choose_cuda_tile
+
     target = cuda_target(options)
     architecture = target.architectures[-1]
     precision = architecture.units(target.precision).precision

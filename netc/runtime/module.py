@@ -16,7 +16,6 @@ from netc.ir.diagnostics import NetcError
 from netc.runtime.artifact import Artifact, write_artifact
 from netc.runtime.compiler import Compiled, compile_message, with_shapes
 from netc.runtime.counted_rows import counted_rows_only
-from netc.runtime.cuda_runner import CudaRunner
 from netc.runtime.file_outputs import write_files
 from netc.runtime.memory import Array, Memory
 from netc.runtime.options import CompileOptions
@@ -161,6 +160,8 @@ class Module:
                     "run_on_device is for nets compiled for a GPU, without states and counted rows",
                     remedy="use run, which takes and gives NumPy arrays",
                 )
+            from netc.runtime.cuda_runner import CudaRunner
+
             shapes = {name: np.broadcast_to(np.float32(0), _shape_of(a)) for name, a in inputs.items()}
             specialised, binding, _ = self._specialise(shapes)
             runner = specialised.runner

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from netc.backends.llvm.cores import check_can_bind
 from netc.frontend.python_layers.layers import PythonLayers
@@ -15,7 +15,9 @@ from netc.ir.dim import Dim, SymDim, symbol
 from netc.ir.types import MAX_ELEMENTS
 from netc.runtime.precision import DEFAULT_PRECISION, Precision, check_precision
 from netc.runtime.ranges import ActivationRanges
-from netc.runtime.tuning.tuner import Tuner
+
+if TYPE_CHECKING:
+    from netc.runtime.tuning.tuner import Tuner
 
 Phase = Literal["TRAIN", "TEST"]
 Shape = tuple[Dim, ...]

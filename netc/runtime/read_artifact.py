@@ -16,7 +16,6 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from netc import __version__
-from netc.backends.cuda.backend import lower_for
 from netc.backends.cuda.target import is_cuda
 from netc.backends.llvm.backend import REFERENCE_KERNEL
 from netc.backends.llvm.target import Target, parse_target
@@ -43,7 +42,6 @@ from netc.runtime.artifact import (
     Artifact,
 )
 from netc.runtime.compiler import Compiled, compile_imported, compile_message, import_message
-from netc.runtime.cuda_build import CudaBuild
 from netc.runtime.filed_params import FiledParams, Place
 from netc.runtime.memory import Array, aligned_zeros
 from netc.runtime.options import CompileOptions
@@ -112,6 +110,9 @@ class _Reader:
 
     def _cuda(self, net: ImportedNet, options: CompileOptions) -> Compiled:
         """Code for GPUs, which may be others than this machine's: what fits is chosen when it is run."""
+        from netc.backends.cuda.backend import lower_for
+        from netc.runtime.cuda_build import CudaBuild
+
         if self._manifest["netc"] != __version__:
             return compile_imported(net, options)
         target = cuda_target(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from netc.backends.llvm.library import Library
 from netc.backends.llvm.lower.kernel import launch_symbols
@@ -17,8 +17,6 @@ from netc.ir.rewrite import bind_symbols
 from netc.ir.types import TensorType
 from netc.passes.pipeline import place_buffers
 from netc.runtime.compiler import Compiled
-from netc.runtime.cuda_runner import CudaRunner
-from netc.runtime.device_copies import DeviceCopies
 from netc.runtime.lasting import LastingArray
 from netc.runtime.memory import Array, Memory, check_available
 from netc.runtime.params import ParamStore, PreparedCache, PreparedParams
@@ -26,6 +24,9 @@ from netc.runtime.pass_settings import as_opt_level
 from netc.runtime.program import KernelProgram
 from netc.runtime.reference import ReferenceProgram
 from netc.runtime.shapes import Binding, tensor_of
+
+if TYPE_CHECKING:
+    from netc.runtime.device_copies import DeviceCopies
 
 MAX_PROGRAMS = 4  # sizes whose memory is kept; the least recently used goes first
 
@@ -61,6 +62,8 @@ def make_runner(
     Runners with the same ``copies`` hand states over on the device that the target may be for.
     """
     if compiled.cuda is not None:
+        from netc.runtime.cuda_runner import CudaRunner
+
         return CudaRunner(compiled, params, cache, states or {}, copies)
     if compiled.buffer is None:
         return ReferenceRunner(compiled, params, states or {})
