@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netc.backends.llvm.machine_peak import Peaks
-from netc.frontend.imported_net import ImportedNet
-from netc.ir.core import Op
+from netc.frontend.imported_net import ImportedNet, LayerInfo
+from netc.ir.core import Op, Value
 from netc.ir.diagnostics import NetcError
 from netc.ir.location import Location
 from netc.ir.ops.buffer import LaunchAttrs
@@ -19,10 +20,12 @@ from netc.runtime.program import Launch
 from netc.runtime.runner import KernelRunner, Runner
 from netc.runtime.shapes import Binding, show_shape, tensor_of
 
+_NUMBERS = re.compile(r"(\.\d+)+\Z")
+
 
 @dataclass(frozen=True, slots=True)
 class KernelTime:
-    """A launch, or those of a kernel for all parts of a batch, all steps of a recurrence.
+    """A launch, or those of a kernel for all parts of a batch.
 
     ``bytes`` counts every operand once a launch, as if nothing stayed in the caches.
     ``layers`` are the layers whose ops it does, ``value`` the name of what it writes. ``backward`` says that
@@ -76,8 +79,7 @@ def profile(
 ) -> list[KernelTime]:
     """The median time of every kernel over ``repeats`` runs, those of a backward pass included.
 
-    The launches of a kernel for one and the same layers are taken together: parts of a batch, steps of a
-    recurrence.
+    The launches of a kernel for all parts of a batch are taken together.
     ``arrays`` are the inputs, and the late ones that a backward pass begins with.
     """
     if not isinstance(runner, KernelRunner | CudaRunner):
@@ -90,9 +92,9 @@ def profile(
     layers = layer_places(runner.compiled.net)
     together: dict[tuple[object, ...], list[Launch]] = {}
     for launch in program.launches:
-        backward, places = launch.index >= program.forward_launches, _places(launch.op)
-        same = (launch.kernel, backward, *places) if None not in places else (launch.index,)
-        together.setdefault(same, []).append(launch)
+        backward = launch.index >= program.forward_launches
+        blobs = tuple(blob_of(value) for value in _written(launch.op))
+        together.setdefault((launch.kernel, backward, blobs, *_places(launch.op)), []).append(launch)
     return [
         kernel_time(
             launches[0].op,
@@ -106,15 +108,28 @@ def profile(
     ]
 
 
-def layer_places(net: ImportedNet) -> dict[Location, str]:
-    """The names of the layers by where they stand."""
-    return {layer.location: layer.name for layer in net.layers if layer.location}
+LayerPlaces = Mapping[Location, Sequence[LayerInfo]]
+"""The layers by where they stand: in a function of a net's source that is called often, several."""
+
+
+def layer_places(net: ImportedNet) -> LayerPlaces:
+    """The layers of a net by where they stand."""
+    found: dict[Location, list[LayerInfo]] = {}
+    for layer in net.layers:
+        if layer.location is not None:
+            found.setdefault(layer.location, []).append(layer)
+    return found
+
+
+def blob_of(value: Value) -> str:
+    """The blob that a value was named after: the name without the numbers that tell it from others."""
+    return _NUMBERS.sub("", value.name)
 
 
 def kernel_time(
     op: Op,
     kernel: str,
-    layers: Mapping[Location, str],
+    layers: LayerPlaces,
     seconds: float,
     *,
     backward: bool = False,
@@ -123,14 +138,14 @@ def kernel_time(
     """What a static launch does, ``parts`` times, and the time it takes."""
     assert isinstance(op.attrs, LaunchAttrs)
     assert op.body is not None
-    written = op.operands[-op.attrs.writes :]
+    written = _written(op)
     names = tuple(each.name for each in op.body.ops) or ("copy",)
     shapes = ", ".join(show_shape(tensor_of(v.type).shape) for v in written)
     if parts > 1:
         shapes = f"{parts} times {shapes}"
     return KernelTime(
         kernel,
-        tuple(dict.fromkeys(layers[place] for place in _places(op) if place is not None and place in layers)),
+        tuple(dict.fromkeys(name for each in op.body.ops or (op,) for name in _layers_of(each, layers))),
         ", ".join(v.name for v in written),
         names,
         shapes,
@@ -141,6 +156,20 @@ def kernel_time(
     )
 
 
+def _written(op: Op) -> Sequence[Value]:
+    assert isinstance(op.attrs, LaunchAttrs)
+    return op.operands[-op.attrs.writes :]
+
+
 def _places(op: Op) -> list[Location | None]:
     assert op.body is not None
     return [each.location for each in op.body.ops] or [op.location]
+
+
+def _layers_of(op: Op, layers: LayerPlaces) -> list[str]:
+    """The layers that an op comes from: where several stand in its place, those that make its blob."""
+    found = layers.get(op.location, ()) if op.location is not None else ()
+    if len(found) > 1:
+        blobs = {blob_of(value) for value in op.results or _written(op)}
+        found = [layer for layer in found if blobs.intersection(layer.tops)] or found[-1:]
+    return [layer.name for layer in found]

@@ -32,6 +32,25 @@ def test_kernels_are_known_by_the_layers_of_the_net_after_loading_too(tiny, tiny
         assert all(layers)
 
 
+def test_layers_of_a_function_that_is_called_often_are_told_apart(tmp_path):
+    (tmp_path / "twins.net").write_text(
+        """net(name="twins")
+def twin(x, i):
+    y = Convolution(x, name="conv{i}", num_output=8, kernel_size=3, pad=1)
+    return ReLU!(y, name="relu{i}")
+
+x = Input(shape={dim: [1, 8, 6, 6]}, name="data")
+for i in 1..3:
+    x = twin(x, i)
+"""
+    )
+    module = netc.compile(tmp_path / "twins.net")
+    kernels = profile(*module.specialise(data=np.zeros((1, 8, 6, 6), np.float32)), repeats=1)
+    convolutions = [kernel for kernel in kernels if "math.relu" in kernel.ops]
+    assert len({kernel.kernel for kernel in convolutions}) < 3
+    assert [kernel.layers for kernel in convolutions] == [(f"conv{i}", f"relu{i}") for i in (1, 2, 3)]
+
+
 def test_timing_leaves_results_alone(tiny, tiny_weights, images):
     module = netc.compile(tiny, tiny_weights)
     before = module.run(data=images)["prob"]
