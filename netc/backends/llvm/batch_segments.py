@@ -8,7 +8,8 @@ chosen moves the fewest bytes between the last cache and memory, as this model c
 - A value that a later segment reads is kept for the whole batch; it stays if all such values do besides.
 - Other values are written to memory, and read from there by each of their readers.
 - Weights are read again by each part, from the cache where they find room there besides.
-- A launch more takes time in which so many bytes could have been moved.
+- A launch more takes time in which so many bytes could have been moved, a hundred times that where it runs by
+  its reference.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from netc.backends.llvm.lower.table import has_kernel
 from netc.ir.batch import Batch, Segment
 from netc.ir.core import Op, Value
 from netc.ir.types import TensorType
 
 LAUNCH_BYTES = 64 << 10  # about 1.5 µs
+REFERENCE_BYTES = 100 * LAUNCH_BYTES  # of a launch that runs by its reference, in Python
 MOST_PARTS = 64
 MOST_LAUNCHES = 1000  # they take time to compile and to load, and memory
 MOST_CUTS_IN_A_STRETCH = 64
@@ -64,7 +67,7 @@ class _Stretch:
 
     ``inside`` goes to memory and back if nothing that only these ops read stays in the cache, ``behind`` if
     nothing does that later ops read; ``kept`` is the size of what later ops read, ``most_alive`` that of what
-    is alive at once.
+    is alive at once; ``overhead`` counts launches.
     """
 
     first: int
@@ -73,12 +76,12 @@ class _Stretch:
     behind: int = 0
     most_alive: int = 0
     weights: int = 0
-    launches: int = 0
+    overhead: int = 0
 
     def cost(self, parts: int, room: int) -> float:
         """The bytes moved when the batch is run in so many parts and the cache has so much room."""
         alive = self.most_alive // parts
-        moved: float = LAUNCH_BYTES * self.launches * parts
+        moved: float = self.overhead * parts
         moved += self.inside * _lost(alive, room)
         moved += self.behind * _lost(alive + self.kept - self.kept // parts, room)
         return moved + (parts - 1) * self.weights * (CACHE_COST if alive + self.weights <= room else 1.0)
@@ -133,7 +136,7 @@ class _Traffic:
         for index in range(end - 1, min(firsts) - 1, -1):
             stretch.most_alive = max(stretch.most_alive, self.alive[index])
             stretch.weights += self.weights[index]
-            stretch.launches += not _only_moves(self.batch.func.ops[index])
+            stretch.overhead += _overhead(self.batch.func.ops[index])
             for piece in self.born.get(index, ()):
                 if piece.last < end:
                     stretch.inside += piece.nbytes * (1 + piece.reads)
@@ -191,6 +194,13 @@ def _uncut(batch: Batch) -> set[int]:
             if moved and value.name in axes:
                 found.update(range(index + 1, last.get(value.name, index) + 1))
     return found
+
+
+def _overhead(op: Op) -> int:
+    """What could be moved while a launch begins and ends."""
+    if _only_moves(op):
+        return 0
+    return LAUNCH_BYTES if op.body is None or has_kernel(op) else REFERENCE_BYTES
 
 
 def _only_moves(op: Op) -> bool:

@@ -8,14 +8,14 @@ from netc.backends.llvm.batch_segments import MOST_LAUNCHES, MOST_PARTS, choose_
 from netc.ir.batch import Batch, Segment
 from netc.ir.parser import parse_module
 from netc.ir.row_axis import row_axes
+from netc.passes.fuse import fuse
 
 KB = 1 << 10
 
 
-def batch_of(args: str, ops: str, rows: int = 16, results: str = "y = %y") -> Batch:
-    func = parse_module(f"module m tensor {{\nfunc @main({args}) -> ({results}) {{\n{ops}\n}}\n}}\n").func(
-        "main"
-    )
+def batch_of(args: str, ops: str, rows: int = 16, results: str = "y = %y", *, fused: bool = False) -> Batch:
+    module = parse_module(f"module m tensor {{\nfunc @main({args}) -> ({results}) {{\n{ops}\n}}\n}}\n")
+    func = (fuse(module, max_ops=1) if fused else module).func("main")
     axes, end = row_axes(func)
     return Batch(func, rows, end, axes)
 
@@ -93,6 +93,20 @@ def test_weights_are_read_again_at_a_lower_price_where_they_find_room_in_the_cac
     )
     # room for 20 MiB: four samples and the weights fit, eight samples nearly do without them
     assert choose_segments(batch, 32 << 20) == [Segment(0, 5, 4)]
+
+
+def test_what_runs_by_its_reference_runs_once_unless_much_is_won() -> None:
+    def parts(op: str) -> int:
+        ops = f"""%a: f32[16,64,16,64] = math.exp %x
+        %b: f32[16,64,16,64] = {op}
+        %y: f32[16,64,16,64] = math.tanh %b"""
+        segments = choose_segments(batch_of("%x: f32[16,64,16,64]", ops, fused=True), 8 << 20)
+        return max(
+            (16 // segment.rows for segment in segments if segment.first <= 1 < segment.end), default=1
+        )
+
+    assert parts("math.exp %a") > 1
+    assert parts("nn.resize %a {size = [16, 64], kind = nearest, coordinates = corners}") == 1
 
 
 def test_nothing_is_cut_where_putting_it_together_would_copy() -> None:
