@@ -47,10 +47,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from netc.ir.batch import Batch, Segment
-from netc.ir.builder import OpAdder, infer_types
-from netc.ir.core import Block, Func, Module, Op, Value, fresh_name, walk
+from netc.ir.builder import infer_types
+from netc.ir.core import Block, Func, Module, Op, Value, fresh_name
 from netc.ir.diagnostics import OpError
 from netc.ir.ops.shape import ConcatAttrs, SliceAttrs
+from netc.ir.rewrite import Rewriter
 from netc.ir.row_axis import row_axes
 from netc.ir.types import TensorType
 
@@ -81,13 +82,17 @@ def batch_rows(func: Func) -> int | None:
 
 def _follows(op: Op, axes: Mapping[str, int], rows: int) -> bool:
     """Whether an op can be had for fewer samples: it has the size of the batch from its operands alone."""
-    if not any(v.name in axes for v in op.operands):
+    if not _holds_samples(op, axes):
         return True
     try:
         _Shrinker(axes, rows, 1).op(op)
     except OpError:
         return False
     return True
+
+
+def _holds_samples(op: Op, axes: Mapping[str, int]) -> bool:
+    return any(v.name in axes for v in op.operands)
 
 
 class _Splitter:
@@ -97,10 +102,7 @@ class _Splitter:
         self.func = func
         self.axes = axes
         self.rows = rows
-        bodies = [op.body for op in walk(func.ops) if op.body is not None]
-        inner = {v.name for b in bodies for v in (*b.args, *(r for op in b.ops for r in op.results))}
-        self.adder = OpAdder(inner | {a.name for a in func.args})
-        self.adder.taken.update(r.name for op in func.ops for r in op.results)
+        self.adder = Rewriter(func)
         self.last_read = {v.name: i for i, op in enumerate(func.ops) for v in op.operands}
         self.last_read.update((value.name, len(func.ops)) for value in func.results)
 
@@ -123,8 +125,8 @@ class _Splitter:
 
     def split(self, ops: Sequence[Op], segment: Segment) -> None:
         """The ops once a part, and what is read behind them put together."""
-        ours = [op for op in ops if any(v.name in self.axes for v in op.operands)]
-        self.keep([op for op in ops if not any(op is mine for mine in ours)])
+        ours = [op for op in ops if _holds_samples(op, self.axes)]
+        self.keep([op for op in ops if not _holds_samples(op, self.axes)])
         made = [r for op in ours for r in op.results]
         names = {value.name for value in made}
         given = {v.name: v for op in ours for v in op.operands if v.name in self.axes and v.name not in names}

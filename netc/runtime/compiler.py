@@ -17,7 +17,6 @@ from netc.frontend.importer import import_net
 from netc.frontend.message import Message
 from netc.ir.core import Func, Module, Value
 from netc.passes.inner_product_to_conv import inner_product_to_conv
-from netc.passes.pipeline import Lowered
 from netc.runtime.lower_net import OnStage, llvm_level, lower_net
 from netc.runtime.options import NUMPY_TARGET, CompileOptions
 
@@ -125,18 +124,13 @@ def compile_imported(
         on_stage("import", module)
     if options.target == NUMPY_TARGET:
         return Compiled(options, net, _reference_module(module, options), late=late or {})
-
-    def lower(module: Module, options: CompileOptions, on_stage: OnStage | None) -> Lowered:
-        return lower_net(module, options, forward=forward, segments=segments, on_stage=on_stage)
-
+    lowered = lower_net(module, options, forward=forward, segments=segments, on_stage=on_stage)
     if is_cuda(options.target):
         from netc.runtime.cuda_build import build_cuda
 
-        lowered = lower(module, options, on_stage)
         cuda = build_cuda(lowered.buffer, options, on_kernel)
         return Compiled(options, net, lowered.tensor, cuda.module, late=late or {}, cuda=cuda)
     target = parse_target(options.target)
-    lowered = lower(module, options, on_stage)
     kernels = compile_launches(
         lowered.buffer,
         target,

@@ -103,40 +103,43 @@ class _Memory:
 
 
 class _Traffic:
-    """What the ops of a batch read and write. ``alive`` are the bytes in use at each op."""
+    """What the ops of a batch read and write.
+
+    ``alive`` are the bytes in use at each op, ``kept`` those that it and later ones read of earlier ones.
+    """
 
     def __init__(self, batch: Batch) -> None:
         func = batch.func
         self.batch = batch
-        self.memory = _memory_of(batch)
         self.alive = [0] * len(func.ops)
-        for piece in self.memory:
+        self.kept = [0] * (len(func.ops) + 1)
+        self.born: dict[int, list[_Memory]] = {}
+        for piece in _memory_of(batch):
             for index in range(max(piece.born, 0), min(piece.last + 1, len(func.ops))):
                 self.alive[index] += piece.nbytes
-        self.born: dict[int, list[_Memory]] = {}
-        for piece in self.memory:
+            if piece.born >= 0:  # inputs are there anyway
+                for index in range(piece.born + 1, piece.last + 1):
+                    self.kept[index] += piece.nbytes
             self.born.setdefault(piece.born, []).append(piece)
         sizes = {value.name: _bytes(value) for value in func.params}
         self.weights = [sum(sizes.get(v.name, 0) for v in op.operands) for op in func.ops]
+        self.overhead = [_overhead(op) for op in func.ops]
 
     def cuts(self) -> list[int]:
         """The indices of ops before which a segment may begin, where no fewer bytes are kept next to them."""
         uncut = _uncut(self.batch)
         legal = [cut for cut in range(1, self.batch.end) if cut not in uncut]
-        kept = {cut: self._kept(cut) for cut in legal}
-        return [
-            cut
-            for before, cut, after in zip([0, *legal], legal, [*legal[1:], 0], strict=False)
-            if kept[cut] <= min(kept.get(before, kept[cut]), kept.get(after, kept[cut]))
-        ]
+        kept = self.kept
+        near = zip(legal[:1] + legal, legal, legal[1:] + legal[-1:], strict=False)
+        return [cut for before, cut, after in near if kept[cut] <= min(kept[before], kept[after])]
 
     def stretches(self, end: int, firsts: Collection[int]) -> Iterator[_Stretch]:
         """The stretches up to an op from each of ``firsts``, the shortest first."""
-        stretch = _Stretch(end, self._kept(end))
+        stretch = _Stretch(end, self.kept[end])
         for index in range(end - 1, min(firsts) - 1, -1):
             stretch.most_alive = max(stretch.most_alive, self.alive[index])
             stretch.weights += self.weights[index]
-            stretch.overhead += _overhead(self.batch.func.ops[index])
+            stretch.overhead += self.overhead[index]
             for piece in self.born.get(index, ()):
                 if piece.last < end:
                     stretch.inside += piece.nbytes * (1 + piece.reads)
@@ -150,9 +153,6 @@ class _Traffic:
         """How many kernels a segment runs."""
         ops = self.batch.func.ops[segment.first : segment.end]
         return sum(not _only_moves(op) for op in ops) * (self.batch.rows // segment.rows)
-
-    def _kept(self, cut: int) -> int:
-        return sum(piece.nbytes for piece in self.memory if 0 <= piece.born < cut <= piece.last)
 
 
 def _memory_of(batch: Batch) -> list[_Memory]:
@@ -190,8 +190,8 @@ def _uncut(batch: Batch) -> set[int]:
             for value in op.operands:
                 found.update(range(made.get(value.name, index) + 1, index + 1))
         for value in op.results:
-            moved = op.name in ("tensor.reshape", "tensor.slice") or axes.get(value.name, 0) != 0
-            if moved and value.name in axes:
+            elsewhere = _only_moves(op) and op.name != "tensor.concat"
+            if (elsewhere or axes.get(value.name, 0) != 0) and value.name in axes:
                 found.update(range(index + 1, last.get(value.name, index) + 1))
     return found
 
