@@ -6,7 +6,7 @@ fragments; sums are float32. Tiles are swizzled: the lanes of a fragment lie in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from netc.backends.cuda.kernel import Kernel
 from netc.backends.cuda.lower.gemm import product_function
@@ -45,14 +45,7 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
         kernel.line(f"float sum[{tile.tm // 16}][{tile.tn // 8}][4] = {{}};")
         kernel.line(f"const int lane = threadIdx.x % {WARP}, warp = threadIdx.x / {WARP};")
         kernel.line(f"const int wm = warp / {across} * {tile.tm}, wn = warp % {across} * {tile.tn};")
-        with kernel.closure("fetch", "step"):
-            kernel.line(f"const int k0 = first + step * {tile.k}, stage = step % {STAGES};")
-            for side in (a, b):
-                _emit_copy(kernel, side)
-        kernel.line(f"const int steps = (last - first + {tile.k - 1}) / {tile.k};")
-        with kernel.unrolled("step", STAGES - 1):
-            kernel.line("if (step < steps) fetch(step);")
-            kernel.line("copy_async_commit();")
+        begin_copies(kernel, (a, b), _emit_copy, STAGES, STAGES - 1)
         with kernel.block("for (int step = 0; step < steps; ++step)"):
             # a group is committed in every step, so that the one waited for is always the same number back
             kernel.line(f"copy_async_wait<{STAGES - 2}>();")
@@ -63,6 +56,25 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
             _emit_multiply(kernel, a, b)
         store_fragments(kernel, anchor, tail, product, schedule, tile.tm // 8, "sum[i / 2][j][i % 2 * 2 + e]")
     join_parts(kernel, anchor, tail, product, schedule)
+
+
+def begin_copies(
+    kernel: Kernel,
+    sides: Sequence[SideLoads],
+    emit_copy: Callable[[Kernel, SideLoads], None],
+    stages: int,
+    ahead: int,
+) -> None:
+    """``fetch`` copies the operands of a step to its stage; the first ``ahead`` of ``steps`` are begun."""
+    k = sides[0].tile.k
+    with kernel.closure("fetch", "step"):
+        kernel.line(f"const int k0 = first + step * {k}, stage = step % {stages};")
+        for side in sides:
+            emit_copy(kernel, side)
+    kernel.line(f"const int steps = (last - first + {k - 1}) / {k};")
+    with kernel.unrolled("step", ahead):
+        kernel.line("if (step < steps) fetch(step);")
+        kernel.line("copy_async_commit();")
 
 
 def store_fragments(

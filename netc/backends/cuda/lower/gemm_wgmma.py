@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from netc.backends.cuda.kernel import Kernel
 from netc.backends.cuda.lower.gemm import product_function
-from netc.backends.cuda.lower.gemm_tensor import store_fragments
+from netc.backends.cuda.lower.gemm_tensor import begin_copies, store_fragments
 from netc.backends.cuda.lower.product import Operand, Product
 from netc.backends.cuda.lower.results import join_parts
 from netc.backends.cuda.lower.side_loads import PatchLoads, SideLoads
@@ -43,14 +43,7 @@ def emit(kernel: Kernel, anchor: Op, tail: Sequence[Op], product: Product, sched
         for side in sides:
             side.declare_rows()
         declare_sums(kernel, tile)
-        with kernel.closure("fetch", "step"):
-            kernel.line(f"const int k0 = first + step * {tile.k}, stage = step % {STAGES};")
-            for side in sides:
-                _emit_copy(kernel, side)
-        kernel.line(f"const int steps = (last - first + {tile.k - 1}) / {tile.k};")
-        with kernel.unrolled("step", STAGES - 2):
-            kernel.line("if (step < steps) fetch(step);")
-            kernel.line("copy_async_commit();")
+        begin_copies(kernel, sides, _emit_copy, STAGES, STAGES - 2)
         with kernel.block("for (int step = 0; step < steps; ++step)"):
             kernel.line(f"copy_async_wait<{STAGES - 3}>();")
             kernel.line("wgmma_publish();")
