@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 from cuda_harness import check_launch, needs_emulator
 from emulated_device import emulated_gpu
-from harness import launch_of, random
+from harness import added_and_rectified, launch_of, random
 
 import netc
 from netc.backends.cuda.lower.table import has_kernel
 from netc.backends.cuda.lower.winograd_cost import choose_winograd_tile, winograd_costs
 from netc.backends.cuda.target import ARCHITECTURES
-from netc.ir.builder import FuncBuilder, infer_types
+from netc.ir.builder import infer_types
 from netc.ir.core import Op, Value
 from netc.ir.dim import evaluate, symbol
 from netc.ir.ops.conv import ConvAttrs
-from netc.ir.ops.elementwise import ReluAttrs
 from netc.ir.ops.winograd import WinogradConvAttrs
 from netc.ir.types import TensorType
 
@@ -46,15 +45,10 @@ def winograd_launch(
     operands = tuple(Value(f"v{i}", t) for i, t in enumerate((x, u, b)))
     (y,) = infer_types("nn.winograd_conv", operands, attrs)
 
-    def build(builder: FuncBuilder, given: list[Value]) -> Value:
-        made = builder.add1("nn.winograd_conv", given[:3], attrs, hint="y")
-        total = builder.add1("math.add", [made, given[3]], hint="sum")
-        return builder.add1("math.relu", [total], ReluAttrs(), hint="relu")
-
     symbols = {"N": extents[0]} if many else {}
     residual = random(tuple(evaluate(d, symbols) for d in y.shape), 4)
     arrays = [random(extents, 1), random(u.static_shape, 2), random((outputs,), 3), residual]
-    return launch_of([x, u, b, y], build), arrays, symbols
+    return launch_of([x, u, b, y], added_and_rectified("nn.winograd_conv", attrs)), arrays, symbols
 
 
 @needs_emulator

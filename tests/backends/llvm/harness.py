@@ -30,6 +30,7 @@ from netc.ir.dim import evaluate
 from netc.ir.layout import pack, storage_shape
 from netc.ir.opdef import numpy_dtype, opdef
 from netc.ir.ops.buffer import LaunchAttrs
+from netc.ir.ops.elementwise import ReluAttrs
 from netc.ir.rewrite import bind_symbols
 from netc.ir.types import BufferType, TensorType, substitute_type
 from netc.ir.verify import verify
@@ -71,6 +72,17 @@ def launch_of(
 def one_op(name: str, attrs: Any = None) -> Build:
     """A body of one op on all arguments."""
     return lambda builder, args: builder.add1(name, args, attrs, hint="y")
+
+
+def added_and_rectified(name: str, attrs: Any) -> Build:
+    """An op of all arguments but the last, that one added to its result, and a ReLU."""
+
+    def build(builder: FuncBuilder, given: list[Value]) -> Value:
+        made = builder.add1(name, given[:-1], attrs, hint="y")
+        total = builder.add1("math.add", [made, given[-1]], hint="sum")
+        return builder.add1("math.relu", [total], ReluAttrs(), hint="relu")
+
+    return build
 
 
 def reference(launch: Op, arrays: Sequence[Array], dtype: Any = np.float64) -> list[Array]:

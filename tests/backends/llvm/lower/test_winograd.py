@@ -6,16 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import LANES, TARGETS, check_launch, launch_of, random
+from harness import LANES, TARGETS, added_and_rectified, check_launch, launch_of, random
 
 from netc.backends.llvm.lower.winograd_schedule import winograd_keeps_weights
 from netc.backends.llvm.target import parse_target
-from netc.ir.builder import FuncBuilder, infer_types
+from netc.ir.builder import infer_types
 from netc.ir.core import Op, Value
 from netc.ir.dim import evaluate, symbol
 from netc.ir.layout import Blocked
 from netc.ir.ops.conv import ConvAttrs
-from netc.ir.ops.elementwise import ReluAttrs
 from netc.ir.ops.winograd import WinogradConvAttrs
 from netc.ir.types import TensorType
 from netc.ir.winograd_matrices import SIZES
@@ -59,14 +58,9 @@ def check(
     operands = tuple(Value(f"v{i}", t) for i, t in enumerate((x, u, b)))
     (y,) = infer_types("nn.winograd_conv", operands, attrs)
 
-    def build(builder: FuncBuilder, given: list[Value]) -> Value:
-        made = builder.add1("nn.winograd_conv", given[:3], attrs, hint="y")
-        total = builder.add1("math.add", [made, given[3]], hint="sum")
-        return builder.add1("math.relu", [total], ReluAttrs(), hint="relu")
-
     arrays = [random(extents, 1), random(u.static_shape, 2), random((outputs,), 3)]
     residual = random(tuple(evaluate(d, symbols) for d in y.shape), 4)
-    launch = launch_of([x, u, b, y], build)
+    launch = launch_of([x, u, b, y], added_and_rectified("nn.winograd_conv", attrs))
     tolerance = TOLERANCES[tile + taps - 1]
     check_launch(launch, [*arrays, residual], symbols=symbols, tolerance=tolerance, **options)
 
